@@ -1,0 +1,1 @@
+"""Describe, train, quantise, fold and export small CNNs; the exact int8 reference."""
