@@ -1,0 +1,270 @@
+"""Images: MNIST from wherever it is, scikit-learn's digits where it is nowhere, and a user's own.
+
+Needs NumPy and Pillow alone (and scikit-learn for the fallback): simulating must not need torch.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import hashlib
+import io
+import os
+import struct
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+MD5 = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb86873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+DOWNLOAD_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """images: uint8 (N, 28, 28). labels: int64 (N,), or None. name: what a report calls it."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    name: str
+
+
+def load_images(split: str = "test", *, download: bool | None = None) -> Dataset:
+    """The `train` or `test` split of MNIST, or of the digits that stand in for it.
+
+    Looks in MNIST_ROOT (a torchvision root: the folder that holds `MNIST/raw/`), in `data/`, then
+    downloads to `data/`, then falls back to scikit-learn's digits and says so on stderr.
+    `download=False`, or MNIST_DOWNLOAD=0 in the environment, never touches the network.
+    """
+    if split not in FILES:
+        raise UserError(f"unknown split {split!r}; expected one of {', '.join(FILES)}")
+    root = os.environ.get("MNIST_ROOT")
+    if root and not _complete(Path(root)):
+        print(f"MNIST_ROOT={root} does not hold MNIST/raw/ with the four files", file=sys.stderr)
+    for folder in (Path(root) if root else None, ROOT / "data"):
+        if folder is not None and _complete(folder):
+            return _read_mnist(folder, split)
+    if download is None:
+        download = os.environ.get("MNIST_DOWNLOAD", "1") != "0"
+    if download and _download(ROOT / "data"):
+        return _read_mnist(ROOT / "data", split)
+    print(
+        "=" * 78 + "\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "
+        "handwritten\ndigits instead (1,797 images of 8x8 brought to 28x28). Accuracies are NOT those "
+        "of MNIST.\nSet MNIST_ROOT to a folder that holds MNIST/raw/ to use MNIST.\n" + "=" * 78,
+        file=sys.stderr,
+    )
+    return _load_digits(split)
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """The array of an IDX file, gzipped or not, in the machine's byte order.
+
+    Raises `UserError` where the file is missing, no IDX file, or shorter or longer than it says.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise UserError(f"{path}: broken gzip file ({error}); fetch it again") from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or not data[3]:
+        raise UserError(
+            f"{path}: not an IDX file; its first bytes should be 0, 0, type, dimensions"
+        )
+    header = 4 + 4 * data[3]
+    if len(data) < header:
+        raise UserError(f"{path}: truncated IDX file, it ends in its header; fetch it again")
+    shape = struct.unpack(f">{data[3]}I", data[4:header])
+    dtype = np.dtype(IDX_TYPES[data[2]])
+    expected = header + dtype.itemsize * int(np.prod(shape, dtype=object))
+    if len(data) != expected:
+        raise UserError(
+            f"{path}: IDX file of {len(data)} bytes, its header asks for {expected}; fetch it again"
+        )
+    array = np.frombuffer(data, dtype, offset=header).reshape(shape)
+    return array.astype(dtype.newbyteorder("="))
+
+
+def load_user_images(path: str | Path, shape: tuple[int, int, int] | None = None) -> np.ndarray:
+    """A user's images, uint8 (N, C, H, W).
+
+    `path`: IDX (also .gz) or .npy, both uint8 (N, H, W) or (N, C, H, W); a PNG; a folder of PNGs or
+    a glob pattern, taken in order of name. PNGs hold 8 bits a channel: one channel where they are
+    grey (or look it), else three. `shape`, if given, is the (C, H, W) that the images must have.
+    Raises `UserError` naming the file for anything else.
+    """
+    text = str(path)
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png")
+        images = _read_pngs(files, f"folder {path}")
+    elif not path.exists() and glob.has_magic(text):
+        images = _read_pngs(sorted(map(Path, glob.glob(text))), f"pattern {text}")
+    elif not path.exists():
+        raise UserError(f"{path}: no such file or folder; expected images (IDX, .npy or PNG)")
+    elif path.suffix.lower() == ".png":
+        images = _read_pngs([path], text)
+    elif path.suffix.lower() == ".npy":
+        images = _read_npy(path)
+    else:
+        images = read_idx(path)
+    if images.dtype != np.uint8:
+        raise UserError(f"{text}: holds {images.dtype}, expected uint8 pixels 0 to 255; convert it")
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4:
+        raise UserError(
+            f"{text}: array of shape {images.shape}, expected (N, H, W) or (N, C, H, W)"
+        )
+    if not len(images):
+        raise UserError(f"{text}: holds no image; expected at least one")
+    if shape is not None and images.shape[1:] != tuple(shape):
+        raise UserError(
+            f"{text}: images of {_times(images.shape[1:])}, the network takes {_times(shape)} "
+            "(channels x height x width); bring them to that size"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(_read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a .npy array ({error}); write it with numpy.save") from None
+
+
+def _read_pngs(files: list[Path], source: str) -> np.ndarray:
+    if not files:
+        raise UserError(f"{source}: holds no PNG; expected at least one .png file")
+    images = [_read_png(file) for file in files]
+    if any(image.shape[0] == 3 for image in images):
+        images = [np.repeat(image, 3, axis=0) if len(image) == 1 else image for image in images]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape:
+            raise UserError(
+                f"{file}: {_times(image.shape)}, but {files[0].name} is {_times(images[0].shape)}; "
+                "all images must have one size"
+            )
+    return np.stack(images)
+
+
+def _read_png(path: Path) -> np.ndarray:
+    """One PNG as uint8 (C, H, W); C = 1 where red, green and blue are equal."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{path}: not a readable PNG ({error})") from None
+    if image.mode.startswith(("I", "F")):
+        raise UserError(f"{path}: more than 8 bits a channel; save it as an 8-bit PNG")
+    rgba = np.asarray(image.convert("RGBA"))
+    if (rgba[..., 3] != 255).any():
+        raise UserError(f"{path}: has transparent pixels; flatten it on a background first")
+    rgb = np.moveaxis(rgba[..., :3], -1, 0)
+    return rgb[:1] if (rgb == rgb[:1]).all() else rgb
+
+
+def _find(raw: Path, name: str) -> Path | None:
+    return next((p for p in (raw / name, raw / f"{name}.gz") if p.is_file()), None)
+
+
+def _complete(root: Path) -> bool:
+    raw = root / "MNIST" / "raw"
+    return all(_find(raw, name) for names in FILES.values() for name in names)
+
+
+def _read_mnist(root: Path, split: str) -> Dataset:
+    paths = [_find(root / "MNIST" / "raw", name) for name in FILES[split]]
+    images, labels = map(read_idx, paths)
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"{paths[0]}: {images.dtype} {images.shape} with labels {labels.shape}, expected "
+            "uint8 (N, 28, 28) with as many labels; fetch the files again"
+        )
+    return Dataset(images, labels.astype(np.int64), f"MNIST {split}")
+
+
+def _download(root: Path) -> bool:
+    """Fetch the four files; False where there is no network. Each appears whole or not at all."""
+    raw = root / "MNIST" / "raw"
+    for name in MD5:
+        if _find(raw, name):
+            continue
+        data = next(filter(None, (_fetch(mirror, name) for mirror in MIRRORS)), None)
+        if data is None:
+            return False
+        raw.mkdir(parents=True, exist_ok=True)
+        partial = raw / f"{name}.gz.{os.getpid()}"
+        partial.write_bytes(data)
+        os.replace(partial, raw / f"{name}.gz")
+    return True
+
+
+def _fetch(mirror: str, name: str) -> bytes | None:
+    print(f"downloading {mirror}{name}.gz", file=sys.stderr)
+    try:
+        with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=DOWNLOAD_TIMEOUT_S) as answer:
+            data = answer.read()
+    except (OSError, ValueError) as error:
+        print(f"  failed: {error}", file=sys.stderr)
+        return None
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != MD5[name]:
+        print("  failed: its checksum is not that of MNIST", file=sys.stderr)
+        return None
+    return data
+
+
+def _load_digits(split: str) -> Dataset:
+    """scikit-learn's 1,797 digits as MNIST has them: 20x20 strokes in the middle of 28x28."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise UserError(
+            "no MNIST and no scikit-learn to stand in for it; set MNIST_ROOT to a folder that holds "
+            "MNIST/raw/, or pip install scikit-learn"
+        ) from None
+    from PIL import Image
+
+    digits = load_digits()
+    small = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    images = np.zeros((len(small), 28, 28), np.uint8)
+    for image, digit in zip(images, small, strict=True):
+        image[4:24, 4:24] = Image.fromarray(digit).resize((20, 20), Image.Resampling.BILINEAR)
+    test = slice(-1000, None) if split == "test" else slice(None, -1000)
+    return Dataset(
+        images[test], digits.target[test].astype(np.int64), f"scikit-learn digits {split}"
+    )
