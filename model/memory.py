@@ -1,0 +1,108 @@
+"""The order of weights and biases in ROM words: the only place that knows it.
+
+A weight word is the `pe * simd` int8 weights of one cycle, lane (pe, simd) at bits
+`8*(pe*SIMD + simd)`. It holds output channels `nf*PE + pe` and elements `sf*SIMD + simd` of the
+flattened window; words lie at address `nf*SF + sf`, or `sf*NF + nf` in an input-major fc. A bias
+word is `pe` int32, lane pe at bits `32*pe`, at address nf. Lanes beyond either end are zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.folding import FoldedNetwork, Stage
+from model.networks import Shape
+from model.quantised import QuantisedNetwork
+
+
+def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
+    """Indices into the flattened (channels, height, width) tensor in the order it is streamed.
+
+    Raster order; in each group of `pixels` the beats of `lanes` channels, lowest channels first; in
+    a beat pixel by pixel, channel fastest. Returns int64 of shape (channels * height * width,).
+    """
+    channels, height, width = shape
+    index = np.arange(channels * height * width).reshape(channels, -1)
+    if pixels == 1:
+        return np.ascontiguousarray(index.T).reshape(-1)
+    # Several pixels in a beat only ever go with whole beats: lanes divide the channels.
+    index = index.reshape(channels // lanes, lanes, -1, pixels)
+    return np.ascontiguousarray(index.transpose(2, 0, 3, 1)).reshape(-1)
+
+
+def weight_matrix(weight: np.ndarray, stage: Stage) -> np.ndarray:
+    """Weights as (OC, window) in the order in which the layer's elements come.
+
+    conv: (OC, IC, K, K) to (ky, kx, ic), ic fastest. fc: (OUT, IN) to the input's order of arrival.
+    """
+    if stage.kind == "conv":
+        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+    return weight[:, arrival_order(stage.in_shape, stage.lanes, stage.pixels)]
+
+
+def pack_weights(weight: np.ndarray, stage: Stage) -> np.ndarray:
+    """ROM words of a layer's int8 weights: int8 (words, pe * simd), lane 0 first."""
+    matrix = weight_matrix(weight, stage)
+    pe, simd = stage.folding.pe, stage.folding.simd
+    groups, chunks = stage.channel_folds, stage.window_folds
+    padded = np.zeros((groups * pe, chunks * simd), np.int8)
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    words = padded.reshape(groups, pe, chunks, simd)
+    order = (2, 0, 1, 3) if stage.folding.input_major else (0, 2, 1, 3)
+    return np.ascontiguousarray(words.transpose(order)).reshape(groups * chunks, pe * simd)
+
+
+def unpack_weights(words: np.ndarray, stage: Stage) -> np.ndarray:
+    """Weights back from ROM words: the inverse of `pack_weights`, same shape as the layer's."""
+    pe, simd = stage.folding.pe, stage.folding.simd
+    groups, chunks = stage.channel_folds, stage.window_folds
+    if stage.folding.input_major:
+        lanes = words.reshape(chunks, groups, pe, simd).transpose(1, 2, 0, 3)
+    else:
+        lanes = words.reshape(groups, chunks, pe, simd).transpose(0, 2, 1, 3)
+    shape = stage.layer.weight_shape(stage.in_shape)
+    matrix = lanes.reshape(groups * pe, chunks * simd)[: shape[0], : stage.window]
+    if stage.kind == "conv":
+        channels, in_channels, kernel, _ = shape
+        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
+        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
+    weight = np.empty(shape, np.int8)
+    weight[:, arrival_order(stage.in_shape, stage.lanes, stage.pixels)] = matrix
+    return weight
+
+
+def pack_bias(bias: np.ndarray, stage: Stage) -> np.ndarray:
+    """ROM words of a layer's int32 biases: int32 (NF, pe), lane 0 first."""
+    words = np.zeros((stage.channel_folds, stage.folding.pe), np.int32)
+    words.reshape(-1)[: len(bias)] = bias
+    return words
+
+
+def unpack_bias(words: np.ndarray, stage: Stage) -> np.ndarray:
+    """Biases back from ROM words: int32 (OC,)."""
+    return words.reshape(-1)[: stage.out_shape[0]].copy()
+
+
+def to_hex(words: np.ndarray) -> str:
+    """Text for `$readmemh`: one word a line, lane 0 in the lowest bits, hence rightmost."""
+    big_endian = words.astype(words.dtype.newbyteorder(">"))[:, ::-1]
+    digits = np.ascontiguousarray(big_endian).tobytes().hex()
+    width = 2 * words.shape[1] * words.dtype.itemsize
+    return "".join(digits[i : i + width] + "\n" for i in range(0, len(digits), width))
+
+
+def from_hex(text: str, dtype: type[np.int8 | np.int32]) -> np.ndarray:
+    """Words back from the text of a `.mem` file: `dtype` (words, lanes), lane 0 first."""
+    lines = text.split()
+    words = np.frombuffer(bytes.fromhex("".join(lines)), np.dtype(dtype).newbyteorder(">"))
+    return np.ascontiguousarray(words.reshape(len(lines), -1)[:, ::-1]).astype(dtype)
+
+
+def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
+    """Every ROM of a network: file name to text."""
+    files = {}
+    for stage, parameters in zip(folded.stages, quantised.parameters, strict=True):
+        if parameters is not None:
+            files[f"{stage.name}_weight.mem"] = to_hex(pack_weights(parameters.weight, stage))
+            files[f"{stage.name}_bias.mem"] = to_hex(pack_bias(parameters.bias, stage))
+    return files
