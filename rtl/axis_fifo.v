@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// First-in first-out buffer between two stages: takes up the bursts of the one so that the other
+// never idles. Also cuts the ready path, since tready comes from a register.
+//
+// A beat that enters is at the output one clock later. DEPTH >= 2 passes a beat every clock.
+
+`default_nettype none
+
+module axis_fifo #(
+    parameter WIDTH = 8,  // bits of tdata
+    parameter DEPTH = 2   // beats it holds, any number from 1
+) (
+    input  wire             clk,
+    input  wire             rst,
+    input  wire [WIDTH-1:0] s_axis_tdata,
+    input  wire             s_axis_tlast,
+    input  wire             s_axis_tvalid,
+    output wire             s_axis_tready,
+    output wire [WIDTH-1:0] m_axis_tdata,
+    output wire             m_axis_tlast,
+    output wire             m_axis_tvalid,
+    input  wire             m_axis_tready
+);
+
+    localparam ADDR_WIDTH  = (DEPTH > 1) ? $clog2(DEPTH) : 1;
+    localparam COUNT_WIDTH = $clog2(DEPTH + 1);
+    localparam [ADDR_WIDTH-1:0]  ADDR_LAST  = DEPTH[ADDR_WIDTH-1:0] - 1'b1;
+    localparam [COUNT_WIDTH-1:0] COUNT_FULL = DEPTH[COUNT_WIDTH-1:0];
+
+    generate
+        if (DEPTH < 1) begin : gen_bad_depth
+            error_DEPTH_must_be_at_least_1 error();
+        end
+    endgenerate
+
+    reg [WIDTH:0]           memory [0:DEPTH-1];
+    reg [ADDR_WIDTH-1:0]    write_addr_reg, read_addr_reg;
+    reg [COUNT_WIDTH-1:0]   count_reg;
+
+    wire write = s_axis_tvalid && s_axis_tready;
+    wire read  = m_axis_tvalid && m_axis_tready;
+
+    assign s_axis_tready = count_reg != COUNT_FULL;
+    assign m_axis_tvalid = count_reg != 0;
+    assign {m_axis_tlast, m_axis_tdata} = memory[read_addr_reg];
+
+    always @(posedge clk) begin
+        if (write) begin
+            memory[write_addr_reg] <= {s_axis_tlast, s_axis_tdata};
+            write_addr_reg <= (write_addr_reg == ADDR_LAST) ? {ADDR_WIDTH{1'b0}}
+                                                            : write_addr_reg + 1'b1;
+        end
+        if (read)
+            read_addr_reg <= (read_addr_reg == ADDR_LAST) ? {ADDR_WIDTH{1'b0}}
+                                                          : read_addr_reg + 1'b1;
+        if (write && !read)
+            count_reg <= count_reg + 1'b1;
+        else if (read && !write)
+            count_reg <= count_reg - 1'b1;
+        if (rst) begin
+            write_addr_reg <= 0;
+            read_addr_reg  <= 0;
+            count_reg      <= 0;
+        end
+    end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fully connected layer with bias, requantised (and so ReLU'd) to uint8, or as raw int32 logits.
+//
+//   y[o] = requantise(bias[o] + sum over i of w[o][i] * x[i])
+//
+// The vector x is the feature map in order of arrival. PE outputs and SIMD products of each are
+// computed at once; they need not divide the layer's sizes.
+//
+//   INPUT_MAJOR 0: the vector is kept and used once for each group of PE outputs, which leave one
+//                  by one: overlaps with the layer after it.
+//   INPUT_MAJOR 1: each input is used for all outputs as it comes, and these leave together at the
+//                  end: overlaps with the layer before it.
+//
+// Cycles an image: ceil(OUT_FEATURES / PE) * ceil(POSITIONS*CHANNELS / SIMD), or one an input beat
+// where those are more. Equals model.reference.fc followed by model.reference.requantise.
+
+`default_nettype none
+
+module fc #(
+    parameter POSITIONS    = 1,   // pixels of the feature map, a multiple of PIXELS
+    parameter CHANNELS     = 16,  // channels of a pixel
+    parameter LANES        = 1,   // channels in an input beat; a divisor of CHANNELS if PIXELS > 1
+    parameter PIXELS       = 1,   // pixels in an input beat
+    parameter OUT_FEATURES = 10,
+    parameter PE           = 1,   // outputs at once
+    parameter SIMD         = 1,   // products at once
+    parameter INPUT_MAJOR  = 0,
+    parameter ACC_WIDTH    = 32,  // bits that hold every accumulator
+    parameter SHIFT        = 0,   // requantising shift
+    parameter OUT_WIDTH    = 8,   // 8: uint8, 32: logits
+    parameter WEIGHT_FILE  = "",  // words of PE*SIMD weights, order as in model/memory.py
+    parameter BIAS_FILE    = ""   // words of PE biases of 32 bits
+) (
+    input  wire                      clk,
+    input  wire                      rst,
+    input  wire [8*PIXELS*LANES-1:0] s_axis_tdata,
+    input  wire                      s_axis_tvalid,
+    output wire                      s_axis_tready,
+    output wire [OUT_WIDTH*PE-1:0]   m_axis_tdata,
+    output wire                      m_axis_tlast,
+    output wire                      m_axis_tvalid,
+    input  wire                      m_axis_tready
+);
+
+    localparam IN_FEATURES = POSITIONS * CHANNELS;
+    localparam GROUPS      = (OUT_FEATURES + PE - 1) / PE;
+    localparam CHUNKS      = (IN_FEATURES + SIMD - 1) / SIMD;
+
+    generate
+        if (SIMD > IN_FEATURES) begin : gen_bad_simd
+            error_SIMD_must_be_at_most_the_inputs error();
+        end
+        if (PE > OUT_FEATURES) begin : gen_bad_pe
+            error_PE_must_be_at_most_OUT_FEATURES error();
+        end
+    endgenerate
+
+    wire [8*SIMD-1:0] chunk_data, operands;
+    wire              chunk_valid, chunk_ready, operands_valid, operands_ready, chunk_done;
+    wire              unused_last, unused_done;
+    wire [((CHUNKS > 1) ? $clog2(CHUNKS) : 1)-1:0] unused_chunk;
+
+    width_converter #(
+        .POSITIONS(POSITIONS), .CHANNELS(CHANNELS), .LANES(LANES), .PIXELS(PIXELS), .SIMD(SIMD)
+    ) pack (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+        .m_axis_tdata(chunk_data), .m_axis_tlast(unused_last), .m_axis_tvalid(chunk_valid),
+        .m_axis_tready(chunk_ready)
+    );
+
+    generate
+        if (INPUT_MAJOR != 0) begin : gen_as_they_come
+            assign operands       = chunk_data;
+            assign operands_valid = chunk_valid;
+            assign chunk_ready    = operands_ready && chunk_done;
+        end else begin : gen_kept
+            wire unused = &{1'b0, chunk_done};
+            vector_buffer #(
+                .WIDTH(8*SIMD), .CHUNKS(CHUNKS), .REPEATS(GROUPS)
+            ) keep (
+                .clk(clk), .rst(rst),
+                .s_axis_tdata(chunk_data), .s_axis_tvalid(chunk_valid), .s_axis_tready(chunk_ready),
+                .m_axis_tdata(operands), .m_axis_tvalid(operands_valid),
+                .m_axis_tready(operands_ready)
+            );
+        end
+    endgenerate
+
+    matrix_vector #(
+        .PIXELS(1), .PE(PE), .SIMD(SIMD), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
+        .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
+        .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
+    ) compute (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(operands), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
+        .s_axis_tready(operands_ready),
+        .s_chunk(unused_chunk), .s_chunk_done(chunk_done), .s_vector_done(unused_done),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
+        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
+    );
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Read-only memory of weights or biases, filled from a `.mem` file of hexadecimal words.
+// The read is synchronous, so that it maps to block RAM; the data holds while `read` is low.
+// The order of the words is that of model/memory.py.
+
+`default_nettype none
+
+module weight_rom #(
+    parameter WIDTH      = 8,   // bits of a word
+    parameter DEPTH      = 16,  // words, as many as the file has lines
+    parameter FILE       = "",  // path of the `.mem` file
+    parameter ADDR_WIDTH = (DEPTH > 1) ? $clog2(DEPTH) : 1
+) (
+    input  wire                  clk,
+    input  wire                  read,
+    input  wire [ADDR_WIDTH-1:0] addr,
+    output reg  [WIDTH-1:0]      data
+);
+
+    (* rom_style = "block" *)
+    reg [WIDTH-1:0] memory [0:DEPTH-1];
+
+    generate
+        if (FILE != "") begin : gen_contents
+            initial $readmemh(FILE, memory);
+        end else begin : gen_empty
+            integer i;
+            initial
+                for (i = 0; i < DEPTH; i = i + 1)
+                    memory[i] = {WIDTH{1'b0}};
+        end
+    endgenerate
+
+    always @(posedge clk)
+        if (read)
+            data <= memory[addr];
+
+endmodule
+
+`default_nettype wire
