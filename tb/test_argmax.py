@@ -1,0 +1,64 @@
+"""argmax against model.reference.argmax, at every beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from runner import on_simulators
+from testbench import Layout, Stream
+from traffic import Traffic
+
+from model import reference
+
+CASES = {
+    "lanes_do_not_divide": dict(CLASSES=10, LANES=3),
+    "one_lane": dict(CLASSES=10, LANES=1),
+    "one_beat": dict(CLASSES=7, LANES=7),
+    "one_class": dict(CLASSES=1, LANES=1),
+    "lanes_beyond_the_classes": dict(CLASSES=3, LANES=5),
+    "many_classes": dict(CLASSES=300, LANES=16),
+    "two_lanes": dict(CLASSES=9, LANES=2),
+}
+
+
+class Argmax(Traffic):
+    """Logits pass; tuser is the class so far."""
+
+    module = "argmax"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = self.parameters
+        self.source = self.sink = Layout(p["CLASSES"], 1, 1, p["LANES"], bits=32)
+        self.interval = self.source.beats
+
+    def streams(self, dut) -> tuple[Stream, Stream]:
+        return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis", user=True)
+
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Logits of full range, only negative ones, and many ties."""
+        shape = (self.source.channels, 1, 1)
+        low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+        kinds = (
+            lambda: rng.integers(low, high, shape, np.int32, endpoint=True),
+            lambda: rng.integers(low, 0, shape, np.int32),
+            lambda: rng.integers(-2, 2, shape, np.int32),
+            lambda: rng.choice(np.array([low, high, -1, 0], np.int32), shape),
+            lambda: np.full(shape, low, np.int32),
+        )
+        return np.stack([kinds[index % len(kinds)]() for index in range(4 * count)])
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        return images
+
+    def users(self, image: np.ndarray) -> list[int | None]:
+        logits, lanes = image.reshape(1, -1), self.sink.lanes
+        ends = range(lanes, self.sink.beats * lanes + 1, lanes)
+        return [int(reference.argmax(logits[:, :end])[0]) for end in ends]
+
+
+TRAFFIC = Argmax
+
+
+@on_simulators(CASES)
+def test_argmax(simulate, simulator, name, parameters):
+    simulate("argmax", simulator=simulator, name=name, parameters=parameters)

@@ -1,0 +1,109 @@
+"""conv2d against model.reference.conv2d and requantise."""
+
+from __future__ import annotations
+
+import numpy as np
+from runner import on_simulators
+from testbench import Layout
+from traffic import Weighted
+
+from model import reference
+from model.folding import Folding, Stage
+from model.networks import Conv
+
+
+def case(height, width, ic, oc, kernel, pe=1, simd=1, **others) -> dict:
+    """Parameters of a conv2d, the usual ones by position."""
+    sizes = dict(HEIGHT=height, WIDTH=width, IN_CHANNELS=ic, OUT_CHANNELS=oc, KERNEL=kernel)
+    return dict(LANES=ic) | sizes | dict(PE=pe, SIMD=simd) | others
+
+
+CASES = {
+    # Folding: the whole window and all channels at once, none, and such as do not divide.
+    "nothing_divides": case(5, 6, 3, 5, 3, 2, 4, LANES=2),
+    "a_window_a_clock": case(6, 7, 1, 3, 3, 3, 9, PADDING=1),
+    "a_product_a_clock": case(4, 5, 2, 2, 2),
+    "simd_of_a_channel_part": case(4, 5, 5, 3, 3, 3, 2, PADDING=1),
+    "simd_of_a_row_part": case(5, 4, 4, 4, 3, 3, 7, LANES=3),
+    "simd_beyond_the_window": case(4, 4, 2, 3, 2, 2, 11),
+    "pe_beyond_the_channels": case(4, 4, 2, 3, 2, 5, 3),
+    "many_channels": case(3, 4, 19, 17, 3, 5, 24, LANES=7, PADDING=1),
+    "raw_accumulators": case(5, 5, 3, 7, 3, 3, 9, OUT_WIDTH=32),
+    "no_shift": case(4, 5, 1, 3, 2, 3, 4, SHIFT=0),
+    "all_shifted_out": case(4, 5, 1, 3, 2, 3, 2, SHIFT=23),
+    # Kernels, strides and padding.
+    "kernel1": case(4, 5, 5, 3, 1, 2, 3, LANES=2),
+    "kernel1_stride2": case(5, 7, 2, 3, 1, 3, 2, STRIDE=2),
+    "kernel1_stride3": case(7, 8, 1, 2, 1, 2, 1, STRIDE=3),
+    "kernel5_padded": case(7, 6, 2, 4, 5, 4, 25, PADDING=2),
+    "kernel7_unpadded": case(9, 8, 1, 3, 7, 3, 25),
+    "kernel4_stride3": case(9, 10, 2, 3, 4, 3, 32, STRIDE=3, PADDING=1),
+    "stride2": case(9, 7, 4, 6, 3, 4, 12, STRIDE=2, PADDING=1, LANES=3),
+    "stride2_leftover": case(8, 8, 3, 4, 3, 2, 27, STRIDE=2),
+    "stride_beyond_kernel": case(8, 10, 3, 2, 2, 2, 3, STRIDE=3, LANES=1),
+    "stride_beyond_kernel_padded": case(9, 11, 1, 2, 2, 2, 4, STRIDE=5, PADDING=1),
+    "padding_k_minus_1": case(4, 4, 2, 3, 3, 3, 9, PADDING=2),
+    "padding_k_minus_1_stride2": case(5, 6, 1, 2, 4, 2, 16, PADDING=3, STRIDE=2),
+    # Extreme images.
+    "single_row": case(1, 9, 2, 3, 3, 3, 18, PADDING=1),
+    "single_column": case(9, 1, 2, 3, 3, 2, 9, PADDING=1),
+    "single_pixel": case(1, 1, 3, 2, 3, 2, 9, PADDING=1),
+    "single_pixel_kernel1": case(1, 1, 5, 4, 1, 2, 2, LANES=3),
+    "kernel_as_large_as_image": case(5, 5, 1, 3, 5, 3, 25),
+    "image_smaller_than_kernel": case(2, 3, 2, 3, 5, 3, 10, PADDING=3),
+    # Several pixels a beat.
+    "pixels2": case(5, 8, 2, 4, 3, 2, 6, PIXELS=2, PADDING=1),
+    "pixels2_channels_split": case(4, 6, 4, 2, 3, 2, 36, PIXELS=2, PADDING=1, LANES=2),
+    "pixels2_kernel1": case(3, 6, 3, 4, 1, 4, 3, PIXELS=2),
+    "pixels2_stride2": case(6, 8, 1, 3, 3, 2, 9, PIXELS=2, STRIDE=2, PADDING=1),
+    "pixels2_stride4": case(9, 12, 1, 3, 5, 3, 25, PIXELS=2, STRIDE=4, PADDING=2),
+    "pixels2_even_kernel": case(4, 6, 1, 2, 4, 2, 16, PIXELS=2, PADDING=3, OUT_WIDTH=32, SHIFT=0)
+    | dict(WIDTH=7 + 1, KERNEL=3, PADDING=2, SIMD=9),
+    "pixels4": case(5, 12, 1, 2, 3, 2, 9, PIXELS=4, PADDING=1),
+    "pixels4_kernel5": case(6, 8, 2, 2, 5, 1, 50, PIXELS=4, PADDING=2),
+    "pixels4_stride2": case(7, 16, 1, 2, 3, 1, 5, PIXELS=4, STRIDE=2, PADDING=1),
+    "pixels4_single_row": case(1, 8, 1, 3, 3, 3, 9, PIXELS=4, PADDING=1),
+}
+
+
+class Conv2d(Weighted):
+    """Random weights; expected values from the reference."""
+
+    module = "conv2d"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = dict(STRIDE=1, PADDING=0, PIXELS=1) | self.parameters
+        layer = Conv(p["OUT_CHANNELS"], p["KERNEL"], p["STRIDE"], p["PADDING"])
+        in_shape = (p["IN_CHANNELS"], p["HEIGHT"], p["WIDTH"])
+        out_shape = layer.out_shape(in_shape)
+        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        folding = Folding(p["PE"], p["SIMD"])
+        self.stage = Stage(
+            self.module,
+            layer,
+            in_shape,
+            out_shape,
+            lanes=p["LANES"],
+            pixels=p["PIXELS"],
+            out_lanes=p["PE"],
+            out_pixels=out_pixels,
+            folding=folding,
+        )
+        self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        self.make_weights()
+        bits = self.parameters["OUT_WIDTH"]
+        self.sink = Layout(*out_shape, p["PE"], out_pixels, bits)
+        self.interval = max(self.stage.cycles, self.source.beats)
+
+    def accumulators(self, images: np.ndarray) -> np.ndarray:
+        layer = self.stage.layer
+        return reference.conv2d(images, self.weight, self.bias, layer.stride, layer.padding)
+
+
+TRAFFIC = Conv2d
+
+
+@on_simulators(CASES)
+def test_conv2d(simulate, simulator, name, parameters):
+    simulate("conv2d", simulator=simulator, name=name, parameters=parameters)

@@ -1,0 +1,86 @@
+"""fc against model.reference.fc and requantise, weights in the order of arrival."""
+
+from __future__ import annotations
+
+import numpy as np
+from runner import on_simulators
+from testbench import Layout
+from traffic import Weighted
+
+from model import reference
+from model.folding import Folding, Stage
+from model.networks import Linear
+
+
+def case(positions, channels, out, pe=1, simd=1, **others) -> dict:
+    """Parameters of an fc, the usual ones by position."""
+    sizes = dict(POSITIONS=positions, CHANNELS=channels, OUT_FEATURES=out)
+    return dict(LANES=channels) | sizes | dict(PE=pe, SIMD=simd) | others
+
+
+SHAPES = {
+    "nothing_divides": case(6, 5, 10, 3, 4, LANES=2),
+    "one_at_a_time": case(3, 2, 3, 1, 1, LANES=1),
+    "one_input_one_output": case(1, 1, 1, 1, 1),
+    "all_at_once": case(2, 3, 4, 4, 6),
+    "vector_in_narrow_beats": case(1, 11, 4, 2, 5, LANES=3),
+    "simd_narrower_than_lanes": case(3, 7, 5, 2, 3),
+    "simd_wider_than_a_pixel": case(7, 2, 5, 5, 9),
+    "simd_of_one_input": case(4, 3, 5, 2, 1),
+    "pe_of_one_output": case(4, 3, 5, 1, 5, LANES=2),
+    "simd_beyond_the_inputs": case(2, 2, 3, 2, 7),
+    "pe_beyond_the_outputs": case(2, 3, 3, 5, 2),
+    "one_output": case(5, 3, 1, 1, 2),
+    "many_inputs": case(25, 16, 12, 4, 20, LANES=16),
+    "logits": case(6, 3, 10, 2, 3, OUT_WIDTH=32),
+    "pixels2": case(6, 4, 5, 2, 3, PIXELS=2, LANES=2),
+    "pixels2_whole": case(8, 3, 4, 4, 6, PIXELS=2),
+    "pixels4": case(8, 1, 3, 2, 3, PIXELS=4),
+    "pixels4_channels_split": case(4, 6, 3, 3, 5, PIXELS=4, LANES=3),
+}
+CASES = {
+    f"{name}{'_input_major' * major}": shape | dict(INPUT_MAJOR=major)
+    for name, shape in SHAPES.items()
+    for major in (0, 1)
+}
+
+
+class Fc(Weighted):
+    """Random weights; expected values from the reference."""
+
+    module = "fc"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = dict(PIXELS=1) | self.parameters
+        layer = Linear(p["OUT_FEATURES"])
+        in_shape = (p["CHANNELS"], 1, p["POSITIONS"])
+        out_shape = layer.out_shape(in_shape)
+        folding = Folding(p["PE"], p["SIMD"], bool(p["INPUT_MAJOR"]))
+        self.stage = Stage(
+            self.module,
+            layer,
+            in_shape,
+            out_shape,
+            lanes=p["LANES"],
+            pixels=p["PIXELS"],
+            out_lanes=p["PE"],
+            out_pixels=1,
+            folding=folding,
+        )
+        self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        self.make_weights()
+        self.sink = Layout(*out_shape, p["PE"], bits=self.parameters["OUT_WIDTH"])
+        self.interval = max(self.stage.cycles, self.source.beats)
+
+    def accumulators(self, images: np.ndarray) -> np.ndarray:
+        acc = reference.fc(images.reshape(len(images), -1), self.weight, self.bias)
+        return acc.reshape(*acc.shape, 1, 1)
+
+
+TRAFFIC = Fc
+
+
+@on_simulators(CASES)
+def test_fc(simulate, simulator, name, parameters):
+    simulate("fc", simulator=simulator, name=name, parameters=parameters)

@@ -1,0 +1,78 @@
+"""maxpool2d against model.reference.maxpool2d."""
+
+from __future__ import annotations
+
+import numpy as np
+from runner import on_simulators
+from testbench import Layout
+from traffic import Traffic
+
+from model import reference
+from model.networks import MaxPool
+
+
+def case(height, width, channels, kernel, stride, **others) -> dict:
+    """Parameters of a maxpool2d, the usual ones by position."""
+    sizes = dict(HEIGHT=height, WIDTH=width, CHANNELS=channels, KERNEL=kernel, STRIDE=stride)
+    return dict(LANES=channels) | sizes | others
+
+
+CASES = {
+    "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2),
+    "usual": case(6, 8, 3, 2, 2),
+    "one_channel_odd": case(7, 9, 1, 2, 2),
+    "one_lane": case(4, 6, 3, 2, 2, LANES=1),
+    "overlapping": case(6, 7, 2, 3, 2),
+    "overlapping_padded": case(7, 6, 3, 3, 2, PADDING=1, LANES=2),
+    "stride1": case(5, 6, 2, 3, 1),
+    "padding_k_minus_1": case(4, 5, 2, 3, 1, PADDING=2),
+    "stride_beyond_kernel": case(8, 11, 2, 2, 3),
+    "kernel1": case(4, 5, 3, 1, 1, LANES=2),
+    "kernel1_stride2": case(5, 7, 2, 1, 2),
+    "kernel5_stride3": case(9, 11, 1, 5, 3, PADDING=2),
+    "whole_image": case(4, 4, 3, 4, 4),
+    "single_row": case(1, 9, 2, 3, 2, PADDING=1),
+    "single_column": case(9, 1, 2, 3, 2, PADDING=1),
+    "single_pixel": case(1, 1, 5, 1, 1, LANES=2),
+    "many_channels": case(4, 4, 33, 2, 2, LANES=8),
+    "pixels2": case(6, 8, 2, 2, 2, PIXELS=2),
+    "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3),
+    "pixels2_stride1": case(5, 8, 1, 3, 1, PIXELS=2, PADDING=1),
+    "pixels4": case(4, 16, 1, 2, 2, PIXELS=4),
+    "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4),
+    "pixels4_overlapping": case(5, 16, 2, 3, 2, PIXELS=4, PADDING=1),
+}
+
+
+class MaxPool2d(Traffic):
+    """Expected values from the reference."""
+
+    module = "maxpool2d"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = dict(PADDING=0, PIXELS=1) | self.parameters
+        self.layer = MaxPool(p["KERNEL"], p["STRIDE"], p["PADDING"])
+        in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
+        self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
+        self.interval = max(self.source.beats, self.sink.beats)
+
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """As usual, but the second image is zero: whatever an image leaves behind shows there."""
+        images = super().images(count, rng)
+        images[1:2] = 0
+        return images
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        layer = self.layer
+        return reference.maxpool2d(images, layer.kernel, layer.stride, layer.padding)
+
+
+TRAFFIC = MaxPool2d
+
+
+@on_simulators(CASES)
+def test_maxpool2d(simulate, simulator, name, parameters):
+    simulate("maxpool2d", simulator=simulator, name=name, parameters=parameters)

@@ -1,0 +1,82 @@
+"""sliding_window against the reference's convolution with kernels that pick out one element each."""
+
+from __future__ import annotations
+
+import numpy as np
+from runner import on_simulators
+from testbench import Layout, Stream
+from traffic import Traffic
+
+from model import reference
+from model.networks import Conv
+
+
+def case(height, width, channels, kernel, **others) -> dict:
+    """Parameters of a sliding_window, the usual ones by position."""
+    sizes = dict(HEIGHT=height, WIDTH=width, CHANNELS=channels, KERNEL=kernel)
+    return dict(LANES=channels) | sizes | others
+
+
+CASES = {
+    "lanes_do_not_divide": case(5, 6, 3, 3, LANES=2, PADDING=1),
+    "unpadded": case(6, 7, 1, 3),
+    "padded": case(6, 5, 2, 5, PADDING=2),
+    "padding_k_minus_1": case(4, 3, 1, 4, PADDING=3),
+    "image_smaller_than_kernel": case(2, 3, 2, 5, PADDING=3),
+    "stride2": case(7, 9, 1, 3, STRIDE=2, PADDING=1),
+    "stride2_leftover": case(8, 8, 2, 3, STRIDE=2),
+    "stride3": case(9, 8, 1, 5, STRIDE=3, PADDING=4),
+    "stride_beyond_kernel": case(9, 11, 2, 2, STRIDE=4, PADDING=1),
+    "kernel1": case(4, 5, 3, 1, LANES=1),
+    "kernel1_stride2": case(4, 7, 1, 1, STRIDE=2),
+    "kernel2": case(4, 5, 1, 2, PADDING=1),
+    "single_row": case(1, 9, 2, 3, PADDING=1),
+    "single_column": case(9, 1, 2, 3, PADDING=1),
+    "single_pixel": case(1, 1, 1, 3, PADDING=2),
+    "pixels2": case(5, 8, 2, 3, PIXELS=2, PADDING=1, LANES=1),
+    "pixels2_unpadded": case(5, 8, 1, 5, PIXELS=2),
+    "pixels2_stride2": case(6, 8, 2, 3, PIXELS=2, STRIDE=2, PADDING=1),
+    "pixels2_stride4": case(9, 12, 1, 5, PIXELS=2, STRIDE=4, PADDING=2),
+    "pixels4": case(4, 12, 1, 5, PIXELS=4, PADDING=2),
+    "pixels4_padding1": case(4, 8, 1, 3, PIXELS=4, PADDING=1),
+    "pixels4_stride2": case(7, 16, 2, 3, PIXELS=4, STRIDE=2, PADDING=1),
+    "pixels4_one_transfer_a_row": case(3, 4, 1, 3, PIXELS=4, PADDING=1),
+}
+
+
+class SlidingWindow(Traffic):
+    """A window is an output image of K*K*C channels, element (ky, kx, c) in channel order."""
+
+    module = "sliding_window"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = dict(STRIDE=1, PADDING=0, PIXELS=1) | self.parameters
+        kernel, channels = p["KERNEL"], p["CHANNELS"]
+        elements = kernel * kernel * channels
+        self.layer = Conv(elements, kernel, p["STRIDE"], p["PADDING"])
+        one_hot = np.eye(elements, dtype=np.int8).reshape(elements, kernel, kernel, channels)
+        self.weight = one_hot.transpose(0, 3, 1, 2)
+        in_shape = (channels, p["HEIGHT"], p["WIDTH"])
+        self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
+        self.interval = max(self.source.beats, self.sink.beats)
+
+    def streams(self, dut) -> tuple[Stream, Stream]:
+        names = ("m_window", "m_window_valid", "m_window_ready", "m_window_last")
+        return Stream.axis(dut, "s_axis"), Stream(dut, *names)
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        bias = np.zeros(len(self.weight), np.int32)
+        layer = self.layer
+        acc = reference.conv2d(images, self.weight, bias, layer.stride, layer.padding)
+        return reference.requantise(acc, 0)
+
+
+TRAFFIC = SlidingWindow
+
+
+@on_simulators(CASES)
+def test_sliding_window(simulate, simulator, name, parameters):
+    simulate("sliding_window", simulator=simulator, name=name, parameters=parameters)

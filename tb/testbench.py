@@ -1,0 +1,323 @@
+"""The bench that every module shares: clock, reset, sources, sinks, stall patterns, images as beats.
+
+One loop samples all streams at a rising clock edge and then drives them for the next one, so a run
+is a function of its seed alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+# none: input always valid, output always ready. patient: tready stays low until tvalid is high, so
+# a module whose tvalid waits for tready hangs.
+STALLS = ("none", "gaps", "backpressure", "both", "patient")
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One transfer: `data` and `user` as unsigned integers, the clock cycle it took place in."""
+
+    data: int
+    last: int | None = None
+    user: int | None = None
+    cycle: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a channels x height x width image becomes beats of `lanes` channels of `pixels` pixels.
+
+    Raster order, lowest channels first; pixel p, lane l of a beat at bits `bits * (p * lanes + l)`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    lanes: int
+    pixels: int = 1
+    bits: int = 8
+
+    @property
+    def groups(self) -> int:
+        """Beats that a group of `pixels` pixels takes."""
+        return -(-self.channels // self.lanes)
+
+    @property
+    def beats(self) -> int:
+        """Beats an image."""
+        return self.height * self.width // self.pixels * self.groups
+
+    def _elements(self, index: int) -> Iterator[tuple[int, int, int, int]]:
+        """(bit offset, row, column, channel) of each element of beat `index`."""
+        position, group = divmod(index, self.groups)
+        row, column = divmod(position * self.pixels, self.width)
+        for pixel, lane in itertools.product(range(self.pixels), range(self.lanes)):
+            offset = self.bits * (pixel * self.lanes + lane)
+            yield offset, row, column + pixel, group * self.lanes + lane
+
+    def pack(self, image: np.ndarray, rng: random.Random | None = None) -> list[int]:
+        """Beats of an integer array (channels, height, width).
+
+        Lanes beyond the last channel are zero, or random if `rng` is given.
+        """
+        mask = (1 << self.bits) - 1
+        beats = []
+        for index in range(self.beats):
+            data = 0
+            for offset, row, column, channel in self._elements(index):
+                if channel < self.channels:
+                    data |= (int(image[channel, row, column]) & mask) << offset
+                elif rng is not None:
+                    data |= rng.getrandbits(self.bits) << offset
+            beats.append(data)
+        return beats
+
+    def used(self, index: int) -> int:
+        """Mask of the bits of beat `index` that belong to a channel."""
+        mask = (1 << self.bits) - 1
+        return sum(mask << e[0] for e in self._elements(index) if e[3] < self.channels)
+
+    def difference(self, index: int, got: int, expected: int) -> str:
+        """Name the first element in which two values of beat `index` differ."""
+        for offset, row, column, channel in self._elements(index):
+            values = [(data >> offset) & ((1 << self.bits) - 1) for data in (got, expected)]
+            if values[0] != values[1]:
+                if self.bits == 32:
+                    values = [value - (value >> 31 << 32) for value in values]
+                unused = " (unused lane)" if channel >= self.channels else ""
+                return (
+                    f"row {row}, column {column}, channel {channel}{unused}: "
+                    f"got {values[0]}, expected {values[1]}"
+                )
+        return f"beyond the last lane: got {got:#x}, expected {expected:#x}"
+
+
+def bursts(rng: random.Random, pace: int) -> Iterator[bool]:
+    """Runs of True and False of random lengths, from single cycles to a few times `pace`."""
+    lengths = (1, 1, 1, 2, 3, pace, 2 * pace + 8)
+    for value in itertools.cycle((True, False)):
+        yield from itertools.repeat(value, rng.choice(lengths))
+
+
+class Stream:
+    """The signals of one stream; `last` and `user` may be missing."""
+
+    def __init__(self, dut, data: str, valid: str, ready: str, last=None, user=None) -> None:
+        self.name = data.removesuffix("_tdata")
+        self.data = getattr(dut, data)
+        self.valid = getattr(dut, valid)
+        self.ready = getattr(dut, ready)
+        self.last = getattr(dut, last) if last else None
+        self.user = getattr(dut, user) if user else None
+
+    @classmethod
+    def axis(cls, dut, prefix: str, user: bool = False) -> Stream:
+        """The stream of ports `prefix`_tdata, _tvalid, _tready, and _tlast where there is one."""
+        last = f"{prefix}_tlast"
+        return cls(
+            dut,
+            *(f"{prefix}_t{name}" for name in ("data", "valid", "ready")),
+            last=last if hasattr(dut, last) else None,
+            user=f"{prefix}_tuser" if user else None,
+        )
+
+    def read(self, signal: str) -> int | None:
+        """Value of a signal of the stream; fails if a bit of it is X or Z."""
+        handle = getattr(self, signal)
+        if handle is None:
+            return None
+        bits = str(handle.value)
+        try:
+            return int(bits, 2)
+        except ValueError:
+            raise AssertionError(f"{self.name}: t{signal} is {bits}") from None
+
+
+class Source:
+    """Drives a stream; a beat once offered stays until it is taken, the idle bus holds garbage."""
+
+    def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool]) -> None:
+        self.stream = stream
+        self.queue: deque[tuple[int, int]] = deque()
+        self.taken = 0
+        self.clear()
+        self._rng = rng
+        self._go = go
+        self._idle()
+
+    def clear(self) -> None:
+        """Forget what is queued and what was taken: a reset."""
+        self.queue.clear()
+        self.taken = 0
+        self._offered = False
+
+    def send(self, beats: list[int], last: bool = True) -> None:
+        """Queue an image; tlast is on its last beat unless `last` is False."""
+        self.queue.extend((data, last and index == len(beats) - 1) for index, data in enumerate(beats))
+
+    def sample(self, cycle: int, clean: bool) -> bool:
+        if not clean:
+            return False
+        ready = self.stream.read("ready")
+        if not (ready and self._offered):
+            return False
+        self._offered = False
+        self.queue.popleft()
+        self.taken += 1
+        return True
+
+    def drive(self, reset: bool) -> None:
+        go = next(self._go)
+        if reset:
+            # What stands on the bus during a reset must leave no trace.
+            self._idle()
+            self.stream.valid.value = self._rng.getrandbits(1)
+        elif not self._offered:
+            if go and self.queue:
+                data, last = self.queue[0]
+                self.stream.data.value = data
+                if self.stream.last is not None:
+                    self.stream.last.value = int(last)
+                self.stream.valid.value = 1
+                self._offered = True
+            else:
+                self._idle()
+
+    def _idle(self) -> None:
+        self.stream.valid.value = 0
+        self.stream.data.value = self._rng.getrandbits(len(self.stream.data))
+        if self.stream.last is not None:
+            self.stream.last.value = self._rng.getrandbits(1)
+
+
+class Sink:
+    """Takes a stream, and checks that a stalled beat neither vanishes nor changes and holds no X."""
+
+    def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool], patient: bool) -> None:
+        self.stream = stream
+        self.beats: list[Beat] = []
+        self._rng = rng
+        self._go = go
+        self._patient = patient
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the beats: a reset."""
+        self.beats = []
+        self._stalled: tuple | None = None
+        self._valid = self._ready = 0
+        self.stream.ready.value = 0
+
+    def sample(self, cycle: int, clean: bool) -> bool:
+        if not clean:
+            return False
+        name = self.stream.name
+        self._valid = self.stream.read("valid")
+        assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready rose"
+        if not self._valid:
+            return False
+        beat = tuple(self.stream.read(signal) for signal in ("data", "last", "user"))
+        assert self._stalled in (None, beat), (
+            f"{name}: stalled beat changed from (tdata, tlast, tuser) = {self._stalled} to {beat}"
+        )
+        self._stalled = None if self._ready else beat
+        if self._ready:
+            self.beats.append(Beat(*beat, cycle))
+        return bool(self._ready)
+
+    def drive(self, reset: bool) -> None:
+        ready = next(self._go) and not reset
+        if self._patient:
+            ready = ready and self._stalled is not None
+        self._ready = int(ready)
+        self.stream.ready.value = self._ready
+
+
+class Testbench:
+    """Clock, reset and streams of one module.
+
+    stall: one of STALLS, for every source and sink. pace: clocks a beat takes in the long run; the
+    longest stalls are a few times as long, so that they fill the buffers inside.
+    """
+
+    __test__ = False  # not for pytest to collect
+
+    def __init__(self, dut, seed: str, stall: str = "none") -> None:
+        self.dut = dut
+        self.rng = random.Random(f"{seed}/{stall}")
+        self.stall = stall
+        self.cycle = 0
+        self.idle = 0  # clocks since any stream moved
+        self.sources: list[Source] = []
+        self.sinks: list[Sink] = []
+        self._edge = RisingEdge(dut.clk)
+        self._in_reset = True
+        self._clean = False
+        dut.rst.value = 1
+        Clock(dut.clk, 10, "ns").start()
+
+    def source(self, stream: Stream, pace: int = 1) -> Source:
+        """Add a source on `stream`."""
+        stalls = self.stall in ("gaps", "both")
+        go = bursts(self.rng, pace) if stalls else itertools.repeat(True)
+        self.sources.append(Source(stream, self.rng, go))
+        return self.sources[-1]
+
+    def sink(self, stream: Stream, pace: int = 1) -> Sink:
+        """Add a sink on `stream`."""
+        stalls = self.stall in ("backpressure", "both")
+        go = bursts(self.rng, pace) if stalls else itertools.repeat(True)
+        self.sinks.append(Sink(stream, self.rng, go, self.stall == "patient"))
+        return self.sinks[-1]
+
+    async def step(self) -> None:
+        """One clock cycle."""
+        await self._edge
+        self.cycle += 1
+        moved = False
+        for endpoint in (*self.sources, *self.sinks):
+            moved |= endpoint.sample(self.cycle, self._clean)
+        self.idle = 0 if moved else self.idle + 1
+        # The first edge in reset sets the registers: from the next one on outputs must be known.
+        self._clean = not self._in_reset
+        for endpoint in (*self.sources, *self.sinks):
+            endpoint.drive(self._in_reset)
+
+    async def reset(self, cycles: int = 1) -> None:
+        """Hold rst for `cycles` clocks; the streams start afresh."""
+        self.dut.rst.value = 1
+        self._in_reset = True
+        for _ in range(cycles):
+            self._clean = False
+            await self.step()
+        self.dut.rst.value = 0
+        self._in_reset = False
+        self._clean = True
+        self.idle = 0
+        for endpoint in (*self.sources, *self.sinks):
+            endpoint.clear()
+            endpoint.drive(False)
+
+    async def until(self, done: Callable[[], bool], patience: int) -> bool:
+        """Run until `done()`; False if no stream moves for `patience` clocks."""
+        while not done():
+            if self.idle > patience:
+                return False
+            await self.step()
+        return True
+
+    async def silence(self, cycles: int) -> None:
+        """Nothing may come out for `cycles` clocks."""
+        counts = [len(sink.beats) for sink in self.sinks]
+        for _ in range(cycles):
+            await self.step()
+        for sink, count in zip(self.sinks, counts, strict=True):
+            assert len(sink.beats) == count, f"{sink.stream.name}: a beat too many"

@@ -1,0 +1,132 @@
+"""What a module under test takes and gives: the part of a bench that differs among modules."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+from testbench import Beat, Layout, Stream
+
+from model import memory, reference
+from model.folding import Stage
+from model.quantised import Parameters
+
+
+class Traffic:
+    """One parametrisation of a module with a stream of images in and one out.
+
+    A subclass sets `module`, `source`, `sink` and `interval` in its constructor, and computes the
+    expected output with functions of `model.reference`. Whatever is random in it follows from
+    `seed`, so that the simulator's process rebuilds the same object.
+
+    parameters: Verilog parameters of the module.
+    source, sink: layouts of the images that go in and come out.
+    interval: clocks an image takes in the steady state, with no stalls.
+    """
+
+    module: str
+    source: Layout
+    sink: Layout
+    interval: int
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        self.parameters = dict(parameters)
+        self.rng = np.random.default_rng(zlib.crc32(seed.encode()))
+
+    def write_memories(self, folder: Path) -> None:
+        """Write the files that the module reads with $readmemh."""
+
+    def streams(self, dut) -> tuple[Stream, Stream]:
+        """The input and the output stream."""
+        return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis")
+
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Input images, count x channels x height x width; the second has the largest values."""
+        layout = self.source
+        shape = (count, layout.channels, layout.height, layout.width)
+        images = rng.integers(0, 256, shape, np.uint8)
+        images[1:2] = 255
+        return images
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        """Expected output images, count x channels x height x width."""
+        raise NotImplementedError
+
+    def users(self, image: np.ndarray) -> list[int | None]:
+        """Expected tuser of each beat of an output image."""
+        return [None] * self.sink.beats
+
+    def check(self, beats: list[Beat], expected: np.ndarray) -> None:
+        """Compare `beats` with as many beats of the images `expected`; name the first mismatch."""
+        size = self.sink.beats
+        wanted = [(self.sink.pack(image), self.users(image)) for image in expected]
+        for count, beat in enumerate(beats):
+            number, index = divmod(count, size)
+            where = f"{self.module}: image {number}"
+            assert number < len(expected), f"{where}, beat {index}: nothing was expected any more"
+            data, user = (part[index] for part in wanted[number])
+            assert beat.data == data, f"{where}, {self.sink.difference(index, beat.data, data)}"
+            last = int(index == size - 1)
+            assert beat.last == last, f"{where}, beat {index}: tlast {beat.last}, expected {last}"
+            assert beat.user == user, f"{where}, beat {index}: tuser {beat.user}, expected {user}"
+
+
+class Passage(Traffic):
+    """A module of WIDTH bits through which 37 beats an image go unchanged, one a clock."""
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        self.interval = 37
+        width = parameters["WIDTH"]
+        self.source = self.sink = Layout(width, 1, self.interval, width, bits=1)
+
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Random bits."""
+        return rng.integers(0, 2, (count, self.source.channels, 1, self.source.width), np.uint8)
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        """The same images."""
+        return images
+
+
+class Weighted(Traffic):
+    """A convolution or fully connected layer with random weights and ROM files.
+
+    Weights are of full range, every other output channel of extremes alone. The shift spreads the
+    results over 0..255 and beyond both ends, unless the case has a SHIFT; ACC_WIDTH is as narrow as
+    the weights allow, as export makes it.
+    """
+
+    stage: Stage
+
+    def make_weights(self) -> None:
+        """Set weights, biases and the parameters that depend on them; `stage` must be set."""
+        shape = self.stage.layer.weight_shape(self.stage.in_shape)
+        self.weight = self.rng.integers(-128, 128, shape, np.int8)
+        self.weight[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
+        spread = 100 * 74 * max(1, round(math.sqrt(self.stage.window)))
+        self.bias = self.rng.integers(-spread, spread, shape[:1], np.int32)
+
+        sample = self.accumulators(self.images(4, self.rng)[2:])
+        shift = max(0, round(math.log2(max(1, np.std(sample)) / 100)))
+        out_width = self.parameters.setdefault("OUT_WIDTH", 8)
+        self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
+        layer = Parameters(self.weight, self.bias, self.shift, 0, 0)
+        self.parameters["ACC_WIDTH"] = layer.accumulator_width
+        self.parameters["WEIGHT_FILE"] = "weight.mem"
+        self.parameters["BIAS_FILE"] = "bias.mem"
+
+    def write_memories(self, folder: Path) -> None:
+        words = memory.pack_weights(self.weight, self.stage), memory.pack_bias(self.bias, self.stage)
+        for name, rom in zip(("weight.mem", "bias.mem"), words, strict=True):
+            (folder / name).write_text(memory.to_hex(rom))
+
+    def accumulators(self, images: np.ndarray) -> np.ndarray:
+        """int32 accumulators, count x channels x height x width."""
+        raise NotImplementedError
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        acc = self.accumulators(images)
+        return acc if self.parameters["OUT_WIDTH"] == 32 else reference.requantise(acc, self.shift)
