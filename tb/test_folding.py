@@ -1,0 +1,210 @@
+"""The folding solver against exhaustive search, its figures for the five networks, its refusals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+from random_networks import random_network
+
+from model.errors import UserError
+from model.folding import Folding, FoldedNetwork, fifo_depths, pixel_chain, solve
+from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
+
+# What rectangular folding needs at 784 cycles an image; below it lies what splitting products
+# freely would need, under which no folding can go.
+MOST = {"convnet": 37, "cnn7x7": 152, "cnn5x5": 101, "simplecnn": 3436, "lenet5": 630}
+LEAST = {"convnet": 35, "cnn7x7": 152, "cnn5x5": 95, "simplecnn": 3387, "lenet5": 570}
+
+SMALL = [
+    (Network("one_fc", (Linear(5),), (2, 1, 3)), 1),
+    (Network("one_conv", (Conv(4, 2),), (2, 4, 4)), 1),
+    (Network("conv_fc", (Conv(3, 2), Linear(4)), (1, 4, 4)), 1),
+    (Network("two_conv", (Conv(3, 2, padding=1), Conv(4, 2, stride=2), Linear(2)), (1, 3, 3)), 1),
+    # A pool of stride 1 with padding gives more positions than it takes.
+    (Network("growing_pool", (Conv(3, 1), MaxPool(3, 1, padding=2), Linear(2)), (1, 2, 2)), 1),
+    (Network("pool_first", (MaxPool(2, 1, padding=1), Conv(3, 2), Linear(2)), (2, 2, 3)), 1),
+    (Network("two_pixels", (Conv(4, 2, padding=1, stride=2), Linear(3)), (1, 4, 4)), 2),
+    (Network("four_pixels", (Conv(6, 1), MaxPool(2, 2), Linear(3)), (1, 4, 4)), 4),
+]
+
+
+def every_folding(network: Network, pixels: int) -> list[FoldedNetwork]:
+    """All valid foldings, with nothing left out and nothing known about which are good."""
+    options = []
+    for layer, shape in zip(network.layers, network.shapes, strict=False):
+        if layer.kind == "maxpool":
+            options.append([None])
+            continue
+        channels, *window = layer.weight_shape(shape)
+        sizes = itertools.product(range(1, channels + 1), range(1, math.prod(window) + 1))
+        options.append([Folding(pe, simd) for pe, simd in sizes])
+    found = []
+    for foldings in itertools.product(*options):
+        try:
+            found.append(FoldedNetwork(network, foldings, pixels))
+        except UserError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("network", "pixels"), SMALL, ids=[n.name for n, _ in SMALL])
+def test_solver_is_optimal(network: Network, pixels: int) -> None:
+    every = [(f.cycles, f.multipliers) for f in every_folding(network, pixels)]
+    for target in sorted({cycles for cycles, _ in every}):
+        best = min(multipliers for cycles, multipliers in every if cycles <= target)
+        folded = solve(network, cycles=target, pixels=pixels)
+        assert folded.cycles <= target
+        assert folded.multipliers == best, f"{target} cycles"
+    for budget in sorted({multipliers for _, multipliers in every}):
+        best = min(cycles for cycles, multipliers in every if multipliers <= budget)
+        folded = solve(network, multipliers=budget, pixels=pixels)
+        assert folded.multipliers <= budget
+        assert folded.cycles == best, f"{budget} multipliers"
+    fewest_cycles = min(cycles for cycles, _ in every)
+    fewest_multipliers = min(multipliers for _, multipliers in every)
+    assert solve(network, pixels=pixels).cycles == fewest_cycles
+    with pytest.raises(UserError, match=f"at least {fewest_cycles}"):
+        solve(network, cycles=fewest_cycles - 1, pixels=pixels)
+    with pytest.raises(UserError, match=f"at least {fewest_multipliers}"):
+        solve(network, multipliers=fewest_multipliers - 1, pixels=pixels)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_full_rate(name: str) -> None:
+    started = time.perf_counter()
+    folded = solve(NETWORKS[name], cycles=784)
+    assert time.perf_counter() - started < 2
+    assert folded.cycles <= 784
+    assert LEAST[name] <= folded.multipliers <= MOST[name]
+    assert solve(NETWORKS[name]) == folded
+    assert solve(NETWORKS[name], multipliers=folded.multipliers).cycles == folded.cycles
+
+
+@pytest.mark.parametrize(("name", "pixels", "cycles"), [("convnet", 4, 196), ("lenet5", 2, 392)])
+def test_beyond_a_pixel_a_clock(name: str, pixels: int, cycles: int) -> None:
+    folded = solve(NETWORKS[name], pixels=pixels)
+    assert folded.input_beats == folded.cycles == cycles
+    assert folded.utilisation > 0.8
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_more_cycles_never_cost_multipliers(name: str) -> None:
+    targets = np.unique(np.geomspace(784, 200_000, 12).astype(int)).tolist()
+    folded = [solve(NETWORKS[name], cycles=target) for target in targets]
+    needed = [f.multipliers for f in folded]
+    assert needed == sorted(needed, reverse=True)
+    assert all(f.cycles <= target for f, target in zip(folded, targets, strict=True))
+
+
+def test_random_networks_meet_their_targets(seed: str) -> None:
+    rng = np.random.default_rng([int(seed), 31])
+    for _ in range(100):
+        network = random_network(rng).network
+        fastest = solve(network)
+        target = int(fastest.cycles * rng.uniform(1, 50))
+        folded = solve(network, cycles=target)
+        assert fastest.cycles <= folded.cycles <= target
+        assert folded.multipliers <= fastest.multipliers
+        assert folded.utilisation <= 1
+        for before, after in itertools.pairwise(folded.stages):
+            assert before.output_beats == after.input_beats
+            assert (before.out_lanes, before.out_pixels) == (after.lanes, after.pixels)
+
+
+def test_predicted_figures_of_a_stage() -> None:
+    network = Network("net", (Conv(5, 3, padding=1), MaxPool(2, 2), Linear(7)), (2, 4, 6))
+    folded = FoldedNetwork(network, (Folding(2, 4), None, Folding(3, 4, input_major=True)))
+    conv, pool, fc = folded.stages
+    assert conv.cycles == 24 * 3 * 5
+    assert conv.multipliers == 8
+    assert conv.input_beats == 24
+    assert conv.output_beats == pool.input_beats == 24 * 3
+    assert conv.rom_bits == 15 * 8 * 8 + 3 * 2 * 32
+    assert pool.cycles == fc.input_beats == 6 * 3
+    assert fc.cycles == 3 * 8
+    assert folded.cycles == 360
+    assert folded.multipliers == 20
+    assert network.macs == 24 * 5 * 18 + 30 * 7
+
+
+def test_fc_order_alternates_behind_convolutions() -> None:
+    layers = (Conv(2, 3), Linear(9), Linear(8), Linear(7), Linear(6))
+    folded = solve(Network("net", layers, (1, 6, 6)))
+    assert [f.input_major for f in folded.foldings[1:]] == [True, False, True, False]
+
+
+def test_ties_go_to_whole_beats() -> None:
+    # 12 products in 3 cycles take 4 multipliers: of 1x4, 2x2 and 4x1 the fc takes what cuts its
+    # beats of 2 channels evenly, and PE a divisor of the outputs.
+    network = Network("net", (Conv(2, 1), Linear(4)), (1, 1, 3))
+    fc = solve(network, cycles=6).foldings[1]
+    assert fc.pe * fc.simd == 4
+    assert fc.simd in (1, 2, 4)
+    assert 4 % fc.pe == 0
+
+
+def test_fifos() -> None:
+    folded = solve(NETWORKS["lenet5"])
+    depths = fifo_depths(folded)
+    assert len(depths) == len(folded.stages)
+    assert depths[-1] == 0
+    assert min(depths[:-1]) >= 2
+    # Without an fc the logits of a whole image wait until its length is known.
+    convolutions = solve(Network("net", (Conv(4, 2), Conv(6, 2)), (1, 5, 5)))
+    assert fifo_depths(convolutions)[-1] == convolutions.stages[-1].output_beats
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "pixels", "expected"),
+    [
+        ((Conv(2, 3, padding=1), MaxPool(2, 2), Linear(3)), (1, 4, 8), 4, (4, 4, 2, 1)),
+        ((Conv(2, 4, stride=4), Linear(3)), (1, 8, 8), 2, (2, 1, 1)),
+        ((Conv(2, 3, stride=3), Linear(3)), (1, 8, 8), 1, (1, 1, 1)),
+    ],
+)
+def test_pixels_through_the_layers(layers, shape, pixels, expected) -> None:
+    assert pixel_chain(Network("net", layers, shape), pixels) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "pixels", "message"),
+    [
+        ((Linear(3),), (1, 4, 8), 3, "expected 1, 2 or 4"),
+        ((Linear(3),), (1, 4, 6), 4, "6 pixels wide"),
+        ((Conv(2, 3), Linear(3)), (1, 8, 8), 4, "conv1 would give 4 .* 6 output columns"),
+        ((Conv(2, 3, stride=3), Linear(3)), (1, 8, 8), 2, "conv1 takes 2 .* stride 3"),
+    ],
+)
+def test_pixels_that_do_not_fit(layers, shape, pixels, message) -> None:
+    with pytest.raises(UserError, match=message):
+        solve(Network("net", layers, shape), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("foldings", "message"),
+    [
+        ((Folding(1, 1),), "1 foldings for 2 layers"),
+        ((None, Folding(1, 1)), "conv and fc need a folding"),
+        ((Folding(4, 1), Folding(1, 1)), "conv1: PE 4.*PE from 1 to 3"),
+        ((Folding(1, 5), Folding(1, 1)), "conv1: PE 1, SIMD 5.*SIMD from 1 to 4"),
+        ((Folding(1, 1), Folding(0, 1)), "fc: PE 0"),
+    ],
+)
+def test_foldings_that_do_not_fit(foldings, message) -> None:
+    with pytest.raises(UserError, match=message):
+        FoldedNetwork(Network("net", (Conv(3, 2), Linear(2)), (1, 4, 4)), foldings)
+
+
+def test_beats_of_several_pixels_have_whole_channel_groups() -> None:
+    network = Network("net", (Conv(3, 1), Linear(2)), (1, 4, 4))
+    with pytest.raises(UserError, match="PE 2 does not divide"):
+        FoldedNetwork(network, (Folding(2, 1), Folding(1, 1)), pixels=2)
+
+
+def test_target_and_budget_at_once() -> None:
+    with pytest.raises(UserError, match="not both"):
+        solve(NETWORKS["convnet"], cycles=784, multipliers=100)
