@@ -56,7 +56,7 @@ def folded_at_random(rng: np.random.Generator, network: Network) -> FoldedNetwor
     raise AssertionError("one pixel a beat always fits")
 
 
-# The layout once more, as slow loops straight from its description: a word at a time, a bit at a time.
+# The layout once more, as slow loops straight from its description.
 
 
 def slow_arrival(stage: Stage) -> list[tuple[int, int, int]]:

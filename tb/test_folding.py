@@ -11,7 +11,7 @@ import pytest
 from random_networks import random_network
 
 from model.errors import UserError
-from model.folding import Folding, FoldedNetwork, fifo_depths, pixel_chain, solve
+from model.folding import FoldedNetwork, Folding, fifo_depths, pixel_chain, solve
 from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
