@@ -56,7 +56,7 @@ module width_converter #(
     localparam FINAL = (SHORT_BYTES + PAD_BYTES) / UNIT;  // the vector's last beat with its zeros
     localparam CHUNK = SIMD / UNIT;
     localparam MOST  = (FINAL > FULL) ? FINAL : FULL;
-    localparam ROOM  = 2*CHUNK - 1 + MOST;  // units; less would idle a wide input or a wide output
+    localparam ROOM  = 2*CHUNK + MOST;  // units; less would idle a wide input or a wide output
 
     localparam FILL_WIDTH  = $clog2(ROOM + 1);
     localparam BEAT_WIDTH  = (BEATS > 1) ? $clog2(BEATS) : 1;
