@@ -1,7 +1,7 @@
 """Write and read `network.onnx`: the one canonical form of a quantised network.
 
 The form is plain QDQ: integers stand in the file, DequantizeLinear gives them their power-of-two
-scale, and Conv, Gemm, Relu and MaxPool are ordinary float operators, so that any ONNX tool opens it.
+scale, and Conv, Gemm, Relu and MaxPool are ordinary float operators: any ONNX tool opens it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 
 from model.errors import UserError
-from model.networks import Conv, Layer, Linear, MaxPool, Network, Shape
+from model.networks import Conv, Layer, Linear, MaxPool, Network
 from model.quantised import Parameters, QuantisedNetwork
 
 OPSET = 13  # the first in which every operator of this form has its present meaning
@@ -29,7 +29,8 @@ IR_VERSION = 8
 PRODUCER = "convstream"
 
 # Limits on what is read, far beyond any network that could be simulated.
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES = 32 << 20
+MAX_STRUCTURE_BYTES = 4 << 20
 MAX_EXPONENT = 120
 MAX_FEATURES = 1 << 24
 
@@ -38,7 +39,10 @@ MAX_FEATURES = 1 << 24
 
 
 def write_onnx(quantised: QuantisedNetwork, path: str | os.PathLike) -> None:
-    """Write `quantised` to `path`, the same bytes each time; raises `UserError` where that fails."""
+    """Write `quantised` to `path`, the same bytes each time.
+
+    Raises `UserError` for a place that cannot be written to or a scale beyond float32.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     content = _model(quantised).SerializeToString(deterministic=True)
@@ -145,10 +149,10 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
     """The network in a QDQ file, also one that was not written here.
 
     A chain of Conv, Gemm (or MatMul and Add), Relu, MaxPool and Flatten (or Reshape) on one input
-    N x C x H x W: uint8, or float that QuantizeLinear makes uint8 at once. All scales are powers of
-    two, all zero points zero; weights are int8, what goes from layer to layer is uint8, and the last
-    sums go out as they are. Quantising to uint8 is a ReLU in itself, so Relu may be missing; Relu and
-    MaxPool may stand before or after QuantizeLinear, as maxima and clamps commute with rounding.
+    N x C x H x W: uint8, or float that QuantizeLinear makes uint8 at once. All scales are powers
+    of two, all zero points zero; weights are int8, what goes from layer to layer is uint8, and the
+    last sums go out as they are. Quantising to uint8 is a ReLU in itself, so Relu may be missing;
+    Relu and MaxPool may stand before or after it, as maxima and clamps commute with rounding.
 
     name: of the network; by default the graph's if the file was written here, else the file's.
     Raises `UserError` that names the node and the reason for anything else.
@@ -157,7 +161,7 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
     try:
         model = _parse(path)
         if name is None:
-            name = model.graph.name if model.producer_name == PRODUCER else path.stem
+            name = (model.producer_name == PRODUCER and model.graph.name) or path.stem
         return _Reader(model.graph).read(name)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -178,6 +182,11 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not content:
         raise UserError("the file is empty; expected an ONNX file")
     try:
+        if _structure_bytes(memoryview(content), _BULK) > MAX_STRUCTURE_BYTES:
+            raise UserError(
+                f"more than {MAX_STRUCTURE_BYTES >> 20} MiB besides the weights; "
+                "expected a chain of layers"
+            )
         model = onnx.ModelProto.FromString(content)
     except DecodeError:
         raise UserError("not an ONNX file, or a damaged one") from None
@@ -191,6 +200,53 @@ def _parse(path: Path) -> onnx.ModelProto:
             "export the file again with such an opset"
         )
     return model
+
+
+# Where a file's bulk lies, as numbers of protobuf fields: the packed values of a tensor.
+_TENSOR = {4: None, 5: None, 7: None, 9: None}
+_BULK = {7: {1: {5: {5: _TENSOR}}, 5: _TENSOR}}  # graph: node: attribute: t, initializer
+
+
+def _structure_bytes(content: memoryview, bulk: dict[int, Any]) -> int:
+    """Bytes of a protobuf message besides those of `bulk` fields.
+
+    Empty messages take two bytes in the file and a hundred in memory, so a small file of them could
+    fill the memory as soon as it is parsed.
+    """
+    total = position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            if position >= len(content) or shift > 63:
+                raise DecodeError
+            byte = content[position]
+            value |= (byte & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+            if byte < 0x80:
+                return value
+
+    while position < len(content):
+        start = position
+        field, wire_type = divmod(varint(), 8)
+        if wire_type == 0:
+            varint()
+        elif wire_type == 2:
+            size = varint()
+            if field in bulk:
+                inner = content[position : position + size]
+                total += _structure_bytes(inner, bulk[field]) if bulk[field] else 0
+                total -= size
+            position += size
+        elif wire_type in (1, 5):
+            position += 8 if wire_type == 1 else 4
+        else:
+            raise DecodeError
+        if position > len(content):
+            raise DecodeError
+        total += position - start
+    return total
 
 
 @contextmanager
@@ -242,19 +298,18 @@ class _Reader:
         if graph.sparse_initializer:
             raise UserError("it holds sparse initialisers; expected dense ones")
         for tensor in graph.initializer:
+            if tensor.name in self.constants:
+                raise UserError(f"initialiser {_text(tensor.name)} is there twice")
             self.constants[tensor.name] = tensor
         for node in graph.node:
             with _blame(node):
-                if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-                    value = [a.t for a in node.attribute if a.name == "value"]
-                    if len(value) != 1 or len(node.output) != 1:
-                        raise UserError("expected a tensor as its value")
-                    self.constants[node.output[0]] = value[0]
-                    continue
                 for tensor in filter(None, node.output):
                     if tensor in self.nodes or tensor in self.constants:
                         raise UserError(f"tensor {_text(tensor)} is made twice")
-                    self.nodes[tensor] = node
+                    if node.op_type == "Constant":
+                        self.constants[tensor] = _constant_value(node)
+                    else:
+                        self.nodes[tensor] = node
                 for tensor in filter(None, node.input):
                     self.readers[tensor].append(node)
 
@@ -263,7 +318,8 @@ class _Reader:
         inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise UserError(
-                f"the graph has {len(inputs)} inputs and {len(graph.output)} outputs, expected 1 of each"
+                f"the graph has {len(inputs)} inputs and {len(graph.output)} outputs, "
+                "expected one of each"
             )
         self.input, self.output = inputs[0].name, graph.output[0].name
         tensor = inputs[0].type.tensor_type
@@ -276,8 +332,8 @@ class _Reader:
         sizes = [size.dim_value for size in tensor.shape.dim]
         if len(sizes) != 4 or min(sizes[1:]) < 1:
             raise UserError(
-                f"input {_text(self.input)} has shape {sizes} (0: not fixed), expected N x C x H x W "
-                "with C, H and W fixed"
+                f"input {_text(self.input)} has shape {sizes[:8]} (0: not fixed), expected "
+                "N x C x H x W with C, H and W fixed"
             )
         if math.prod(sizes[1:]) > MAX_FEATURES:
             raise UserError(
@@ -310,8 +366,10 @@ class _Reader:
                     raise UserError(
                         f"unsupported operator; expected a chain of {', '.join(operators)}"
                     )
-                if len(node.output) != 1:
+                if len(node.output) != 1 or not node.output[0]:
                     raise UserError(f"{len(node.output)} outputs, expected 1")
+                if node.input[0] != self.tensor and node.op_type != "Add":
+                    raise UserError(f"{_text(self.tensor)} is not its first input")
                 operators[node.op_type](node)
             self.takes_bias = node.op_type == "MatMul"
             self.tensor = node.output[0]
@@ -343,8 +401,8 @@ class _Reader:
         if tensor == self.output:
             places.append("the graph's output")
         raise UserError(
-            f"tensor {_text(tensor)} is used {len(places)} times ({', '.join(places) or 'nowhere'}), "
-            "expected a chain, where each is used once"
+            f"tensor {_text(tensor)} is used by {' and '.join(places) or 'nothing'}, "
+            "expected a chain, where each tensor is used once"
         )
 
     # Operators of the chain
@@ -357,8 +415,8 @@ class _Reader:
             raise UserError("its input is quantised already")
         if self.state == self.REAL and exponent != self.exponent:
             raise UserError(
-                f"its scale 2**{-exponent} differs from 2**{-self.exponent} before it, with no Conv or "
-                "Gemm between"
+                f"its scale 2**{-exponent} differs from 2**{-self.exponent} before it, with no "
+                "Conv or Gemm between"
             )
         if self.state == self.SUMS:
             self._give_output_exponent(exponent)
@@ -369,8 +427,8 @@ class _Reader:
         parameters = replace(self.parameters[index], output_exponent=exponent)
         if parameters.shift < 0:
             raise UserError(
-                f"negative requantising shift {parameters.shift}: its scale 2**{-exponent} is finer than "
-                f"2**{parameters.shift - exponent} of the sums; choose a coarser one"
+                f"negative requantising shift {parameters.shift}: its scale 2**{-exponent} is "
+                f"finer than 2**{-parameters.shift - exponent} of the sums; choose a coarser one"
             )
         self.parameters[index] = parameters
 
@@ -558,8 +616,8 @@ class _Reader:
             values = np.ldexp(values.reshape(count), exponent)
         if not (np.abs(values) < 2**31).all() or (values != np.rint(values)).any():
             raise UserError(
-                f"its biases are no int32 multiples of 2**{-exponent}, the product of the scales of its "
-                "input and its weights"
+                f"its biases are no int32 multiples of 2**{-exponent}, the product of the scales "
+                "of its input and its weights"
             )
         return values.astype(np.int32)
 
@@ -574,7 +632,8 @@ class _Reader:
             else:
                 found = "the graph's input" if name == self.input else "not in the file"
             raise UserError(
-                f"{what} {_text(name)}: {found}, expected an int8 or int32 initialiser and DequantizeLinear"
+                f"{what} {_text(name)}: {found}, expected an integer initialiser through "
+                "DequantizeLinear"
             )
         self.visited.add(name)
         return node
@@ -607,7 +666,7 @@ class _Reader:
         """Values of an initialiser of one of `types`; its size is checked before it is made."""
         tensor = self.constants.get(name)
         if tensor is None:
-            found = "not in the file" if name not in self.nodes else "computed"
+            found = "computed" if name in self.nodes or name == self.input else "not in the file"
             raise UserError(f"{_text(name) or 'an input'} is {found}, expected an initialiser")
         if tensor.data_type not in types:
             expected = " or ".join(_type_name(t) for t in types)
@@ -637,6 +696,13 @@ class _Reader:
                 f"{list(tensor.dims)[:8]}; is the file damaged?"
             )
         return values.reshape(tuple(tensor.dims)).astype(dtype)
+
+
+def _constant_value(node: NodeProto) -> TensorProto:
+    values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    if len(values) != 1:
+        raise UserError("expected a tensor as its value")
+    return values[0]
 
 
 def _inputs(node: NodeProto, least: int, most: int) -> list[str]:
@@ -682,7 +748,8 @@ def _window(attributes: dict[str, Any]) -> tuple[int, int, int]:
 def _checked(parameters: Parameters) -> Parameters:
     if parameters.accumulator_bound >= 2**31:
         raise UserError(
-            f"its sums can reach {parameters.accumulator_bound}, beyond int32; use smaller weights or biases"
+            f"its sums can reach {parameters.accumulator_bound}, beyond int32; "
+            "use smaller weights or biases"
         )
     return parameters
 

@@ -1,8 +1,8 @@
 """The int8 reference: what the hardware must compute, exactly, one function per RTL layer.
 
-Integers in, integers out. Inside, sums of products run as floating-point matrix products, which are
-exact as long as no partial sum can pass 2**24 (float32) or 2**53 (float64): the largest possible sum
-is known beforehand from the weights, and chooses between the two.
+Integers in, integers out. Inside, sums of products run as floating-point matrix products, which
+are exact as long as no partial sum can reach 2**24 (float32) or 2**53 (float64): the largest
+possible sum is known beforehand from the weights, and chooses between the two.
 
 Every array has the shape N x C x H x W, but N is innermost in memory: each step then works on long
 contiguous runs, whatever the kernel and the stride.
@@ -10,17 +10,22 @@ contiguous runs, whatever the kernel and the stride.
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
 from model.errors import UserError
-from model.networks import Conv, MaxPool
+from model.networks import Conv, Layer, MaxPool, Network
 from model.quantised import Parameters, QuantisedNetwork
+
+CACHED_VALUES = 2**20  # of float32, in the largest array of a batch
 
 
 def conv2d(
@@ -37,10 +42,11 @@ def conv2d(
     layer = Conv(weight.shape[0], weight.shape[2], stride, padding)
     if weight.shape != layer.weight_shape(x.shape[1:]) or len(bias) != len(weight):
         raise UserError(
-            f"conv2d: weights {weight.shape} and biases {bias.shape} do not fit the input {x.shape};"
-            " expected OC x IC x K x K and OC"
+            f"conv2d: weights {weight.shape} and biases {bias.shape} do not fit "
+            f"the input {x.shape}; expected OC x IC x K x K and OC"
         )
-    return _integers(_conv2d(x, _float_weight(weight, bias), bias, layer))
+    layer.out_shape(x.shape[1:])  # refuses a window that does not fit
+    return _integers(_conv2d(x, *_exact(weight, bias), layer))
 
 
 def fc(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -54,10 +60,10 @@ def fc(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     _check(bias, "int32", 1, "the biases of fc, OUT")
     if weight.shape[1] != x.shape[1] or len(bias) != len(weight):
         raise UserError(
-            f"fc: weights {weight.shape} and biases {bias.shape} do not fit the input {x.shape};"
-            " expected OUT x IN and OUT"
+            f"fc: weights {weight.shape} and biases {bias.shape} do not fit "
+            f"the input {x.shape}; expected OUT x IN and OUT"
         )
-    return _integers(_fc(x, _float_weight(weight, bias), bias))
+    return _integers(_fc(x, *_exact(weight, bias)))
 
 
 def requantise(acc: np.ndarray, shift: int) -> np.ndarray:
@@ -74,14 +80,17 @@ def requantise(acc: np.ndarray, shift: int) -> np.ndarray:
 def maxpool2d(x: np.ndarray, kernel: int, stride: int, padding: int = 0) -> np.ndarray:
     """2-D max-pool (`rtl/maxpool2d.v`); a padded zero never exceeds a real uint8.
 
-    x: uint8 N x C x H x W. Returns uint8 N x C x OH x OW. Raises `UserError` on another type or shape.
+    x: uint8 N x C x H x W. Returns uint8 N x C x OH x OW. Raises `UserError` on another type or
+    shape.
     """
     _check(x, "uint8", 4, "the input of maxpool2d, N x C x H x W")
-    return _maxpool2d(x, MaxPool(kernel, stride, padding))
+    layer = MaxPool(kernel, stride, padding)
+    layer.out_shape(x.shape[1:])  # refuses a window that does not fit
+    return _maxpool2d(x, layer)
 
 
 def argmax(logits: np.ndarray) -> np.ndarray:
-    """Class of each row of int32 N x classes (`rtl/argmax.v`): int64 (N,), the lowest index wins."""
+    """Class of each row of int32 N x classes (`rtl/argmax.v`): int64 N, the lowest index wins."""
     _check(logits, "int32", 2, "the logits, N x classes")
     return np.argmax(logits, axis=1)
 
@@ -92,13 +101,12 @@ def predict(
     *,
     all_layers: bool = False,
     threads: int | None = None,
-    batch: int = 64,
 ) -> np.ndarray | list[np.ndarray]:
     """Logits of uint8 `images` N x C x H x W: int32 N x classes, flattened from (C, H, W).
 
     all_layers: return a list instead, the output of every layer: uint8 N x C x H x W after each
     hidden layer, the int32 logits last.
-    threads: how many batches of `batch` images run at once; all processors if None.
+    threads: processors to use, all of them if None.
     Raises `UserError` if the images do not fit the network.
     """
     network = quantised.network
@@ -108,79 +116,101 @@ def predict(
             f"network {network.name}: images are {_times(images.shape[1:])}, "
             f"expected {_times(network.input_shape)} (C x H x W)"
         )
-    layers = [
-        (
-            layer,
-            parameters,
-            None if parameters is None else _float_weight(parameters.weight, parameters.bias),
-        )
-        for layer, parameters in zip(network.layers, quantised.parameters, strict=True)
+    steps = [
+        _Step(layer, *((None,) * 3 if p is None else (*_exact(p.weight, p.bias), p.shift)))
+        for layer, p in zip(network.layers, quantised.parameters, strict=True)
     ]
     outputs = [
         np.empty((len(images), *shape), np.uint8) for shape in network.shapes[1:-1] if all_layers
     ]
     outputs.append(np.empty((len(images), network.classes), np.int32))
+    batch = _batch_size(network)
 
     def run(start: int) -> None:
         rows = slice(start, start + batch)
-        features = _predict_batch(layers, images[rows])
-        for output, feature in zip(reversed(outputs), reversed(list(features)), strict=False):
+        features = _features(steps, images[rows])
+        for output, feature in zip(outputs, features[-len(outputs) :], strict=True):
             output[rows] = feature.reshape(output[rows].shape)
 
-    # BLAS keeps to one thread: the batches are what runs in parallel.
+    # The batches are what runs in parallel, so the matrix products keep to one thread each.
     with (
         threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+        ThreadPoolExecutor(threads or os.cpu_count()) as executor,
     ):
-        for _ in pool.map(run, range(0, len(images), batch)):
+        for _ in executor.map(run, range(0, len(images), batch)):
             pass
     return outputs if all_layers else outputs[0]
 
 
-def _predict_batch(layers: list, x: np.ndarray) -> Iterable[np.ndarray]:
-    x = _batch_innermost(x)
-    for layer, parameters, weight in layers:
+class _Step(NamedTuple):
+    """A layer, its weights as `_exact` gives them, and its shift (None: max-pool or logits)."""
+
+    layer: Layer
+    weight: np.ndarray | None
+    bias: np.ndarray | None
+    shift: int | None
+
+
+def _batch_size(network: Network) -> int:
+    """Images at once: so few that the largest array stays in the cache."""
+    values = max(
+        math.prod(layer.weight_shape(shape)[1:]) * math.prod(out_shape[1:])
+        for layer, shape, out_shape in zip(
+            network.layers, network.shapes, network.shapes[1:], strict=False
+        )
+        if not isinstance(layer, MaxPool)
+    )
+    return max(1, CACHED_VALUES // values // 16 * 16)
+
+
+def _features(steps: list[_Step], x: np.ndarray) -> list[np.ndarray]:
+    """Output of every layer for a batch; the logits are still floats."""
+    x = np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
+    features = []
+    for layer, weight, bias, shift in steps:
         if isinstance(layer, MaxPool):
             x = _maxpool2d(x, layer)
+        elif isinstance(layer, Conv):
+            x = _conv2d(x, weight, bias, layer)
         else:
-            if isinstance(layer, Conv):
-                acc = _conv2d(x, weight, parameters.bias, layer)
-            else:
-                acc = _fc(x.reshape(len(x), -1), weight, parameters.bias)
-                acc = acc.reshape(*acc.shape, 1, 1)
-            x = acc if parameters.shift is None else _requantise(acc, parameters.shift)
-        yield x
+            x = _fc(x.reshape(len(x), -1), weight, bias)[:, :, None, None]
+        if shift is not None:
+            x = _requantise(x, shift)
+        features.append(x)
+    return features
+
+
+def _exact(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights as a matrix, and biases as a column, of a float type in which every sum is exact."""
+    bound = Parameters(weight, bias, 0, 0, None).accumulator_bound
+    dtype = np.float32 if bound < 2**24 else np.float64
+    return weight.reshape(len(weight), -1).astype(dtype), bias.astype(dtype)[:, None]
 
 
 def _conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Conv) -> np.ndarray:
-    """Accumulators as floats, N x OC x OH x OW; `weight` is OC x (IC*K*K), its type that of the sum."""
-    columns = _columns(x, layer, weight.dtype)
+    """As `conv2d`, with weights and sums of a type that `_exact` has chosen."""
+    columns = _columns(_pad(x, layer.padding), layer, weight.dtype)
     acc = weight @ columns.reshape(weight.shape[1], -1)
-    acc += bias[:, None]
+    acc += bias
     return acc.reshape(-1, *columns.shape[3:]).transpose(3, 0, 1, 2)
 
 
 def _columns(x: np.ndarray, layer: Conv, dtype: np.dtype) -> np.ndarray:
-    """Every window of x: IC x K x K x OH x OW x N."""
-    x = x.transpose(1, 2, 3, 0)
-    if p := layer.padding:
-        channels, height, width, images = x.shape
-        padded = np.zeros((channels, height + 2 * p, width + 2 * p, images), x.dtype)
-        padded[:, p : p + height, p : p + width] = x
-        x = padded
-    windows = sliding_window_view(x, (layer.kernel, layer.kernel), (1, 2))
-    windows = windows[:, :: layer.stride, :: layer.stride].transpose(0, 4, 5, 1, 2, 3)
+    """The window at each position: IC x K x K x OH x OW x N."""
+    windows = sliding_window_view(x, (layer.kernel, layer.kernel), (2, 3))
+    windows = windows[:, :, :: layer.stride, :: layer.stride].transpose(1, 4, 5, 2, 3, 0)
     return windows.astype(dtype, order="C")
 
 
 def _fc(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """As `fc`, with weights and sums of a type that `_exact` has chosen."""
     acc = weight @ x.T.astype(weight.dtype)
-    acc += bias[:, None]
+    acc += bias
     return acc.T
 
 
 def _requantise(acc: np.ndarray, shift: int) -> np.ndarray:
-    """As `requantise`, from floats that hold integers; overwrites them."""
+    """As `requantise`, from floats, which it overwrites."""
     acc *= acc.dtype.type(2.0**-shift)
     np.rint(acc, out=acc)
     np.clip(acc, 0, 255, out=acc)
@@ -188,54 +218,44 @@ def _requantise(acc: np.ndarray, shift: int) -> np.ndarray:
 
 
 def _maxpool2d(x: np.ndarray, layer: MaxPool) -> np.ndarray:
-    x = _pool_axis(x, 2, layer)
-    return _pool_axis(x, 3, layer)
+    x = _pad(x, layer.padding)
+    for axis in (
+        2,
+        3,
+    ):  # a window is a rectangle: the maxima of its rows, then the maximum of those
+        span = x.shape[axis] - layer.kernel + 1
+        taps = [
+            np.moveaxis(x, axis, 0)[tap : tap + span : layer.stride] for tap in range(layer.kernel)
+        ]
+        x = np.moveaxis(functools.reduce(np.maximum, taps), 0, axis)
+    return x
 
 
-def _pool_axis(x: np.ndarray, axis: int, layer: MaxPool) -> np.ndarray:
-    """Maximum over windows along one axis: a window is a rectangle, so the axes pool one by one."""
-    size = x.shape[axis]
-    positions = (size + 2 * layer.padding - layer.kernel) // layer.stride + 1
-    pooled = None
-    if layer.padding:
-        pads = [(0, 0)] * 4
-        pads[axis] = (layer.padding, layer.padding)
-        x = np.pad(x, pads)
-    for tap in range(layer.kernel):
-        index = [slice(None)] * 4
-        index[axis] = slice(tap, tap + (positions - 1) * layer.stride + 1, layer.stride)
-        part = x[tuple(index)]
-        pooled = part.copy("K") if pooled is None else np.maximum(pooled, part, out=pooled)
-    return pooled
-
-
-def _float_weight(weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Weights as a matrix of the narrowest float type in which every partial sum is exact."""
-    bound = Parameters(weight, bias, 0, 0, None).accumulator_bound
-    return weight.reshape(len(weight), -1).astype(np.float32 if bound < 2**24 else np.float64)
+def _pad(x: np.ndarray, padding: int) -> np.ndarray:
+    if padding == 0:
+        return x
+    images, channels, height, width = x.shape
+    padded = np.zeros((channels, height + 2 * padding, width + 2 * padding, images), x.dtype)
+    padded = padded.transpose(3, 0, 1, 2)
+    padded[:, :, padding : padding + height, padding : padding + width] = x
+    return padded
 
 
 def _integers(acc: np.ndarray) -> np.ndarray:
-    if acc.size and np.abs(acc).max() >= 2**31:
+    largest = np.abs(acc).max(initial=0)
+    if largest >= 2**31:
         raise UserError(
-            f"an accumulator reaches {np.abs(acc).max():.0f}, beyond int32; "
-            "use smaller weights or biases"
+            f"an accumulator reaches {largest:.0f}, beyond int32; use smaller weights or biases"
         )
-    return np.ascontiguousarray(acc.astype(np.int32))
-
-
-def _batch_innermost(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
+    return np.ascontiguousarray(acc, np.int32)
 
 
 def _check(array: np.ndarray, dtype: str, ndim: int | None, what: str) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or ndim not in (None, array.ndim):
-        found = (
-            f"{array.dtype} {array.shape}"
-            if isinstance(array, np.ndarray)
-            else type(array).__name__
-        )
-        raise UserError(f"{what}: found {found}, expected {dtype}")
+    """Refuse an array of another type, or of another number of dimensions if `ndim` is not None."""
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{what}: found {type(array).__name__}, expected a {dtype} array")
+    if array.dtype != dtype or ndim not in (None, array.ndim):
+        raise UserError(f"{what}: found {array.dtype} {array.shape}, expected {dtype}")
 
 
 def _times(shape: Iterable[int]) -> str:

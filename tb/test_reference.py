@@ -1,0 +1,271 @@
+"""The int8 reference against exact integer sums, PyTorch in float64, and rational arithmetic."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from random_networks import generator, random_images, random_network, random_parameters
+
+from model import qdq, reference
+from model.errors import UserError
+from model.networks import Conv, Linear, MaxPool, Network
+from model.quantised import Parameters, QuantisedNetwork
+
+CASES = range(40)
+
+
+def random_layer(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """Input, weights, biases, stride and padding of a small convolution."""
+    kernel = int(rng.integers(1, 6))
+    padding = int(rng.integers(0, kernel))
+    sizes = [int(rng.integers(max(1, kernel - 2 * padding), kernel + 9)) for _ in range(2)]
+    channels, out_channels = rng.integers(1, 9, 2)
+    x = rng.integers(0, 256, (3, channels, *sizes), np.uint8)
+    weight = rng.integers(-128, 128, (out_channels, channels, kernel, kernel), np.int8)
+    bias = rng.integers(-(2**20), 2**20, out_channels, np.int32)
+    return x, weight, bias, int(rng.integers(1, 5)), padding
+
+
+def sums_by_hand(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int
+) -> np.ndarray:
+    """The definition of a convolution, window by window, in int64."""
+    x = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    kernel = weight.shape[2]
+    rows = range(0, x.shape[2] - kernel + 1, stride)
+    columns = range(0, x.shape[3] - kernel + 1, stride)
+    acc = np.empty((len(x), len(weight), len(rows), len(columns)), np.int64)
+    for oy, y in enumerate(rows):
+        for ox, left in enumerate(columns):
+            window = x[:, None, :, y : y + kernel, left : left + kernel]
+            acc[:, :, oy, ox] = (window * weight.astype(np.int64)).sum((2, 3, 4)) + bias
+    return acc
+
+
+def sums_by_torch(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int
+) -> np.ndarray:
+    torch = pytest.importorskip("torch")
+    x, weight, bias = (torch.from_numpy(array).double() for array in (x, weight, bias))
+    return torch.nn.functional.conv2d(x, weight, bias, stride, padding).numpy()
+
+
+@pytest.mark.parametrize("oracle", [sums_by_hand, sums_by_torch])
+@pytest.mark.parametrize("case", CASES)
+def test_conv2d(seed, case, oracle):
+    layer = random_layer(generator(seed, "conv2d", case))
+    acc = reference.conv2d(*layer)
+    assert acc.dtype == np.int32
+    np.testing.assert_array_equal(acc, oracle(*layer))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fc(seed, case):
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "fc", case)
+    features, out = rng.integers(1, 100, 2)
+    x = rng.integers(0, 256, (5, features), np.uint8)
+    weight = rng.integers(-128, 128, (out, features), np.int8)
+    bias = rng.integers(-(2**31) + 2**25, 2**31 - 2**25, out, np.int32)
+    acc = reference.fc(x, weight, bias)
+    assert acc.dtype == np.int32
+    np.testing.assert_array_equal(acc, x.astype(np.int64) @ weight.T.astype(np.int64) + bias)
+    tensors = [torch.from_numpy(array).double() for array in (x, weight, bias)]
+    np.testing.assert_array_equal(acc, torch.nn.functional.linear(*tensors).numpy())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_maxpool2d(seed, case):
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "maxpool2d", case)
+    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    padding = int(rng.integers(0, kernel // 2 + 1))  # torch takes no more
+    sizes = rng.integers(max(1, kernel - 2 * padding), 14, 2)
+    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *sizes), np.uint8)
+    pooled = reference.maxpool2d(x, kernel, stride, padding)
+    assert pooled.dtype == np.uint8
+    expected = torch.nn.functional.max_pool2d(torch.from_numpy(x).double(), kernel, stride, padding)
+    np.testing.assert_array_equal(pooled, expected.numpy())
+
+
+def test_maxpool2d_with_more_padding_than_torch_takes():
+    x = np.arange(1, 7, dtype=np.uint8).reshape(1, 1, 2, 3)
+    expected = [[1, 2, 3, 3, 3], [4, 5, 6, 6, 6], [4, 5, 6, 6, 6], [4, 5, 6, 6, 6]]
+    np.testing.assert_array_equal(reference.maxpool2d(x, 3, 1, 2), [[expected]])
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2, 7, 15, 22, 30, 31, 32, 40, 63, 240])
+def test_requantise(seed, shift):
+    rng = generator(seed, "requantise", shift)
+    step = 2.0**shift
+    near = np.concatenate(
+        [
+            np.array([k, k + 0.5]) * step + d
+            for k in (-1, 0, 1, 2, 127, 254, 255)
+            for d in (-1, 0, 1)
+        ]
+    )
+    acc = np.concatenate([near, rng.uniform(-2 * step, 300 * step, 200), [-(2**31), 2**31 - 1]])
+    acc = acc[np.abs(acc) <= 2**31 - 1].astype(np.int32)
+    expected = [min(max(round(Fraction(value, 2**shift)), 0), 255) for value in acc.tolist()]
+    y = reference.requantise(acc, shift)
+    assert y.dtype == np.uint8
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_requantise_leaves_its_input_as_it_is():
+    acc = np.array([-5, 3, 1000], np.int32)
+    reference.requantise(acc, 1)
+    np.testing.assert_array_equal(acc, [-5, 3, 1000])
+
+
+def test_argmax_takes_the_lowest_of_equals():
+    logits = np.array([[-7, -3, -3], [5, 5, 5], [-(2**31), 2**31 - 1, 2**31 - 1]], np.int32)
+    np.testing.assert_array_equal(reference.argmax(logits), [1, 0, 1])
+
+
+@pytest.mark.parametrize("features", [517, 519, 60000])
+def test_sums_beyond_float32_are_exact(features):
+    """Odd sums around 2**24 and near the end of int32, where float32 would lose the last bit."""
+    x = np.full((1, features), 255, np.uint8)
+    weight = np.full((2, features), 127, np.int8)
+    weight[1] = -128
+    bias = np.array([0, 1], np.int32)
+    expected = [[255 * 127 * features, -255 * 128 * features + 1]]
+    np.testing.assert_array_equal(reference.fc(x, weight, bias), expected)
+    wide = x.reshape(1, features, 1, 1), weight.reshape(2, features, 1, 1), bias
+    np.testing.assert_array_equal(reference.conv2d(*wide)[:, :, 0, 0], expected)
+
+
+def test_bias_counts_towards_the_bound():
+    """The weights alone would fit into float32, the sum with the bias does not."""
+    weight, bias = np.array([[1]], np.int8), np.array([2**24], np.int32)
+    assert reference.fc(np.array([[1]], np.uint8), weight, bias) == 2**24 + 1
+
+
+def test_accumulator_beyond_int32_is_refused():
+    with pytest.raises(UserError, match="beyond int32"):
+        reference.fc(
+            np.full((1, 1), 255, np.uint8),
+            np.ones((1, 1), np.int8),
+            np.array([2**31 - 1], np.int32),
+        )
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_predict_is_the_chain_of_its_layers(seed, case):
+    rng = generator(seed, "predict", case)
+    quantised = random_network(rng)
+    images = random_images(rng, quantised, 37)
+    maps = reference.predict(quantised, images, all_layers=True, threads=2)
+    x = images
+    for layer, p, output in zip(quantised.network.layers, quantised.parameters, maps, strict=True):
+        if isinstance(layer, MaxPool):
+            x = reference.maxpool2d(x, layer.kernel, layer.stride, layer.padding)
+        elif isinstance(layer, Conv):
+            x = reference.conv2d(x, p.weight, p.bias, layer.stride, layer.padding)
+        else:
+            x = reference.fc(x.reshape(len(x), -1), p.weight, p.bias)[:, :, None, None]
+        if p is not None and p.shift is not None:
+            x = reference.requantise(x, p.shift)
+        assert output.dtype == x.dtype
+        np.testing.assert_array_equal(output, x.reshape(output.shape))
+    np.testing.assert_array_equal(reference.predict(quantised, images, threads=1), maps[-1])
+    assert [m.shape[1:] for m in maps[:-1]] == list(quantised.network.shapes[1:-1])
+    assert maps[-1].shape == (37, quantised.network.classes)
+
+
+def test_predict_of_any_number_of_images(seed):
+    rng = generator(seed, "batches")
+    network = Network("many", (Conv(2, 3), Linear(3)), (1, 5, 5))
+    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    images = random_images(rng, quantised, 5000)
+    logits = reference.predict(quantised, images)
+    for count in (0, 1, 2, 4095, 4999):
+        np.testing.assert_array_equal(reference.predict(quantised, images[:count]), logits[:count])
+    np.testing.assert_array_equal(
+        reference.predict(
+            quantised, images[::-1].transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2)
+        ),
+        logits[::-1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, w, b: reference.conv2d(x.astype(np.int16), w, b), "int16.*expected uint8"),
+        (lambda x, w, b: reference.conv2d(x[0], w, b), "input of conv2d"),
+        (lambda x, w, b: reference.conv2d(x.tolist(), w, b), "found list"),
+        (lambda x, w, b: reference.conv2d(x, w.astype(float), b), "expected int8"),
+        (lambda x, w, b: reference.conv2d(x, w, b.astype(np.int64)), "expected int32"),
+        (lambda x, w, b: reference.conv2d(x, w[:, :1], b), "do not fit"),
+        (lambda x, w, b: reference.conv2d(x, w[:, :, :2], b), "do not fit"),
+        (lambda x, w, b: reference.conv2d(x, w, b[:1]), "do not fit"),
+        (lambda x, w, b: reference.conv2d(x[:, :, :2], w, b), "larger than the 2x6 input"),
+        (lambda x, w, b: reference.conv2d(x, w, b, 0), "stride >= 1"),
+        (lambda x, w, b: reference.conv2d(x, w, b, 1, 3), "padding < kernel"),
+        (lambda x, w, b: reference.fc(x, w[:, :, 0, 0], b), "input of fc"),
+        (lambda x, w, b: reference.fc(x[:, :, 0, 0], w[:, :, 0], b), "weights of fc"),
+        (lambda x, w, b: reference.fc(x[:, 0, 0], w[:, :, 0, 0], b), "do not fit"),
+        (lambda x, w, b: reference.fc(x[:, :, 0, 0], w[:, :, 0, 0], b[1:]), "do not fit"),
+        (lambda x, w, b: reference.requantise(b.astype(np.int64), 1), "expected int32"),
+        (lambda x, w, b: reference.requantise(b, -1), "expected 0 or more"),
+        (lambda x, w, b: reference.maxpool2d(b, 2, 2), "input of maxpool2d"),
+        (lambda x, w, b: reference.maxpool2d(x, 7, 1), "window is larger"),
+        (lambda x, w, b: reference.maxpool2d(x, 2, 1, 2), "padding < kernel"),
+        (lambda x, w, b: reference.argmax(b), "the logits"),
+    ],
+)
+def test_wrong_arguments_are_refused(call, message):
+    x = np.zeros((1, 2, 6, 6), np.uint8)
+    weight, bias = np.zeros((4, 2, 3, 3), np.int8), np.zeros(4, np.int32)
+    with pytest.raises(UserError, match=message):
+        call(x, weight, bias)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 1, 28, 28), np.float32), "found float32.*expected uint8"),
+        (np.zeros((28, 28), np.uint8), "N x C x H x W"),
+        (np.zeros((1, 3, 28, 28), np.uint8), "3 x 28 x 28, expected 1 x 28 x 28"),
+        (np.zeros((1, 1, 28, 27), np.uint8), "1 x 28 x 27, expected 1 x 28 x 28"),
+        ([[1]], "found list"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(images, message):
+    network = Network("fits", (Linear(1),))
+    p = Parameters(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
+    with pytest.raises(UserError, match=message):
+        reference.predict(QuantisedNetwork(network, (p,)), images)
+
+
+def test_takes_no_longer_than_onnx_runtime(seed, tmp_path):
+    """10,000 images on one processor, in CPU time, so that other work does not count."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    layers = (Conv(6, 5, padding=2), MaxPool(2, 2), Conv(16, 5), MaxPool(2, 2))
+    network = Network("speed", (*layers, Linear(120), Linear(84), Linear(10)))
+    rng = generator(seed, "speed")
+    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    images = random_images(rng, quantised, 10000)
+    qdq.write_onnx(quantised, tmp_path / "network.onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), options)
+
+    def cpu_time(call) -> float:
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            call()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    theirs = cpu_time(lambda: session.run(None, {"image": images}))
+    ours = cpu_time(lambda: reference.predict(quantised, images, threads=1))
+    print(f"{ours:.3f} s, ONNX Runtime {theirs:.3f} s")
+    assert ours <= theirs
