@@ -1,0 +1,196 @@
+"""Compile a network and its harness for a simulator, once: the result is cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from model.errors import UserError
+from sim import tools
+from sim.design import Design
+
+# Verilog's delays run on Verilator's coroutines, hence C++20. Nothing but the harness's own signals
+# is public, so all of the network can be optimised.
+VERILATOR_FLAGS = (
+    "--cc --exe --timing --vpi -O3 --x-assign fast --x-initial fast --noassert -Wno-fatal "
+    "--top-module harness --prefix Vtop -o simulator -CFLAGS -std=c++20"
+).split()
+MAKE_FLAGS = ["OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", "VM_PARALLEL_BUILDS=1"]
+ICARUS_FLAGS = "-g2005 -s harness".split()
+# Objects of Verilator's own library and of cocotb's main loop: the same for every network.
+_RUNTIME = re.compile(r"verilat(ed.*|or)\.o")
+
+
+def simulator_version(simulator: str) -> str:
+    """What identifies the tools a build was made with."""
+    if simulator == "icarus":
+        command = ["iverilog", "-V"]
+        text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return text.splitlines()[0] if text else ""
+    packages = ("verilator", "cocotb")
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+
+
+def key(design: Design, simulator: str, waves: bool) -> str:
+    """Hash over all that compiling depends on; the contents of `.mem` files are not among it."""
+    flags = ICARUS_FLAGS if simulator == "icarus" else [*VERILATOR_FLAGS, *MAKE_FLAGS]
+    content = json.dumps(
+        [
+            simulator,
+            simulator_version(simulator),
+            # The executable knows by absolute path where cocotb's libraries are.
+            sys.prefix,
+            platform.machine(),
+            flags,
+            waves,
+            design.macros,
+            sorted(design.sources.items()),
+        ]
+    )
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def executable(design: Design, simulator: str, waves: bool, root: Path) -> Path:
+    """Where the compiled simulation lies, or will lie, under `root`."""
+    variant = f"{simulator}-waves" if waves else simulator
+    folder = root / variant / key(design, simulator, waves)
+    return folder / ("simulator.vvp" if simulator == "icarus" else "simulator")
+
+
+def build(
+    design: Design, simulator: str, waves: bool, root: Path, *, jobs: int | None = None
+) -> Path:
+    """Compile, unless that has been done, and return the executable (`.vvp` for Icarus).
+
+    root: the network's folder for builds; only the newest build of each kind stays there. Raises
+    `UserError` where a tool is missing, `RuntimeError` with the tool's words where it fails.
+    """
+    target = executable(design, simulator, waves, root)
+    if target.is_file():
+        return target
+    tools.check(simulator)
+    variant = target.parent.parent
+    variant.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))
+    try:
+        source = work / "source"
+        source.mkdir()
+        for name, text in design.sources.items():
+            (source / name).write_text(text, encoding="utf-8")
+        if simulator == "icarus":
+            made = _icarus(design, work, waves)
+        else:
+            made = _verilator(design, work, waves, root.parent, jobs or os.cpu_count() or 1)
+        finished = work / "finished"
+        finished.mkdir()
+        made.rename(finished / target.name)
+        shutil.copy(work / "log.txt", finished / "log.txt")
+        try:
+            finished.rename(target.parent)
+        except OSError:
+            # Another process was quicker; its result is the same.
+            if not target.is_file():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    for other in variant.iterdir():
+        if other != target.parent and not other.name.startswith("."):
+            shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def _icarus(design: Design, work: Path, waves: bool) -> Path:
+    macros = [f"-D{name}={value}" for name, value in design.macros.items()]
+    made = work / "simulator.vvp"
+    sources = _sources(design, work)
+    if waves:
+        macros.append("-DWAVES")
+    _run(["iverilog", *ICARUS_FLAGS, *macros, "-o", str(made), *sources], work, "icarus", design)
+    return made
+
+
+def _verilator(design: Design, work: Path, waves: bool, shared: Path, jobs: int) -> Path:
+    from cocotb_tools import config
+
+    tracing = ["--trace"] if waves else []
+    objects = work / "objects"
+    library = f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} -lcocotbvpi_verilator"
+    macros = [f"-D{name}={value}" for name, value in design.macros.items()]
+    main = config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    _run(
+        [
+            *["verilator", *VERILATOR_FLAGS, *tracing, *macros, "--build-jobs", str(jobs)],
+            *["-Mdir", str(objects), "-LDFLAGS", library, str(main), *_sources(design, work)],
+        ],
+        work,
+        "verilator",
+        design,
+    )
+    # That part takes longer than a small network: compile it once and hand it round.
+    runtime = _runtime_folder(shared, waves)
+    for made in runtime.glob("*.o"):
+        shutil.copyfile(made, objects / made.name)
+    _run(
+        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", str(jobs), *MAKE_FLAGS],
+        work,
+        "verilator",
+        design,
+    )
+    _keep_runtime(objects, runtime)
+    return objects / "simulator"
+
+
+def _sources(design: Design, work: Path) -> list[str]:
+    # The harness first: the others inherit its time scale.
+    names = sorted(design.sources, key=lambda name: (name != "harness.v", name))
+    return [str(work / "source" / name) for name in names]
+
+
+def _runtime_folder(shared: Path, waves: bool) -> Path:
+    content = [simulator_version("verilator"), platform.machine(), sys.prefix, VERILATOR_FLAGS]
+    text = json.dumps([*content, MAKE_FLAGS, waves])
+    return shared / f".runtime-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _keep_runtime(objects: Path, runtime: Path) -> None:
+    if runtime.is_dir():
+        return
+    temporary = Path(tempfile.mkdtemp(prefix=".runtime-", dir=runtime.parent))
+    try:
+        for made in objects.glob("*.o"):
+            if _RUNTIME.fullmatch(made.name):
+                shutil.copyfile(made, temporary / made.name)
+        temporary.rename(runtime)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(command: list[str], work: Path, simulator: str, design: Design) -> None:
+    environment = tools.build_environment(simulator)
+    program = shutil.which(command[0], path=environment["PATH"])
+    if program is None:
+        raise UserError(f"{command[0]} is not installed; install it to use {simulator}")
+    with (work / "log.txt").open("a", encoding="utf-8") as log:
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        shown = [line for line in lines if re.search(r"error", line, re.IGNORECASE)][:10]
+        tail = "\n".join(shown or lines[-20:])
+        raise RuntimeError(f"compiling {design.name} for {simulator} failed:\n{tail}")

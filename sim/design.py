@@ -1,0 +1,191 @@
+"""All that simulating one exported network takes, in one value that can travel to another machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model import manifest as manifests
+from model.errors import UserError
+from model.networks import NETWORKS
+from model.quantised import QuantisedNetwork
+
+ROOT = Path(__file__).resolve().parents[1]
+MEM = ROOT / "mem"
+HARNESS = Path(__file__).with_name("harness.v")
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A network's folder and the Verilog around it, as they were when read.
+
+    folder: where the files lie on the machine that read them. files: name to content of what the
+    manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and the harness.
+    """
+
+    folder: str
+    files: dict[str, bytes]
+    sources: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, rtl: Path = ROOT / "rtl") -> Design:
+        """Raises `UserError` where a file is missing, truncated or altered: its hash says so."""
+        folder = folder.resolve()
+        manifest = manifests.verify(folder)
+        names = [*manifest["files"], manifests.FILE_NAME]
+        top = f"{manifest['name']}.v"
+        if top not in names or "network.onnx" not in names:
+            raise UserError(
+                f"{folder / manifests.FILE_NAME} lists no {top} or no network.onnx; "
+                "run model/export.py for this network"
+            )
+        files = {name: (folder / name).read_bytes() for name in names}
+        paths = [*sorted(rtl.glob("*.v")), HARNESS]
+        sources = {path.name: path.read_text(encoding="utf-8") for path in paths}
+        sources[top] = files[top].decode("utf-8")
+        return cls(str(folder), files, sources)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What `network.json` says."""
+        return json.loads(self.files[manifests.FILE_NAME])
+
+    @property
+    def name(self) -> str:
+        """Name of the network and of its top module."""
+        return self.manifest["name"]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        channels, height, width = self.manifest["input_shape"]
+        return channels, height, width
+
+    @property
+    def classes(self) -> int:
+        """Logits an image."""
+        return self.manifest["classes"]
+
+    @property
+    def cycles(self) -> int:
+        """Predicted cycles from image to image."""
+        return self.manifest["cycles"]
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of all layers."""
+        return self.manifest["multipliers"]
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of an input beat."""
+        return self.manifest["pixels_per_beat"] * self.input_shape[0]
+
+    @property
+    def input_beats(self) -> int:
+        """Input beats an image."""
+        return self.input_shape[1] * self.input_shape[2] // self.manifest["pixels_per_beat"]
+
+    @property
+    def output_lanes(self) -> int:
+        """Logits of an output beat."""
+        last = self.manifest["layers"][-1]
+        return last["out_lanes"] * last["out_pixels"]
+
+    @property
+    def output_beats(self) -> int:
+        """Output beats an image."""
+        return self.manifest["layers"][-1]["output_beats"]
+
+    @property
+    def macros(self) -> dict[str, str]:
+        """What the harness must know when it is compiled."""
+        return {
+            "NETWORK": self.name,
+            "IN_BYTES": str(self.input_bytes),
+            "IN_BEATS": str(self.input_beats),
+            "OUT_BITS": str(32 * self.output_lanes),
+        }
+
+    @cached_property
+    def arrival(self) -> np.ndarray:
+        """int64 (classes,): which logit of the flattened (C, H, W) output arrives as the n-th.
+
+        Output groups come in raster order; within one, beats of `out_lanes` channels each, for all
+        its pixels. Lanes beyond the last channel are left out.
+        """
+        last = self.manifest["layers"][-1]
+        channels, height, width = last["out_shape"]
+        lanes, pixels = last["out_lanes"], last["out_pixels"]
+        channel_folds = -(-channels // lanes)
+        group, fold, pixel, lane = np.meshgrid(
+            np.arange(height * width // pixels),
+            np.arange(channel_folds),
+            np.arange(pixels),
+            np.arange(lanes),
+            indexing="ij",
+        )
+        channel = (fold * lanes + lane).ravel()
+        position = (group * pixels + pixel).ravel()
+        return (channel * height * width + position)[channel < channels]
+
+    @cached_property
+    def arrival_lanes(self) -> np.ndarray:
+        """int64 (classes,): where among all output lanes of an image the n-th logit stands."""
+        last = self.manifest["layers"][-1]
+        channels = last["out_shape"][0]
+        lanes, pixels = last["out_lanes"], last["out_pixels"]
+        channel_folds = -(-channels // lanes)
+        slots = np.arange(self.output_beats * self.output_lanes)
+        channel = slots // (pixels * lanes) % channel_folds * lanes + slots % lanes
+        return slots[channel < channels]
+
+    def beats(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N * input_beats, input_bytes) of uint8 (N, C, H, W): lowest channel first."""
+        return np.ascontiguousarray(images.transpose(0, 2, 3, 1)).reshape(-1, self.input_bytes)
+
+    def read_network(self, folder: Path) -> QuantisedNetwork:
+        """The weights, from the `network.onnx` in `folder`."""
+        from model.qdq import read_onnx
+
+        return read_onnx(folder / "network.onnx", self.name)
+
+    def place(self, scratch: Path) -> Path:
+        """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.
+
+        A file altered since `read` counts as missing, so all shards of a run see the same weights.
+        """
+        folder = Path(self.folder)
+        if all(_holds(folder / name, content) for name, content in self.files.items()):
+            return folder
+        scratch.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            (scratch / name).write_bytes(content)
+        return scratch
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def find(network: str) -> Path:
+    """Folder of a network: `mem/<network>`, or `network` itself where that is an exported folder."""
+    for folder in (MEM / network, Path(network)):
+        if network and (folder / manifests.FILE_NAME).is_file():
+            return folder
+    if network in NETWORKS:
+        raise UserError(
+            f"mem/{network} holds no exported network; make it with: python model/train.py {network}"
+        )
+    known = sorted(path.parent.name for path in MEM.glob(f"*/{manifests.FILE_NAME}"))
+    raise UserError(
+        f"unknown network {network!r}; expected all, or one of {', '.join(known) or '(none in mem/)'}"
+    )

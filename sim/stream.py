@@ -1,0 +1,52 @@
+"""The cocotb test: lets the harness stream a shard of images and compares every logit.
+
+The simulation drives and records by itself. This test is woken a few times in a shard, to report
+progress, and at the end reads what was recorded. Its job is the pickled `Job` that the environment
+variable CONVSTREAM_JOB names.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import cocotb
+from cocotb.triggers import ValueChange
+
+from model import reference
+from sim.collect import collect, compare
+from sim.shard import Job, Outcome
+
+
+@cocotb.test()
+async def stream(dut) -> None:
+    """Every logit and class of the shard equals the reference's."""
+    with Path(os.environ["CONVSTREAM_JOB"]).open("rb") as file:
+        job: Job = pickle.load(file)
+    progress = job.scratch / "progress"
+    while True:
+        await ValueChange(dut.progress)
+        if os.getppid() != job.parent:
+            raise RuntimeError("the process that started this simulation is gone")
+        if not dut.images_out.value.is_resolvable:
+            continue
+        progress.write_text(str(int(dut.images_out.value)))
+        if str(dut.done.value) == "1":
+            break
+
+    collected = collect(job.design, job.count, job.scratch / "logits", job.scratch / "starts")
+    if str(dut.stuck.value) == "1":
+        collected.problems.append(
+            f"the pipeline stands still after {int(dut.images_out.value)} of {job.count} images"
+        )
+    if not dut.frame_errors.value.is_resolvable:
+        collected.problems.append("frame_error is X")
+    elif int(dut.frame_errors.value):
+        collected.problems.append(f"frame_error on {int(dut.frame_errors.value)} cycles")
+    expected = reference.predict(job.design.read_network(job.folder), job.images, threads=1)
+    mismatches = compare(job.design, collected, expected)
+    with (job.scratch / "outcome").open("wb") as file:
+        pickle.dump(Outcome(collected, expected, mismatches), file)
+    complaints = [*collected.problems, *map(str, mismatches[:3])]
+    assert not complaints, "; ".join(complaints)

