@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,7 +78,7 @@ def simulate(
             module=tests,
             python_search=[str(TB), str(ROOT)],
             verilog_sources=[str(RTL / f"{module}.v")],
-            compile_args=[*ICARUS_ARGS, "-y", str(RTL)] if simulator == "icarus" else ["-y", str(RTL)],
+            compile_args=["-y", str(RTL), *(ICARUS_ARGS if simulator == "icarus" else [])],
             parameters=_literals(parameters if traffic is None else traffic.parameters),
             sim_build=str(folder),
             force_compile=True,
@@ -137,3 +138,15 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+def refuse(module: str, parameters: dict, error: str) -> None:
+    """Check that Icarus refuses rtl/`module`.v with `parameters`, and `error` is its reason."""
+    overrides = [f"-P{module}.{key}={value}" for key, value in _literals(parameters).items()]
+    command = ["iverilog", "-g2005", "-t", "null", "-y", str(RTL), "-s", module, *overrides]
+    result = subprocess.run(
+        [*command, str(RTL / f"{module}.v")], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode and error in result.stderr, (
+        f"{module} {parameters}: expected to be refused with {error}, found: {result.stderr!r}"
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from runner import on_simulators
+import pytest
+from runner import on_simulators, refuse
 from testbench import Layout
 from traffic import Weighted
 
@@ -25,8 +26,7 @@ CASES = {
     "a_product_a_clock": case(4, 5, 2, 2, 2),
     "simd_of_a_channel_part": case(4, 5, 5, 3, 3, 3, 2, PADDING=1),
     "simd_of_a_row_part": case(5, 4, 4, 4, 3, 3, 7, LANES=3),
-    "simd_beyond_the_window": case(4, 4, 2, 3, 2, 2, 11),
-    "pe_beyond_the_channels": case(4, 4, 2, 3, 2, 5, 3),
+    "all_at_once": case(4, 4, 2, 3, 2, 3, 8),
     "many_channels": case(3, 4, 19, 17, 3, 5, 24, LANES=7, PADDING=1),
     "raw_accumulators": case(5, 5, 3, 7, 3, 3, 9, OUT_WIDTH=32),
     "no_shift": case(4, 5, 1, 3, 2, 3, 4, SHIFT=0),
@@ -57,8 +57,9 @@ CASES = {
     "pixels2_kernel1": case(3, 6, 3, 4, 1, 4, 3, PIXELS=2),
     "pixels2_stride2": case(6, 8, 1, 3, 3, 2, 9, PIXELS=2, STRIDE=2, PADDING=1),
     "pixels2_stride4": case(9, 12, 1, 3, 5, 3, 25, PIXELS=2, STRIDE=4, PADDING=2),
-    "pixels2_even_kernel": case(4, 6, 1, 2, 4, 2, 16, PIXELS=2, PADDING=3, OUT_WIDTH=32, SHIFT=0)
-    | dict(WIDTH=7 + 1, KERNEL=3, PADDING=2, SIMD=9),
+    "pixels2_padding_k_minus_1": case(3, 6, 1, 2, 3, 2, 9, PIXELS=2, PADDING=2, OUT_WIDTH=32),
+    "pixels2_even_kernel": case(4, 6, 1, 3, 2, 1, 4, PIXELS=2, STRIDE=2, PADDING=1)
+    | dict(WIDTH=6, HEIGHT=5),
     "pixels4": case(5, 12, 1, 2, 3, 2, 9, PIXELS=4, PADDING=1),
     "pixels4_kernel5": case(6, 8, 2, 2, 5, 1, 50, PIXELS=4, PADDING=2),
     "pixels4_stride2": case(7, 16, 1, 2, 3, 1, 5, PIXELS=4, STRIDE=2, PADDING=1),
@@ -103,7 +104,23 @@ class Conv2d(Weighted):
 
 TRAFFIC = Conv2d
 
+REFUSED = {
+    "error_SIMD_must_be_at_most": case(4, 4, 2, 3, 2, 2, 9),
+    "error_PE_must_be_at_most": case(4, 4, 2, 3, 2, 4, 3),
+    "error_PADDING_must_be_less": case(4, 4, 2, 3, 2, PADDING=2),
+    "error_PE_must_divide_OUT_CHANNELS": case(4, 4, 2, 3, 3, 2, 3, PADDING=1, PIXELS=2),
+    "error_LANES_must_divide": case(4, 4, 3, 2, 3, PADDING=1, PIXELS=2, LANES=2),
+    "error_WIDTH_must_be": case(4, 5, 1, 2, 3, PADDING=1, PIXELS=2),
+    "error_STRIDE_must_be": case(5, 8, 1, 2, 3, STRIDE=3, PIXELS=2),
+    "error_the_windows_of_a_row": case(5, 8, 1, 2, 2, PIXELS=2),
+}
+
 
 @on_simulators(CASES)
 def test_conv2d(simulate, simulator, name, parameters):
     simulate("conv2d", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize(("error", "parameters"), REFUSED.items(), ids=list(REFUSED))
+def test_refused_parameters(error, parameters):
+    refuse("conv2d", parameters, error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from runner import on_simulators
+import pytest
+from runner import on_simulators, refuse
 from testbench import Layout
 from traffic import Weighted
 
@@ -28,8 +29,6 @@ SHAPES = {
     "simd_wider_than_a_pixel": case(7, 2, 5, 5, 9),
     "simd_of_one_input": case(4, 3, 5, 2, 1),
     "pe_of_one_output": case(4, 3, 5, 1, 5, LANES=2),
-    "simd_beyond_the_inputs": case(2, 2, 3, 2, 7),
-    "pe_beyond_the_outputs": case(2, 3, 3, 5, 2),
     "one_output": case(5, 3, 1, 1, 2),
     "many_inputs": case(25, 16, 12, 4, 20, LANES=16),
     "logits": case(6, 3, 10, 2, 3, OUT_WIDTH=32),
@@ -80,7 +79,17 @@ class Fc(Weighted):
 
 TRAFFIC = Fc
 
+REFUSED = {
+    "error_SIMD_must_be_at_most": case(2, 3, 3, 2, 7),
+    "error_PE_must_be_at_most": case(2, 3, 3, 4, 2),
+}
+
 
 @on_simulators(CASES)
 def test_fc(simulate, simulator, name, parameters):
     simulate("fc", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize(("error", "parameters"), REFUSED.items(), ids=list(REFUSED))
+def test_refused_parameters(error, parameters):
+    refuse("fc", parameters, error)

@@ -58,9 +58,7 @@ async def equals_reference(dut) -> None:
         dut.acc.value = value & ((1 << p["ACC_WIDTH"]) - 1)
         await Timer(1, "ns")
         got = dut.y.value.to_signed() if p["OUT_WIDTH"] == 32 else dut.y.value.to_unsigned()
-        assert got == wanted, (
-            f"requantise: {value} / 2^{p['SHIFT']} gave {got}, expected {wanted}"
-        )
+        assert got == wanted, f"requantise: {value} / 2^{p['SHIFT']} gave {got}, expected {wanted}"
 
 
 @on_simulators(CASES)

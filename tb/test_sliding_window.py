@@ -1,4 +1,4 @@
-"""sliding_window against the reference's convolution with kernels that pick out one element each."""
+"""sliding_window against the reference's convolution, each kernel picking out one element."""
 
 from __future__ import annotations
 

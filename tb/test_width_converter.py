@@ -12,9 +12,7 @@ from model.memory import arrival_order
 
 def case(positions, channels, lanes, simd, pixels=1) -> dict:
     """Parameters of a width_converter."""
-    return dict(
-        POSITIONS=positions, CHANNELS=channels, LANES=lanes, SIMD=simd, PIXELS=pixels
-    )
+    return dict(POSITIONS=positions, CHANNELS=channels, LANES=lanes, SIMD=simd, PIXELS=pixels)
 
 
 CASES = {

@@ -1,4 +1,4 @@
-"""The bench that every module shares: clock, reset, sources, sinks, stall patterns, images as beats.
+"""What every bench shares: clock, reset, sources, sinks, stall patterns, images as beats.
 
 One loop samples all streams at a rising clock edge and then drives them for the next one, so a run
 is a function of its seed alone.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import RisingEdge, Timer
 
 # none: input always valid, output always ready. patient: tready stays low until tvalid is high, so
 # a module whose tvalid waits for tready hangs.
@@ -161,7 +161,8 @@ class Source:
 
     def send(self, beats: list[int], last: bool = True) -> None:
         """Queue an image; tlast is on its last beat unless `last` is False."""
-        self.queue.extend((data, last and index == len(beats) - 1) for index, data in enumerate(beats))
+        end = len(beats) - 1
+        self.queue.extend((data, last and index == end) for index, data in enumerate(beats))
 
     def sample(self, cycle: int, clean: bool) -> bool:
         if not clean:
@@ -199,9 +200,11 @@ class Source:
 
 
 class Sink:
-    """Takes a stream, and checks that a stalled beat neither vanishes nor changes and holds no X."""
+    """Takes a stream; checks that no beat holds an X, nor a stalled one vanishes or changes."""
 
-    def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool], patient: bool) -> None:
+    def __init__(
+        self, stream: Stream, rng: random.Random, go: Iterator[bool], patient: bool
+    ) -> None:
         self.stream = stream
         self.beats: list[Beat] = []
         self._rng = rng
@@ -221,7 +224,7 @@ class Sink:
             return False
         name = self.stream.name
         self._valid = self.stream.read("valid")
-        assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready rose"
+        assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready came"
         if not self._valid:
             return False
         beat = tuple(self.stream.read(signal) for signal in ("data", "last", "user"))
@@ -242,10 +245,11 @@ class Sink:
 
 
 class Testbench:
-    """Clock, reset and streams of one module.
+    """Clock, reset and streams of one module; a module without clk and rst is combinational.
 
     stall: one of STALLS, for every source and sink. pace: clocks a beat takes in the long run; the
     longest stalls are a few times as long, so that they fill the buffers inside.
+    monitors: called at every clock edge out of reset, with the values from before the edge.
     """
 
     __test__ = False  # not for pytest to collect
@@ -258,11 +262,16 @@ class Testbench:
         self.idle = 0  # clocks since any stream moved
         self.sources: list[Source] = []
         self.sinks: list[Sink] = []
-        self._edge = RisingEdge(dut.clk)
+        self.monitors: list[Callable[[], None]] = []
         self._in_reset = True
         self._clean = False
-        dut.rst.value = 1
-        Clock(dut.clk, 10, "ns").start()
+        self._combinational = not hasattr(dut, "clk")
+        if self._combinational:
+            self._edge = Timer(10, "ns")
+        else:
+            self._edge = RisingEdge(dut.clk)
+            dut.rst.value = 1
+            Clock(dut.clk, 10, "ns").start()
 
     def source(self, stream: Stream, pace: int = 1) -> Source:
         """Add a source on `stream`."""
@@ -286,6 +295,8 @@ class Testbench:
         for endpoint in (*self.sources, *self.sinks):
             moved |= endpoint.sample(self.cycle, self._clean)
         self.idle = 0 if moved else self.idle + 1
+        for monitor in self.monitors if self._clean else ():
+            monitor()
         # The first edge in reset sets the registers: from the next one on outputs must be known.
         self._clean = not self._in_reset
         for endpoint in (*self.sources, *self.sinks):
@@ -293,12 +304,12 @@ class Testbench:
 
     async def reset(self, cycles: int = 1) -> None:
         """Hold rst for `cycles` clocks; the streams start afresh."""
-        self.dut.rst.value = 1
+        self._set_rst(1)
         self._in_reset = True
         for _ in range(cycles):
             self._clean = False
             await self.step()
-        self.dut.rst.value = 0
+        self._set_rst(0)
         self._in_reset = False
         self._clean = True
         self.idle = 0
@@ -306,8 +317,13 @@ class Testbench:
             endpoint.clear()
             endpoint.drive(False)
 
+    def _set_rst(self, value: int) -> None:
+        if not self._combinational:
+            self.dut.rst.value = value
+
     async def until(self, done: Callable[[], bool], patience: int) -> bool:
         """Run until `done()`; False if no stream moves for `patience` clocks."""
+        self.idle = 0
         while not done():
             if self.idle > patience:
                 return False

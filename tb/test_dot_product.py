@@ -1,0 +1,64 @@
+"""dot_product against model.reference.fc with a single output."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from runner import on_simulators
+
+from model import reference
+
+CASES = {f"simd{simd}": dict(SIMD=simd) for simd in (3, 1, 2, 4, 5, 7, 9, 16, 25, 33)}
+
+
+@cocotb.test()
+@cocotb.parametrize(stalled=[False, True])
+async def equals_reference(dut, stalled: bool) -> None:
+    """Sums come out in order, 1 + ceil(log2(SIMD)) enabled clocks after their operands."""
+    case = json.loads(Path("case.json").read_text())
+    simd = case["parameters"]["SIMD"]
+    rng = np.random.default_rng(zlib.crc32(case["seed"].encode()))
+    x = rng.integers(0, 256, (60, simd), np.uint8)
+    w = rng.integers(-128, 128, (60, simd), np.int8)
+    x[:8] = 255
+    w[:4], w[4:8], w[8:16:2] = -128, 127, -128
+    bias = np.zeros(1, np.int32)
+    expected = [int(reference.fc(x[i : i + 1], w[i : i + 1], bias)[0, 0]) for i in range(len(x))]
+
+    dut.enable.value = 0
+    Clock(dut.clk, 10, "ns").start()
+    edge = RisingEdge(dut.clk)
+    latency = 1 + math.ceil(math.log2(simd))
+    accepted, enabled = 0, False
+    while accepted < len(x):
+        await edge
+        accepted += enabled
+        if enabled and accepted > latency:
+            got, wanted = dut.sum.value.to_signed(), expected[accepted - latency - 1]
+            assert got == wanted, (
+                f"dot_product: sum {accepted - latency - 1}: got {got}, expected {wanted}"
+            )
+        enabled = not stalled or rng.random() < 0.5
+        index = accepted if accepted < len(x) else 0
+        # While not enabled the operands are garbage.
+        dut.enable.value = int(enabled)
+        dut.x.value = int.from_bytes(x[index].tobytes(), "little") if enabled else 0
+        dut.w.value = int.from_bytes(w[index].tobytes(), "little") if enabled else 0
+
+
+@on_simulators(CASES)
+def test_dot_product(simulate, simulator, name, parameters):
+    simulate(
+        "dot_product",
+        simulator=simulator,
+        name=name,
+        parameters=parameters,
+        tests="test_dot_product",
+    )
