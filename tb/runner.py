@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cocotb
 import cocotb_test.simulator
 import pytest
 
@@ -23,8 +25,9 @@ BUILD = ROOT / "build" / "tb"
 
 # The benches count on Verilog-2005. Verilator's own optimisations cost more than they save here.
 ICARUS_ARGS = ["-g2005", "-Wall"]
-_WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
 VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]
+WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
+NO_TEST = "no cocotb test ran"
 
 
 def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
@@ -71,6 +74,7 @@ def simulate(
     log = _Lines()
     logger = logging.getLogger("cocotb")
     logger.addHandler(log)
+    crash = None
     try:
         _run(
             simulator,
@@ -85,12 +89,15 @@ def simulate(
             timescale="1ns/1ps",
         )
     except SystemExit as error:
-        _fail(f"{module} [{name}, {simulator}]", str(error), folder, log.lines)
+        crash = "\n".join([str(error), *log.lines[-30:]])
     finally:
         logger.removeHandler(log)
-    warnings = [line for line in log.lines if _WARNING.search(line)]
-    if warnings:
-        pytest.fail(f"{module} [{name}, {simulator}]: {warnings[0]}", pytrace=False)
+    warnings = [line for line in log.lines if WARNING.search(line)]
+    failure = _first_failure(folder) or crash or next(iter(warnings), None)
+    if failure == NO_TEST:
+        failure = crash or NO_TEST
+    if failure:
+        pytest.fail(f"{module} [{name}, {simulator}]: {failure}", pytrace=False)
 
 
 def _run(simulator: str, **arguments) -> None:
@@ -108,7 +115,22 @@ def _run(simulator: str, **arguments) -> None:
             patch.setenv("VERILATOR_ROOT", str(package))
             patch.setenv("PATH", str(package / "bin"), prepend=os.pathsep)
             arguments["make_args"] = VERILATOR_MAKE
+            # Verilator's own runtime is most of a build and the same for every module.
+            version = importlib.metadata.version("verilator")
+            runtime = BUILD / f"verilator-{version}-cocotb-{cocotb.__version__}"
+            _copy_missing(runtime, Path(arguments["sim_build"]))
         cocotb_test.simulator.run(simulator=simulator, **arguments)
+        if simulator == "verilator":
+            _copy_missing(Path(arguments["sim_build"]), runtime)
+
+
+def _copy_missing(source: Path, target: Path) -> None:
+    """Copy objects of Verilator's runtime, with their times so that make takes them as they are."""
+    target.mkdir(parents=True, exist_ok=True)
+    for item in source.glob("verilat*.o"):
+        if not (target / item.name).exists():
+            shutil.copy2(item, target / f"{item.name}.{os.getpid()}")
+            os.replace(target / f"{item.name}.{os.getpid()}", target / item.name)
 
 
 def _literals(parameters: dict) -> dict:
@@ -118,15 +140,22 @@ def _literals(parameters: dict) -> dict:
     }
 
 
-def _fail(what: str, error: str, folder: Path, lines: list[str]) -> None:
-    for results in folder.glob("*_results.xml"):
-        if not results.stat().st_size:
-            continue
-        for test in ElementTree.parse(results).iter("testcase"):
-            for failure in test.iter("failure"):
-                message = failure.get("error_msg") or failure.get("message") or failure.text
-                pytest.fail(f"{what}, {test.get('name')}: {message}", pytrace=False)
-    pytest.fail("\n".join([f"{what}: {error}", *lines[-30:]]), pytrace=False)
+def _first_failure(folder: Path) -> str | None:
+    """Name and message of the first cocotb test that failed, or that none ran at all.
+
+    cocotb-test itself counts neither errors before a test's start nor a run without tests.
+    """
+    tests = [
+        test
+        for results in folder.glob("*_results.xml")
+        if results.stat().st_size
+        for test in ElementTree.parse(results).iter("testcase")
+    ]
+    for test in tests:
+        for failure in (*test.iter("failure"), *test.iter("error")):
+            message = failure.get("error_msg") or failure.get("message") or "failed"
+            return f"{test.get('name')}: {message.splitlines()[0]}"
+    return None if tests else NO_TEST
 
 
 class _Lines(logging.Handler):
