@@ -30,7 +30,7 @@ PRODUCER = "convstream"
 
 # Limits on what is read, far beyond any network that could be simulated.
 MAX_FILE_BYTES = 32 << 20
-MAX_STRUCTURE_BYTES = 4 << 20
+MAX_STRUCTURE_BYTES = 2 << 20
 MAX_EXPONENT = 120
 MAX_FEATURES = 1 << 24
 
@@ -161,12 +161,11 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
     try:
         model = _parse(path)
         if name is None:
-            name = (model.producer_name == PRODUCER and model.graph.name) or path.stem
+            ours = model.producer_name == PRODUCER and isinstance(model.graph.name, str)
+            name = (ours and model.graph.name) or path.stem
         return _Reader(model.graph).read(name)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: a name in it is no UTF-8 text; is the file damaged?") from None
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -182,13 +181,9 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not content:
         raise UserError("the file is empty; expected an ONNX file")
     try:
-        if _structure_bytes(memoryview(content), _BULK) > MAX_STRUCTURE_BYTES:
-            raise UserError(
-                f"more than {MAX_STRUCTURE_BYTES >> 20} MiB besides the weights; "
-                "expected a chain of layers"
-            )
+        _check_structure(memoryview(content), _BULK, MAX_STRUCTURE_BYTES)
         model = onnx.ModelProto.FromString(content)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         raise UserError("not an ONNX file, or a damaged one") from None
     if not model.HasField("graph") or not model.opset_import:
         raise UserError("not an ONNX file, or a damaged one: it holds no graph or no opset")
@@ -207,25 +202,24 @@ _TENSOR = {4: None, 5: None, 7: None, 9: None}
 _BULK = {7: {1: {5: {5: _TENSOR}}, 5: _TENSOR}}  # graph: node: attribute: t, initializer
 
 
-def _structure_bytes(content: memoryview, bulk: dict[int, Any]) -> int:
-    """Bytes of a protobuf message besides those of `bulk` fields.
+def _check_structure(content: memoryview, bulk: dict[int, Any], budget: int) -> int:
+    """Count the bytes of a protobuf message besides its `bulk`; what remains of the budget.
 
     Empty messages take two bytes in the file and a hundred in memory, so a small file of them could
     fill the memory as soon as it is parsed.
     """
-    total = position = 0
+    position = 0
 
     def varint() -> int:
         nonlocal position
         value = shift = 0
-        while True:
-            if position >= len(content) or shift > 63:
-                raise DecodeError
+        while position < len(content) and shift < 64:
             byte = content[position]
             value |= (byte & 0x7F) << shift
             position, shift = position + 1, shift + 7
             if byte < 0x80:
                 return value
+        raise DecodeError
 
     while position < len(content):
         start = position
@@ -236,8 +230,8 @@ def _structure_bytes(content: memoryview, bulk: dict[int, Any]) -> int:
             size = varint()
             if field in bulk:
                 inner = content[position : position + size]
-                total += _structure_bytes(inner, bulk[field]) if bulk[field] else 0
-                total -= size
+                budget = _check_structure(inner, bulk[field], budget) if bulk[field] else budget
+                budget += size
             position += size
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4
@@ -245,8 +239,13 @@ def _structure_bytes(content: memoryview, bulk: dict[int, Any]) -> int:
             raise DecodeError
         if position > len(content):
             raise DecodeError
-        total += position - start
-    return total
+        budget -= position - start
+        if budget < 0:
+            raise UserError(
+                f"more than {MAX_STRUCTURE_BYTES >> 20} MiB besides the weights; "
+                "expected a chain of layers"
+            )
+    return budget
 
 
 @contextmanager
@@ -259,9 +258,9 @@ def _blame(node: NodeProto) -> Iterator[None]:
         raise UserError(f"{_text(node.op_type)} node {name}: {error}") from None
 
 
-def _text(name: str) -> str:
-    """A name from the file, safe to print: on one line, not too long."""
-    name = ascii(name)[1:-1]
+def _text(name: str | bytes) -> str:
+    """A name from the file, safe to print: on one line, not too long; bytes are broken UTF-8."""
+    name = ascii(name if isinstance(name, str) else name.decode("utf-8", "replace"))[1:-1]
     return name if len(name) <= 60 else f"{name[:57]}..."
 
 
@@ -287,7 +286,7 @@ class _Reader:
         self.layers: list[Layer] = []
         self.parameters: list[Parameters | None] = []
         self.exponent: int | None = None
-        self.flat = False  # N x features; the shape is then (features, 1, 1)
+        self.flat = False  # N x features, flattened from the shape
         self.rectified = False  # a Relu has been at these sums
         self.takes_bias = False  # these sums come from a MatMul, to which an Add may give the bias
         self.visited: set[str] = set()  # tensors made by nodes that the network needs
@@ -522,10 +521,10 @@ class _Reader:
         axis = _attributes(node, axis=1)["axis"]
         if axis not in (1, -1 if self.flat else -3):
             raise UserError(f"axis {axis}, expected 1")
-        self.shape, self.flat = (math.prod(self.shape), 1, 1), True
+        self.flat = True
 
     def _reshape(self, node: NodeProto) -> None:
-        """A flatten to N x features or, on the way back, to N x features x 1 x 1."""
+        """A flatten, or the way back to N x C x H x W."""
         _, target = _inputs(node, 2, 2)
         zero_is_zero = _attributes(node, allowzero=0)["allowzero"]
         sizes = self._constant(target, TensorProto.INT64).reshape(-1).tolist()
@@ -533,13 +532,9 @@ class _Reader:
         features = math.prod(self.shape)
         if len(sizes) == 2 and sizes[0] != -1 and sizes[1] == -1:
             sizes[1] = features
-        if (
-            sizes[:1] == []
-            or sizes[0] not in batch
-            or sizes[1:] not in ([features], [features, 1, 1])
-        ):
+        if sizes[0] not in batch or sizes[1:] not in ([features], list(self.shape)):
             raise UserError(f"to {sizes[:8]}, expected a flatten to [0, {features}]")
-        self.shape, self.flat = (features, 1, 1), len(sizes) == 2
+        self.flat = len(sizes) == 2
 
     def _append(self, layer: Conv | Linear, weight: np.ndarray, exponent: int, bias: str) -> None:
         if self.state != self.REAL:
@@ -561,11 +556,9 @@ class _Reader:
         """Go on to the shape that `layer` gives, if it is one that can be computed with."""
         channels, height, width = self.shape
         padding = getattr(layer, "padding", 0)
+        padded = channels * (height + 2 * padding) * (width + 2 * padding)
         shape = layer.out_shape(self.shape)
-        if (
-            max(channels * (height + 2 * padding) * (width + 2 * padding), math.prod(shape))
-            > MAX_FEATURES
-        ):
+        if max(padded, math.prod(shape)) > MAX_FEATURES:
             raise UserError(f"its padded input or its output has more than {MAX_FEATURES} values")
         self.shape = shape
 
@@ -585,7 +578,7 @@ class _Reader:
                 weight = self._constant(node.input[0], TensorProto.INT8)
             if (zero or TensorProto.INT8) != TensorProto.INT8:
                 raise UserError(f"its zero point is {_type_name(zero)}, its input int8")
-        if weight.ndim != ndim or 0 in weight.shape:
+        if weight.ndim != ndim:
             raise UserError(f"weights of shape {weight.shape}, expected {ndim} dimensions")
         return weight, exponent
 
@@ -647,11 +640,11 @@ class _Reader:
         if attributes["block_size"]:
             raise UserError(f"block_size {attributes['block_size']}, expected 0")
         scales = self._constant(scale, TensorProto.FLOAT).reshape(-1)
-        if len(scales) == 0 or (scales != scales[0]).any():
-            raise UserError(f"per-channel scales {_text(scale)} differ, expected a single scale")
         mantissa, exponent = math.frexp(scales[0])
         if mantissa != 0.5:
             raise UserError(f"scale {scales[0]:.9g} is not a power of two")
+        if (scales != scales[0]).any():
+            raise UserError(f"per-channel scales {_text(scale)} differ, expected a single scale")
         if abs(1 - exponent) > MAX_EXPONENT:
             raise UserError(f"scale 2**{exponent - 1} is beyond 2**+-{MAX_EXPONENT}")
         dtype = attributes["output_dtype"] if node.op_type == "QuantizeLinear" else 0
@@ -679,21 +672,17 @@ class _Reader:
             )
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
         if tensor.HasField("raw_data"):
-            values = np.frombuffer(
-                tensor.raw_data[: len(tensor.raw_data) // dtype.itemsize * dtype.itemsize],
-                dtype.newbyteorder("<"),
-            )
-            whole = len(tensor.raw_data) % dtype.itemsize == 0
+            count, odd = divmod(len(tensor.raw_data), dtype.itemsize)
+            values = np.frombuffer(tensor.raw_data, dtype.newbyteorder("<"), count)
         else:
             field = getattr(tensor, helper.tensor_dtype_to_field(tensor.data_type))
             wide = np.array(field, np.float32 if dtype == np.float32 else np.int64)
-            with np.errstate(invalid="ignore"):
-                values = wide.astype(dtype)
-            whole = dtype == np.float32 or (wide == values).all()
-        if not whole or min(tensor.dims, default=0) < 0 or len(values) != math.prod(tensor.dims):
+            values = wide.astype(dtype)
+            count, odd = len(values), dtype != np.float32 and (wide != values).any()
+        if odd or min(tensor.dims, default=1) < 1 or count != math.prod(tensor.dims):
             raise UserError(
-                f"initialiser {_text(name)} holds {len(values)} values for the shape "
-                f"{list(tensor.dims)[:8]}; is the file damaged?"
+                f"initialiser {_text(name)} does not hold just the {_type_name(tensor.data_type)} "
+                f"values of its shape {list(tensor.dims)[:8]}; is the file damaged?"
             )
         return values.reshape(tuple(tensor.dims)).astype(dtype)
 

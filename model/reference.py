@@ -152,15 +152,16 @@ class _Step(NamedTuple):
 
 
 def _batch_size(network: Network) -> int:
-    """Images at once: so few that the largest array stays in the cache."""
-    values = max(
-        math.prod(layer.weight_shape(shape)[1:]) * math.prod(out_shape[1:])
+    """Images at once: so few that the largest array stays in the cache, whole vectors of them."""
+    largest = max(
+        max(math.prod(layer.weight_shape(shape)[1:]), out_shape[0]) * math.prod(out_shape[1:])
         for layer, shape, out_shape in zip(
             network.layers, network.shapes, network.shapes[1:], strict=False
         )
         if not isinstance(layer, MaxPool)
     )
-    return max(1, CACHED_VALUES // values // 16 * 16)
+    images = max(1, CACHED_VALUES // largest)
+    return images if images < 16 else images // 16 * 16
 
 
 def _features(steps: list[_Step], x: np.ndarray) -> list[np.ndarray]:

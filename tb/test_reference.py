@@ -258,14 +258,19 @@ def test_takes_no_longer_than_onnx_runtime(seed, tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), options)
 
     def cpu_time(call) -> float:
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            call()
-            times.append(time.process_time() - start)
-        return min(times)
+        start = time.process_time()
+        call()
+        return time.process_time() - start
 
-    theirs = cpu_time(lambda: session.run(None, {"image": images}))
-    ours = cpu_time(lambda: reference.predict(quantised, images, threads=1))
-    print(f"{ours:.3f} s, ONNX Runtime {theirs:.3f} s")
-    assert ours <= theirs
+    ours, theirs = zip(
+        *(
+            (
+                cpu_time(lambda: reference.predict(quantised, images, threads=1)),
+                cpu_time(lambda: session.run(None, {"image": images})),
+            )
+            for _ in range(4)
+        ),
+        strict=True,
+    )
+    print(f"{min(ours):.3f} s, ONNX Runtime {min(theirs):.3f} s")
+    assert min(ours) <= min(theirs)

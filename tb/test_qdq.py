@@ -1,0 +1,1121 @@
+"""Network files: our own and foreign ones, against ONNX Runtime; and every reason to refuse one."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from random_networks import generator, random_images, random_network, random_parameters
+
+from model import qdq, reference
+from model.errors import UserError
+from model.networks import Conv, Linear, MaxPool, Network
+from model.quantised import Parameters, QuantisedNetwork
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+ROOT = Path(__file__).resolve().parents[1]
+EXACT_IN_FLOAT32 = 2**24
+
+
+def run_onnx(
+    model: onnx.ModelProto | Path, images: np.ndarray, optimise: bool = False
+) -> list[np.ndarray]:
+    """Outputs of ONNX Runtime; unoptimised, it computes each node as the standard says."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})
+
+
+def as_integers(logits: np.ndarray, quantised: QuantisedNetwork) -> np.ndarray:
+    """Float logits in units of the accumulators' scale."""
+    last = quantised.parameters[-1]
+    return np.ldexp(logits.astype(np.float64), last.input_exponent + last.weight_exponent)
+
+
+def fits_float32(quantised: QuantisedNetwork) -> bool:
+    return all(p is None or p.accumulator_bound < EXACT_IN_FLOAT32 for p in quantised.parameters)
+
+
+def assert_equal_networks(a: QuantisedNetwork, b: QuantisedNetwork) -> None:
+    assert a.network == b.network
+    for p, q in zip(a.parameters, b.parameters, strict=True):
+        assert (p is None) == (q is None)
+        if p is not None:
+            assert p.weight.dtype == q.weight.dtype and p.bias.dtype == q.bias.dtype
+            np.testing.assert_array_equal(p.weight, q.weight)
+            np.testing.assert_array_equal(p.bias, q.bias)
+            assert (p.input_exponent, p.weight_exponent, p.output_exponent) == (
+                q.input_exponent,
+                q.weight_exponent,
+                q.output_exponent,
+            )
+
+
+# Our own files
+
+
+@pytest.mark.parametrize("case", range(60))
+def test_random_network(seed, case, tmp_path):
+    """What is read is what was written; every feature map and logit equals ONNX Runtime's."""
+    rng = generator(seed, "qdq", case)
+    quantised = random_network(rng)
+    images = random_images(rng, quantised)
+    path = tmp_path / "network.onnx"
+    qdq.write_onnx(quantised, path)
+    assert os.listdir(tmp_path) == ["network.onnx"]
+    assert_equal_networks(qdq.read_onnx(path), quantised)
+    content = path.read_bytes()
+    qdq.write_onnx(quantised, path)
+    assert path.read_bytes() == content
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    if not fits_float32(quantised):
+        pytest.skip("its sums do not fit into the float32 of ONNX Runtime")
+
+    model = onnx.load(path)
+    for name in quantised.network.layer_names[:-1]:
+        model.graph.output.append(
+            helper.make_tensor_value_info(f"{name}_output:0", TensorProto.UINT8, None)
+        )
+    logits, *maps = run_onnx(model, images)
+    expected = reference.predict(quantised, images, all_layers=True)
+    for name, found, wanted in zip(quantised.network.layer_names, maps, expected, strict=False):
+        np.testing.assert_array_equal(found.reshape(wanted.shape), wanted, err_msg=name)
+    np.testing.assert_array_equal(as_integers(logits, quantised), expected[-1])
+    fused = run_onnx(path, images, optimise=True)[0]
+    np.testing.assert_array_equal(as_integers(fused, quantised), expected[-1])
+
+
+def test_most_random_networks_reach_onnx_runtime(seed):
+    fits = [fits_float32(random_network(generator(seed, "qdq", case))) for case in range(60)]
+    assert sum(fits) >= 40
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Linear(3), Linear(2)),
+        (Linear(6), Conv(4, 1), MaxPool(2, 1, 1), Linear(3)),
+        (MaxPool(2, 2), MaxPool(3, 1, 1), Conv(2, 3)),
+        (Conv(3, 2, 2, 1), MaxPool(2, 1), MaxPool(2, 2), Linear(1)),
+    ],
+    ids=str,
+)
+def test_unusual_order_of_layers(seed, layers, tmp_path):
+    rng = generator(seed, "order")
+    network = Network("unusual", layers, (2, 6, 9))
+    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    qdq.write_onnx(quantised, tmp_path / "my.onnx")
+    assert_equal_networks(qdq.read_onnx(tmp_path / "my.onnx"), quantised)
+    images = random_images(rng, quantised)
+    logits = run_onnx(tmp_path / "my.onnx", images)[0]
+    assert logits.shape == (len(images), network.classes)
+    if fits_float32(quantised):
+        np.testing.assert_array_equal(
+            as_integers(logits, quantised), reference.predict(quantised, images)
+        )
+
+
+def test_name_of_the_network(tmp_path):
+    quantised = random_network(np.random.default_rng(1), name="named")
+    path = tmp_path / "stem.onnx"
+    qdq.write_onnx(quantised, path)
+    assert qdq.read_onnx(path).network.name == "named"
+    assert qdq.read_onnx(str(path), "given").network.name == "given"
+    model = onnx.load(path)
+    model.producer_name = "pytorch"
+    onnx.save(model, path)
+    assert qdq.read_onnx(path).network.name == "stem"
+
+
+def test_write_refuses_what_it_cannot_do(tmp_path):
+    quantised = random_network(np.random.default_rng(1))
+    with pytest.raises(UserError, match=r"cannot be written.*choose another place"):
+        qdq.write_onnx(quantised, tmp_path / "missing" / "network.onnx")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        qdq.write_onnx(quantised, tmp_path / "folder")
+    assert os.listdir(tmp_path) == ["folder"]
+    p = Parameters(np.ones((1, 1), np.int8), np.zeros(1, np.int32), 200, 0, None)
+    extreme = QuantisedNetwork(Network("extreme", (Linear(1),), (1, 1, 1)), (p,))
+    with pytest.raises(UserError, match=r"scale 2\*\*-200 is too extreme"):
+        qdq.write_onnx(extreme, tmp_path / "network.onnx")
+
+
+COMMITTED = sorted(ROOT.glob("mem/*/network.onnx"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_network(seed, path, tmp_path):
+    """Each committed network equals ONNX Runtime, and is read again as it was written."""
+    quantised = qdq.read_onnx(path)
+    assert quantised.network.name == path.parent.name
+    images = random_images(generator(seed, path.parent.name), quantised, 50)
+    expected = reference.predict(quantised, images)
+    for optimise in (False, True):
+        logits = run_onnx(path, images, optimise)[0]
+        np.testing.assert_array_equal(as_integers(logits, quantised), expected)
+    qdq.write_onnx(quantised, tmp_path / "network.onnx")
+    assert_equal_networks(qdq.read_onnx(tmp_path / "network.onnx"), quantised)
+
+
+# Foreign files, made by hand
+
+
+class Graph:
+    """A QDQ graph in the making; `x` is the tensor at the end of the chain."""
+
+    def __init__(self, shape=("N", 2, 8, 7), input_type=TensorProto.UINT8, opset=13) -> None:
+        self.rng = np.random.default_rng(3)
+        self.input = helper.make_tensor_value_info("in", input_type, shape)
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: list[TensorProto] = []
+        self.opset = opset
+        self.x = "in"
+
+    def constant(self, values: np.ndarray, name: str | None = None) -> str:
+        name = name or f"c{len(self.initialisers)}"
+        self.initialisers.append(numpy_helper.from_array(values, name))
+        return name
+
+    def op(self, op_type: str, *inputs: str, name: str | None = None, **attributes) -> Graph:
+        """Append a node on the tensor at the end, with further inputs."""
+        self.x = self.node(op_type, self.x, *inputs, name=name, **attributes)
+        return self
+
+    def node(self, op_type: str, *inputs: str, name: str | None = None, **attributes) -> str:
+        """A node beside the chain; returns its output."""
+        output = f"t{len(self.nodes)}"
+        name = name or f"{op_type.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, inputs, [output], name, **attributes))
+        return output
+
+    def scale(self, exponent: int) -> str:
+        return self.constant(np.array(2.0**-exponent, np.float32))
+
+    def zero(self, dtype: type = np.uint8) -> str:
+        return self.constant(np.array(0, dtype))
+
+    def dq(self, exponent: int, name: str | None = None) -> Graph:
+        return self.op("DequantizeLinear", self.scale(exponent), self.zero(), name=name)
+
+    def q(self, exponent: int, name: str | None = None) -> Graph:
+        return self.op("QuantizeLinear", self.scale(exponent), self.zero(), name=name)
+
+    def weight(self, shape: tuple[int, ...], exponent: int = 6) -> str:
+        values = self.constant(self.rng.integers(-128, 128, shape, np.int8))
+        return self.node("DequantizeLinear", values, self.scale(exponent), self.zero(np.int8))
+
+    def bias(self, count: int, exponent: int) -> str:
+        values = self.constant(self.rng.integers(-9000, 9000, count, np.int32))
+        return self.node("DequantizeLinear", values, self.scale(exponent))
+
+    def conv(self, shape: tuple[int, ...], in_exponent: int = 8, **attributes) -> Graph:
+        """Convolution with int8 weights of scale 2**-6 and biases."""
+        bias = self.bias(shape[0], in_exponent + 6)
+        return self.op("Conv", self.weight(shape), bias, **attributes)
+
+    def model(self) -> onnx.ModelProto:
+        rank = 4 if self.nodes[-1].op_type == "Conv" else 2
+        graph = helper.make_graph(
+            self.nodes,
+            "main_graph",
+            [self.input],
+            [helper.make_tensor_value_info(self.x, TensorProto.FLOAT, ["N", *[None] * (rank - 1)])],
+            self.initialisers,
+        )
+        opset = helper.make_opsetid("", self.opset)
+        return helper.make_model(graph, ir_version=8, opset_imports=[opset])
+
+
+def pool_before_relu() -> Graph:
+    g = Graph().dq(8).conv((3, 2, 3, 3), pads=[1, 1, 1, 1])
+    g.op("MaxPool", kernel_shape=[2, 2], strides=[2, 2]).op("Relu").q(3)
+    g.dq(3).op("Flatten")
+    return g.op("Gemm", g.weight((5, 36)), g.bias(5, 9), transB=1)
+
+
+def relu_before_pool_unquantised() -> Graph:
+    g = Graph().dq(8).conv((3, 2, 3, 3), strides=[2, 2])
+    g.op("Relu").op("MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[2, 2, 2, 2]).q(2)
+    g.dq(2).op("Flatten")
+    return g.op("Gemm", g.weight((4, 75)), g.bias(4, 8), transB=1)
+
+
+def quantised_around_everything() -> Graph:
+    g = Graph().dq(5).conv((4, 2, 3, 3), 5).op("Relu").q(0).dq(0)
+    g.op("MaxPool", kernel_shape=[2, 2], strides=[1, 1]).q(0).dq(0).op("Flatten").q(0).dq(0)
+    return g.op("Gemm", g.weight((4, 80)), g.bias(4, 6), transB=1)
+
+
+def pool_on_integers() -> Graph:
+    g = Graph().op("MaxPool", kernel_shape=[2, 2]).dq(8).conv((4, 2, 1, 1)).q(7)
+    g.op("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4).op("Flatten").dq(7)
+    return g.op("Gemm", g.weight((4, 48)), g.bias(4, 13), transB=1)
+
+
+def no_relu() -> Graph:
+    return Graph().dq(8).conv((4, 2, 3, 3)).q(3).dq(3).conv((5, 4, 2, 2), 3)
+
+
+def relu_after_quantising() -> Graph:
+    return Graph().dq(8).conv((4, 2, 3, 3)).q(3).dq(3).op("Relu").conv((5, 4, 2, 2), 3)
+
+
+def no_transpose_nor_bias() -> Graph:
+    g = Graph().dq(8).op("Flatten", axis=-3)
+    g.op("Gemm", g.weight((112, 9))).q(1).dq(1)
+    return g.op("Gemm", g.weight((9, 3)), g.bias(3, 7), alpha=1.0, beta=1.0, transA=0, transB=0)
+
+
+def matmul_and_add() -> Graph:
+    g = Graph().dq(8).op("Flatten")
+    g.op("MatMul", g.weight((112, 9))).op("Add", g.bias(9, 14)).op("Relu").q(1).dq(1)
+    g.op("MatMul", g.weight((9, 7)))
+    g.x = g.node("Add", g.bias(7, 7), g.x)
+    return g
+
+
+def matmul_alone() -> Graph:
+    g = Graph().dq(8).op("Flatten")
+    return g.op("MatMul", g.weight((112, 9))).q(1).dq(1).op("MatMul", g.weight((9, 7)))
+
+
+def reshape(*target: int, shape=("N", 2, 8, 7), **attributes) -> Callable[[], Graph]:
+    def build() -> Graph:
+        g = Graph(shape=shape, opset=14)
+        g.op("Reshape", g.constant(np.array(target, np.int64)), **attributes).dq(8)
+        return g.op("Gemm", g.weight((3, 112)), g.bias(3, 14), transB=1)
+
+    return build
+
+
+def reshape_there_and_back() -> Graph:
+    g = Graph().op("Flatten")
+    g.op("Reshape", g.constant(np.array([-1, 2, 8, 7], np.int64))).dq(8)
+    return g.conv((3, 2, 4, 4), pads=[3] * 4, strides=[3, 3])
+
+
+def shape_as_constant_node() -> Graph:
+    g = Graph()
+    target = helper.make_node(
+        "Constant", [], ["shape"], value=numpy_helper.from_array(np.array([0, -1], np.int64))
+    )
+    g.nodes.append(target)
+    g.op("Reshape", "shape").dq(8)
+    return g.op("Gemm", g.weight((3, 112)), transB=1)
+
+
+def float_input() -> Graph:
+    g = Graph(input_type=TensorProto.FLOAT).q(4).dq(4)
+    return g.conv((3, 2, 3, 3), 4, auto_pad="NOTSET", group=1, dilations=[1, 1])
+
+
+def equal_scales_per_channel() -> Graph:
+    g = Graph().dq(8)
+    values = g.constant(g.rng.integers(-128, 128, (3, 2, 2, 2), np.int8))
+    scales = g.constant(np.full(3, 2.0**-6, np.float32))
+    zeros = g.constant(np.zeros(3, np.int8))
+    weight = g.node("DequantizeLinear", values, scales, zeros, axis=0)
+    return g.op("Conv", weight, g.bias(3, 14))
+
+
+def weights_quantised_in_the_graph() -> Graph:
+    g = Graph().dq(8)
+    values = g.constant(g.rng.normal(0, 1.5, (3, 2, 2, 2)).astype(np.float32))
+    weight = g.node("QuantizeLinear", values, g.scale(6), g.zero(np.int8))
+    weight = g.node("DequantizeLinear", weight, g.scale(6), g.zero(np.int8))
+    return g.op("Conv", weight)
+
+
+def float_bias() -> Graph:
+    g = Graph().dq(8)
+    bias = g.constant(np.array([0.5, -3.0, 2.0**-14], np.float32))
+    return g.op("Conv", g.weight((3, 2, 2, 2)), bias)
+
+
+def coarse_bias_in_a_row() -> Graph:
+    g = Graph().dq(8).op("Flatten")
+    bias = g.constant(np.array([[1, -2, 3]], np.int32))
+    bias = g.node("DequantizeLinear", bias, g.scale(2))
+    return g.op("Gemm", g.weight((3, 112)), bias, transB=1)
+
+
+def no_zero_points() -> Graph:
+    g = Graph(opset=21).op("DequantizeLinear", "s8")
+    g.constant(np.array([2.0**-8], np.float32), "s8")
+    values = g.constant(g.rng.integers(-128, 128, (3, 2, 2, 2), np.int8))
+    weight = g.node("DequantizeLinear", values, g.scale(6))
+    g.op("Conv", weight).op("QuantizeLinear", g.scale(3), output_dtype=TensorProto.UINT8)
+    return g.op("DequantizeLinear", g.scale(3)).conv((2, 3, 4, 4), 3)
+
+
+def zero_shift() -> Graph:
+    return Graph().dq(8).conv((2, 2, 1, 1)).q(14).dq(14).conv((3, 2, 1, 1), 14)
+
+
+FOREIGN = {
+    function.__name__: function
+    for function in (
+        pool_before_relu,
+        relu_before_pool_unquantised,
+        quantised_around_everything,
+        pool_on_integers,
+        no_relu,
+        relu_after_quantising,
+        no_transpose_nor_bias,
+        matmul_and_add,
+        matmul_alone,
+        reshape_there_and_back,
+        shape_as_constant_node,
+        float_input,
+        equal_scales_per_channel,
+        weights_quantised_in_the_graph,
+        float_bias,
+        coarse_bias_in_a_row,
+        no_zero_points,
+        zero_shift,
+    )
+} | {
+    "reshape_0": reshape(0, -1),
+    "reshape_-1": reshape(-1, 112),
+    "reshape_1": reshape(1, -1, shape=(1, 2, 8, 7)),
+    "reshape_allowzero": reshape(-1, 112, allowzero=1),
+}
+
+
+@pytest.mark.parametrize("build", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_file(seed, build, tmp_path):
+    graph = build()
+    model = graph.model()
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "foreign.onnx")
+    quantised = qdq.read_onnx(tmp_path / "foreign.onnx")
+    assert quantised.network.name == "foreign"
+    count = graph.input.type.tensor_type.shape.dim[0].dim_value or 6
+    images = random_images(generator(seed, "foreign"), quantised, count + 2)[-count:]
+    fed = images
+    if graph.input.type.tensor_type.elem_type == TensorProto.FLOAT:
+        fed = np.ldexp(images.astype(np.float32), -quantised.parameters[0].input_exponent)
+    expected = reference.predict(quantised, images)
+    for optimise in (False, True):
+        logits = run_onnx(model, fed, optimise)[0].reshape(count, -1)
+        np.testing.assert_array_equal(as_integers(logits, quantised), expected)
+    qdq.write_onnx(quantised, tmp_path / "ours.onnx")
+    again = qdq.read_onnx(tmp_path / "ours.onnx", "foreign")
+    assert_equal_networks(again, quantised)
+
+
+# Refusals
+
+
+def good() -> onnx.ModelProto:
+    """conv -> pool -> flatten -> fc in our own form; each refusal below breaks one thing of it."""
+    rng = np.random.default_rng(5)
+    network = Network("good", (Conv(3, 3, 1, 1), MaxPool(2, 2), Linear(4)), (2, 6, 6))
+    parameters = list(random_parameters(rng, network))
+    parameters[0] = Parameters(
+        rng.integers(-128, 128, (3, 2, 3, 3), np.int8), np.zeros(3, np.int32), 8, 6, 4
+    )
+    parameters[2] = Parameters(
+        rng.integers(-128, 128, (4, 27), np.int8), np.ones(4, np.int32), 4, 6, None
+    )
+    return qdq._model(QuantisedNetwork(network, tuple(parameters)))
+
+
+def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    return next(n for n in model.graph.node if n.name == name)
+
+
+def initialiser(model: onnx.ModelProto, name: str) -> TensorProto:
+    return next(t for t in model.graph.initializer if t.name == name)
+
+
+def set_attribute(model: onnx.ModelProto, name: str, **attributes) -> None:
+    n = node(model, name)
+    for key, value in attributes.items():
+        for attribute in [a for a in n.attribute if a.name == key]:
+            n.attribute.remove(attribute)
+        n.attribute.append(helper.make_attribute(key, value))
+
+
+def set_constant(model: onnx.ModelProto, name: str, index: int, values: np.ndarray) -> None:
+    """Give the node `name` a new initialiser as its input `index`."""
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.asarray(values), f"new_{name}_{index}")
+    )
+    node(model, name).input[index] = f"new_{name}_{index}"
+
+
+def set_scale(model: onnx.ModelProto, name: str, value) -> None:
+    set_constant(model, name, 1, np.array(value, np.float32))
+
+
+def insert(model: onnx.ModelProto, before: str, *nodes: onnx.NodeProto) -> None:
+    """Put nodes on the first input of the node `before`; they read "FROM" and write "TO"."""
+    target = node(model, before)
+    index = list(model.graph.node).index(target)
+    for n in reversed(nodes):
+        names = {"FROM": target.input[0], "TO": f"to_{before}"}
+        n.input[:] = [names.get(t, t) for t in n.input]
+        n.output[:] = [names.get(t, t) for t in n.output]
+        model.graph.node.insert(index, n)
+    node(model, before).input[0] = f"to_{before}"
+
+
+def remove(model: onnx.ModelProto, name: str) -> None:
+    """Take a node out of the chain."""
+    n = node(model, name)
+    for other in model.graph.node:
+        other.input[:] = [n.input[0] if t == n.output[0] else t for t in other.input]
+    model.graph.node.remove(n)
+
+
+def make(op_type: str, *inputs: str, output: str = "TO", **attributes) -> onnx.NodeProto:
+    return helper.make_node(op_type, inputs or ["FROM"], [output], "odd", **attributes)
+
+
+def external(model: onnx.ModelProto) -> None:
+    tensor = initialiser(model, "conv1.weight")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+
+
+def dynamic_weight(model: onnx.ModelProto) -> None:
+    model.graph.initializer.remove(initialiser(model, "conv1.weight"))
+
+
+def second_input(model: onnx.ModelProto) -> None:
+    dynamic_weight(model)
+    model.graph.input.append(
+        helper.make_tensor_value_info("conv1.weight", TensorProto.INT8, [3, 2, 3, 3])
+    )
+
+
+def cycle(model: onnx.ModelProto) -> None:
+    node(model, "conv1_input").input[0] = node(model, "pool1_output").output[0]
+
+
+def island(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Relu", ["b"], ["a"], "island"))
+    model.graph.node.append(helper.make_node("Relu", ["a"], ["b"], "island2"))
+
+
+def branch(model: onnx.ModelProto) -> None:
+    insert(model, "pool1", make("Add", "FROM", "FROM"))
+
+
+def second_reader(model: onnx.ModelProto) -> None:
+    name = node(model, "conv1_output").output[0]
+    model.graph.node.append(helper.make_node("Relu", [name], ["other"], "other"))
+
+
+def output_within(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = node(model, "conv1").output[0]
+
+
+def output_nowhere(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "nowhere"
+
+
+def truncated_initialiser(model: onnx.ModelProto) -> None:
+    tensor = initialiser(model, "fc.bias")
+    tensor.raw_data = tensor.raw_data[:-1]
+
+
+def huge_initialiser(model: onnx.ModelProto) -> None:
+    initialiser(model, "conv1.weight").dims[:] = [2**40, 2**40, 3, 3]
+
+
+def negative_dims(model: onnx.ModelProto) -> None:
+    initialiser(model, "conv1.weight").dims[:] = [-3, -2, 3, 3]
+
+
+def typed_data(model: onnx.ModelProto) -> None:
+    tensor = initialiser(model, "conv1.weight")
+    tensor.ClearField("raw_data")
+    tensor.int32_data.extend([1000] * 54)
+
+
+def set_input(model: onnx.ModelProto, shape, kind=TensorProto.UINT8) -> None:
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("image", kind, shape))
+
+
+def set_opset(model: onnx.ModelProto, version: int) -> None:
+    model.opset_import[0].version = version
+
+
+def int8_output(model: onnx.ModelProto) -> None:
+    set_constant(model, "conv1_output", 2, np.array(0, np.int8))
+
+
+def quantised_logits(model: onnx.ModelProto) -> None:
+    quantise = make("QuantizeLinear", "logits", "scale_2^-4", "zero_uint8", output="final")
+    model.graph.node.append(quantise)
+    model.graph.output[0].name = "final"
+
+
+def relu_logits(model: onnx.ModelProto) -> None:
+    model.graph.node.append(make("Relu", "logits", output="final"))
+    model.graph.output[0].name = "final"
+
+
+def softmax(model: onnx.ModelProto) -> None:
+    model.graph.node.append(make("Softmax", "logits", output="final"))
+    model.graph.output[0].name = "final"
+
+
+def pool_at_the_end(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "pooled"
+    target = node(model, "conv1_relu")
+    del model.graph.node[list(model.graph.node).index(target) :]
+    pool = make("MaxPool", node(model, "conv1").output[0], output="pooled", kernel_shape=[2, 2])
+    model.graph.node.append(pool)
+
+
+def gemm_weight_as_input(model: onnx.ModelProto) -> None:
+    fc = node(model, "fc")
+    fc.input[0], fc.input[1] = fc.input[1], fc.input[0]
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+def twice_made(model: onnx.ModelProto) -> None:
+    model.graph.node.append(make("Relu", "image", output=node(model, "conv1").output[0]))
+
+
+def twice_named(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(initialiser(model, "conv1.weight"))
+
+
+def float_weight(model: onnx.ModelProto) -> None:
+    set_constant(model, "conv1", 1, np.zeros((3, 2, 3, 3), np.float32))
+
+
+def quantised_nan_weight(model: onnx.ModelProto) -> None:
+    values = numpy_helper.from_array(np.full((3, 2, 3, 3), np.nan, np.float32), "nan")
+    model.graph.initializer.append(values)
+    insert(model, "conv1_weight", make("QuantizeLinear", "nan", "scale_2^-6", "zero_int8"))
+
+
+def quantised_weight_of_other_scale(model: onnx.ModelProto) -> None:
+    values = numpy_helper.from_array(np.zeros((3, 2, 3, 3), np.float32), "float")
+    model.graph.initializer.append(values)
+    insert(model, "conv1_weight", make("QuantizeLinear", "float", "scale_2^-8", "zero_int8"))
+
+
+def add_away_from_matmul(model: onnx.ModelProto) -> None:
+    insert(model, "conv1_relu", make("Add", "FROM", node(model, "conv1_bias").output[0]))
+
+
+def to_float(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+    set_constant(model, name, 2, values)
+
+
+def no_input_names(model: onnx.ModelProto) -> None:
+    node(model, "conv1_relu").ClearField("input")
+
+
+def reshape_to(*sizes: int) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        flatten = node(model, "fc_flatten")
+        flatten.op_type = "Reshape"
+        flatten.ClearField("attribute")
+        flatten.input.append("target")
+        target = numpy_helper.from_array(np.array(sizes, np.int64), "target")
+        model.graph.initializer.append(target)
+
+    return change
+
+
+REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
+    "unsupported operator": (
+        lambda m: insert(m, "conv1_relu", make("Sigmoid")),
+        "Sigmoid node odd: unsupported operator; expected a chain of .*Conv, Gemm",
+    ),
+    "softmax": (softmax, "Softmax node odd: unsupported operator"),
+    "foreign domain": (
+        lambda m: setattr(node(m, "conv1"), "domain", "com.example"),
+        "Conv node conv1: unsupported operator",
+    ),
+    "nameless node": (
+        lambda m: (node(m, "conv1").ClearField("name"), setattr(m.graph.node[3], "op_type", "LRN")),
+        r"LRN node making conv1:0: unsupported",
+    ),
+    "name that would break the line": (
+        lambda m: (
+            setattr(node(m, "conv1"), "op_type", "LRN"),
+            setattr(node(m, "conv1"), "name", "a\nb\x1b[2J" + "c" * 500),
+        ),
+        r"LRN node a\\nb\\x1b\[2Jc{10,50}\.\.\.: unsupported",
+    ),
+    "scale": (
+        lambda m: set_scale(m, "conv1_output", 0.3),
+        "conv1_output: scale 0.3.* power of two",
+    ),
+    "scale of weights": (
+        lambda m: set_scale(m, "conv1_weight", 0.3),
+        "Conv node conv1: DequantizeLinear node conv1_weight: scale 0.3.* is not a power of two",
+    ),
+    "scale of the bias": (lambda m: set_scale(m, "fc_bias", 3), "fc_bias: scale 3 is not a power"),
+    "scale zero": (lambda m: set_scale(m, "conv1_input", 0), "conv1_input: scale 0 is not a power"),
+    "scale negative": (lambda m: set_scale(m, "conv1_input", -0.5), "scale -0.5 is not a power"),
+    "scale nan": (lambda m: set_scale(m, "conv1_input", np.nan), "scale nan is not a power"),
+    "scale inf": (lambda m: set_scale(m, "conv1_output", np.inf), "scale inf is not a power"),
+    "scale tiny": (lambda m: set_scale(m, "conv1_output", 2.0**-140), "scale 2..-140 is beyond"),
+    "scales tiny in product": (
+        lambda m: (set_scale(m, "conv1_input", 2.0**-90), set_scale(m, "conv1_weight", 2.0**-90)),
+        "conv1: its sums have the scale 2..-180, beyond",
+    ),
+    "scale of wrong type": (
+        lambda m: set_constant(m, "conv1_output", 1, np.array(0.5, np.float64)),
+        "conv1_output: initialiser new_conv1_output_1 is double, expected float",
+    ),
+    "scale missing": (
+        lambda m: node(m, "conv1_output").input.__setitem__(1, "lost"),
+        "conv1_output: lost is not in the file, expected an initialiser",
+    ),
+    "scale computed": (
+        lambda m: node(m, "conv1_output").input.__setitem__(1, node(m, "conv1_input").output[0]),
+        "is used by|computed",
+    ),
+    "no scales": (
+        lambda m: set_scale(m, "conv1_weight", []),
+        "new_conv1_weight_1 does not hold just the float values of its shape",
+    ),
+    "scales per channel": (
+        lambda m: set_scale(m, "conv1_weight", [0.5, 0.25, 0.5]),
+        "conv1_weight: per-channel scales new_conv1_weight_1 differ, expected a single scale",
+    ),
+    "blocked scales": (
+        lambda m: set_attribute(m, "conv1_weight", block_size=32),
+        "conv1_weight: block_size 32, expected 0",
+    ),
+    "zero point of weights": (
+        lambda m: set_constant(m, "conv1_weight", 2, np.array(3, np.int8)),
+        "conv1_weight: zero point 3, expected 0",
+    ),
+    "zero point of activations": (
+        lambda m: set_constant(m, "conv1_output", 2, np.array(128, np.uint8)),
+        "conv1_output: zero point 128, expected 0",
+    ),
+    "zero point of the bias": (
+        lambda m: node(m, "conv1_bias").input.__setitem__(
+            slice(2, 3),
+            [m.graph.initializer.add(name="z", data_type=TensorProto.INT32, int32_data=[7]).name],
+        ),
+        "conv1_bias: zero point 7, expected 0",
+    ),
+    "signed activations": (int8_output, "conv1_output: makes int8, expected uint8"),
+    "zero point of another type than its input": (
+        lambda m: set_constant(m, "conv1_input", 2, np.array(0, np.int8)),
+        "conv1_input: its zero point is int8, its input uint8",
+    ),
+    "zero point of another type than the weights": (
+        lambda m: set_constant(m, "conv1_weight", 2, np.array(0, np.uint8)),
+        "conv1_weight: its zero point is uint8, its input int8",
+    ),
+    "scales that differ": (
+        lambda m: set_scale(m, "pool1_input", 2.0**-5),
+        "pool1_input: its scale 2..-5 differs from that of its input, 2..-4",
+    ),
+    "rescaling": (
+        lambda m: (set_scale(m, "pool1_output", 0.25), set_scale(m, "fc_input", 0.25)),
+        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv or Gemm",
+    ),
+    "negative shift": (
+        lambda m: set_scale(m, "conv1_output", 2.0**-15),
+        "conv1_output: negative requantising shift -1: its scale 2..-15 is finer than 2..-14",
+    ),
+    "dilations": (
+        lambda m: set_attribute(m, "conv1", dilations=[2, 2]),
+        r"Conv node conv1: dilations \[2, 2\], expected 1",
+    ),
+    "dilated pool": (lambda m: set_attribute(m, "pool1", dilations=[2, 2]), "pool1: dilations"),
+    "groups": (lambda m: set_attribute(m, "conv1", group=2), "conv1: group 2, expected 1"),
+    "auto_pad": (
+        lambda m: set_attribute(m, "conv1", auto_pad="SAME_UPPER"),
+        "conv1: auto_pad SAME_UPPER, expected explicit pads",
+    ),
+    "auto_pad of a pool": (
+        lambda m: set_attribute(m, "pool1", auto_pad="VALID"),
+        "pool1: auto_pad VALID",
+    ),
+    "asymmetric pads": (
+        lambda m: set_attribute(m, "conv1", pads=[0, 0, 1, 1]),
+        r"conv1: pads \[0, 0, 1, 1\], expected 4 equal ones",
+    ),
+    "kernel not square": (
+        lambda m: set_attribute(m, "pool1", kernel_shape=[2, 3]),
+        r"MaxPool node pool1: kernel_shape \[2, 3\], expected 2 equal ones",
+    ),
+    "strides not equal": (
+        lambda m: set_attribute(m, "conv1", strides=[1, 2]),
+        r"conv1: strides \[1, 2\]",
+    ),
+    "kernel in one dimension": (
+        lambda m: set_attribute(m, "pool1", kernel_shape=[2]),
+        r"pool1: kernel_shape \[2\]",
+    ),
+    "no kernel": (
+        lambda m: node(m, "pool1").ClearField("attribute"),
+        r"pool1: kernel_shape \[\]",
+    ),
+    "kernel unlike the weights": (
+        lambda m: set_attribute(m, "conv1", kernel_shape=[5, 5]),
+        r"conv1: weights of shape \(3, 2, 3, 3\), expected \(3, 2, 5, 5\)",
+    ),
+    "ceil_mode": (
+        lambda m: set_attribute(m, "pool1", ceil_mode=1),
+        "pool1: ceil_mode 1, expected 0",
+    ),
+    "window too large": (
+        lambda m: set_attribute(m, "pool1", kernel_shape=[9, 9]),
+        "pool1: .*window is larger",
+    ),
+    "stride zero": (lambda m: set_attribute(m, "pool1", strides=[0, 0]), "pool1: .*stride >= 1"),
+    "padding as large as the kernel": (
+        lambda m: set_attribute(m, "pool1", pads=[2] * 4),
+        "pool1: .*padding < kernel",
+    ),
+    "huge padding": (
+        lambda m: set_attribute(m, "pool1", pads=[2**40] * 4, kernel_shape=[2**41] * 2),
+        "pool1: its padded input or its output has more than",
+    ),
+    "unknown attribute": (
+        lambda m: set_attribute(m, "conv1", activation="Relu"),
+        "conv1: attribute activation is unknown or of the wrong type",
+    ),
+    "attribute of wrong type": (
+        lambda m: set_attribute(m, "conv1", group=[1]),
+        "conv1: attribute group is unknown or of",
+    ),
+    "alpha": (lambda m: set_attribute(m, "fc", alpha=2.0), "Gemm node fc: alpha 2.0, expected 1"),
+    "beta": (lambda m: set_attribute(m, "fc", beta=0.5), "fc: beta 0.5, expected 1"),
+    "transA": (lambda m: set_attribute(m, "fc", transA=1), "fc: transA 1, expected 0"),
+    "transB": (
+        lambda m: set_attribute(m, "fc", transB=0),
+        r"fc: weights of shape \(27, 4\), expected \(27, 27\)",
+    ),
+    "flatten on another axis": (
+        lambda m: set_attribute(m, "fc_flatten", axis=2),
+        "Flatten node fc_flatten: axis 2",
+    ),
+    "no flatten": (
+        lambda m: remove(m, "fc_flatten"),
+        "Gemm node fc: its input is N x C x H x W, expected a Flatten",
+    ),
+    "reshape to something else": (reshape_to(0, 9, 3), r"Reshape node fc_flatten: to \[0, 9, 3\]"),
+    "reshape to other channels": (
+        reshape_to(0, 27, 1, 1),
+        r"to \[0, 27, 1, 1\], expected a flatten to \[0, 27\]",
+    ),
+    "reshape to a fixed batch": (reshape_to(1, -1), r"to \[1, -1|to \[1, 27\]"),
+    "reshape with two unknowns": (reshape_to(-1, -1), r"to \[-1, -1\]"),
+    "reshape to nothing": (reshape_to(0), r"to \[0\], expected a flatten to \[0, 27\]"),
+    "pool on flat": (
+        lambda m: insert(m, "fc_input", make("MaxPool", kernel_shape=[1, 1])),
+        "MaxPool node odd: its input is flat",
+    ),
+    "conv on flat": (
+        lambda m: insert(m, "fc_input", make("Conv", "FROM", node(m, "conv1_weight").output[0])),
+        "Conv node odd: its input is flat",
+    ),
+    "branch": (branch, "is used by Add odd and Add odd, expected a chain"),
+    "tensor used twice": (second_reader, "is used by MaxPool|is used by .* and Relu other"),
+    "output within the chain": (
+        output_within,
+        "tensor conv1:0 is used by Relu conv1_relu and the graph's output",
+    ),
+    "output that nothing makes": (output_nowhere, "tensor logits is used by nothing"),
+    "stray nodes": (island, "Relu node island: no part of the chain"),
+    "cycle": (cycle, "tensor image is used by nothing|cycle"),
+    "made twice": (twice_made, "Relu node odd: tensor conv1:0 is made twice"),
+    "initialiser twice": (twice_named, "initialiser conv1.weight is there twice"),
+    "no quantising between layers": (
+        lambda m: [
+            remove(m, name) for name in ("conv1_output", "pool1_input", "pool1_output", "fc_input")
+        ],
+        "Gemm node fc: its input is the sums of a Conv or Gemm, expected a DequantizeLinear",
+    ),
+    "not dequantised": (
+        lambda m: remove(m, "conv1_input"),
+        "Conv node conv1: its input is quantised, expected a DequantizeLinear before it",
+    ),
+    "dequantised twice": (
+        lambda m: insert(m, "conv1", make("DequantizeLinear", "FROM", "scale_2^-8", "zero_uint8")),
+        "DequantizeLinear node odd: its input is dequantised, expected integers",
+    ),
+    "quantised twice": (
+        lambda m: insert(
+            m, "pool1_input", make("QuantizeLinear", "FROM", "scale_2^-4", "zero_uint8")
+        ),
+        "QuantizeLinear node odd: its input is quantised already",
+    ),
+    "relu on integers": (
+        lambda m: insert(m, "pool1_input", make("Relu")),
+        "Relu node odd: its input is quantised",
+    ),
+    "quantised logits": (
+        quantised_logits,
+        "odd: the network's output is quantised, expected the sums",
+    ),
+    "rectified logits": (relu_logits, "Relu node odd: the network's output is rectified"),
+    "pool at the end": (pool_at_the_end, "MaxPool node odd: a MaxPool comes last"),
+    "missing initialiser": (dynamic_weight, "conv1_weight: conv1.weight is not in the file"),
+    "dynamic weights": (second_input, "the graph has 2 inputs and 1 outputs, expected one of each"),
+    "weights and data swapped": (gemm_weight_as_input, "Gemm node fc: fc_input:0 is not its first"),
+    "external data": (
+        external,
+        "conv1_weight: initialiser conv1.weight lies in another file; save .* single file",
+    ),
+    "sparse": (sparse, "sparse initialisers"),
+    "float weights": (float_weight, "conv1: weights new_conv1_1: a float initialiser, expected"),
+    "weights that are not finite": (quantised_nan_weight, "node odd: its weights are not finite"),
+    "weights of two scales": (quantised_weight_of_other_scale, "odd: makes int8 of scale 2..-8"),
+    "uint8 weights": (
+        lambda m: set_constant(m, "conv1_weight", 0, np.zeros((3, 2, 3, 3), np.uint8)),
+        "initialiser new_conv1_weight_0 is uint8, expected int8",
+    ),
+    "weights of wrong shape": (
+        lambda m: set_constant(m, "conv1_weight", 0, np.zeros((3, 1, 3, 3), np.int8)),
+        r"conv1: weights of shape \(3, 1, 3, 3\), expected \(3, 2, 3, 3\)",
+    ),
+    "weights of wrong dimension": (
+        lambda m: set_constant(m, "conv1_weight", 0, np.zeros((3, 18), np.int8)),
+        r"conv1: weights of shape \(3, 18\), expected 4 dimensions",
+    ),
+    "no output channels": (
+        lambda m: set_constant(m, "conv1_weight", 0, np.zeros((0, 2, 3, 3), np.int8)),
+        r"does not hold just the int8 values of its shape \[0, 2, 3, 3\]",
+    ),
+    "biases of wrong shape": (
+        lambda m: set_constant(m, "fc_bias", 0, np.zeros(3, np.int32)),
+        r"fc: biases of shape \(3,\), expected \(4,\)",
+    ),
+    "biases of wrong type": (
+        lambda m: set_constant(m, "fc_bias", 0, np.zeros(4, np.int64)),
+        "new_fc_bias_0 is int64, expected int32 or int8",
+    ),
+    "bias between integers": (
+        lambda m: set_constant(m, "fc", 2, np.full(4, 2.0**-11, np.float32)),
+        r"fc: its biases are no int32 multiples of 2\*\*-10",
+    ),
+    "bias beyond int32": (
+        lambda m: set_constant(m, "fc", 2, np.full(4, 2.0**21, np.float32)),
+        "no int32 multiples",
+    ),
+    "bias not a number": (
+        lambda m: set_constant(m, "fc", 2, np.full(4, np.nan, np.float32)),
+        "no int32 multiples",
+    ),
+    "bias infinite": (
+        lambda m: set_constant(m, "fc", 2, np.full(4, -np.inf, np.float32)),
+        "no int32 multiples",
+    ),
+    "sums beyond int32": (
+        lambda m: set_constant(m, "fc_bias", 0, np.full(4, 2**31 - 1, np.int32)),
+        "fc: its sums can reach .*, beyond int32",
+    ),
+    "add that is no bias": (add_away_from_matmul, "Add node odd: expected only to add the bias"),
+    "too few inputs": (
+        lambda m: node(m, "conv1").input.__delitem__(slice(1, 3)),
+        "conv1: 1 inputs, expected 2 to 3",
+    ),
+    "too many outputs": (
+        lambda m: node(m, "pool1").output.append("indices"),
+        "pool1: 2 outputs, expected 1",
+    ),
+    "initialiser cut short": (
+        truncated_initialiser,
+        r"fc.bias does not hold just the int32 values of its shape \[4\]",
+    ),
+    "initialiser of huge shape": (
+        huge_initialiser,
+        "conv1.weight does not hold just the int8 values of its shape",
+    ),
+    "initialiser of negative shape": (
+        negative_dims,
+        "conv1.weight does not hold just the int8 values of its shape",
+    ),
+    "initialiser beyond its type": (typed_data, "conv1.weight does not hold just the int8 values"),
+    "float64 input": (
+        lambda m: set_input(m, ["N", 2, 6, 6], TensorProto.DOUBLE),
+        "input image is double, expected",
+    ),
+    "float input": (
+        lambda m: set_input(m, ["N", 2, 6, 6], TensorProto.FLOAT),
+        "conv1_input: its input is a float input, expected integers",
+    ),
+    "input of unknown type": (lambda m: set_input(m, ["N", 2, 6, 6], 77), "input image is type 77"),
+    "input of open size": (
+        lambda m: set_input(m, ["N", 2, "H", "W"]),
+        r"input image has shape \[0, 2, 0, 0\].*fixed",
+    ),
+    "input of no shape": (lambda m: set_input(m, None), r"input image has shape \[\]"),
+    "input of two dimensions": (
+        lambda m: set_input(m, ["N", 72]),
+        r"input image has shape \[0, 72\]",
+    ),
+    "input of negative size": (lambda m: set_input(m, ["N", -2, -6, 6]), "input image has shape"),
+    "input of huge size": (
+        lambda m: set_input(m, ["N", 2, 2**40, 2**40]),
+        "input image has more than .* values",
+    ),
+    "input that a node makes": (
+        lambda m: m.graph.node.append(make("Relu", "image", output="image")),
+        "also made by a node",
+    ),
+    "no nodes": (lambda m: m.graph.ClearField("node"), "tensor image is used by nothing"),
+    "input is the output": (
+        lambda m: (m.graph.ClearField("node"), setattr(m.graph.output[0], "name", "image")),
+        "the graph has no nodes",
+    ),
+    "no output": (lambda m: m.graph.ClearField("output"), "1 inputs and 0 outputs"),
+    "no graph": (lambda m: m.ClearField("graph"), "not an ONNX file"),
+    "no opset": (lambda m: m.ClearField("opset_import"), "not an ONNX file"),
+    "old opset": (lambda m: set_opset(m, 9), "opset 9, expected 10"),
+    "future opset": (lambda m: set_opset(m, 1000), "opset 1000, expected 10"),
+}
+
+
+def saved(model: onnx.ModelProto, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def read_refused(path: Path) -> str:
+    """The message of the refusal, which is one printable line that starts with the path."""
+    with pytest.raises(UserError) as refusal:
+        qdq.read_onnx(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ") and message.isprintable() and len(message) < 600
+    return message.removeprefix(f"{path}: ")
+
+
+def test_the_file_that_is_broken_below_is_good(tmp_path):
+    assert len(qdq.read_onnx(saved(good(), tmp_path)).network.layers) == 3
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusal(change, message, tmp_path):
+    model = good()
+    change(model)
+    found = read_refused(saved(model, tmp_path))
+    assert re.search(message, found), found
+
+
+def test_no_onnx_file(tmp_path):
+    path = tmp_path / "file.onnx"
+    assert "no such file" in read_refused(path)
+    path.mkdir()
+    assert "no such file" in read_refused(path)
+    path = tmp_path / "empty.onnx"
+    path.touch()
+    assert "the file is empty" in read_refused(path)
+    for content in (b"Hello, World!", b"\x89PNG\r\n\x1a\n", bytes(100), b"\xff" * 100, b"\x08\x08"):
+        path.write_bytes(content)
+        assert "not an ONNX file" in read_refused(path)
+    os.truncate(path, qdq.MAX_FILE_BYTES + 1)
+    assert "expected at most 32 MiB" in read_refused(path)
+
+
+def test_device_file_is_refused():
+    assert "no such file" in read_refused(Path("/dev/zero"))
+
+
+def test_damaged_file(seed, tmp_path):
+    """Cut or flipped anywhere, a file is refused, or read as a network that fits together."""
+    content = good().SerializeToString()
+    rng = generator(seed, "damage")
+    path = tmp_path / "damaged.onnx"
+    damaged = [content[:size] for size in rng.integers(1, len(content), 100)]
+    for _ in range(300):
+        copy = bytearray(content)
+        for bit in rng.integers(0, 8 * len(content), rng.integers(1, 4)):
+            copy[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(copy))
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            qdq.read_onnx(path)
+        except UserError as error:
+            assert str(error).startswith(f"{path}: ") and str(error).isprintable(), str(error)
+            refused += 1
+    assert refused > len(damaged) // 2
+
+
+def test_names_that_are_no_text(tmp_path):
+    """Broken UTF-8 in a name neither hinders reading nor breaks a message."""
+    model = good()
+    quantised = qdq.read_onnx(saved(model, tmp_path))
+    set_attribute(model, "conv1", group=7)
+    for old, broken in ((b"conv1:0", b"conv\xff\xfe\xfd"), (b"good", b"go\xffd")):
+        path = saved(good(), tmp_path)
+        path.write_bytes(path.read_bytes().replace(old, broken))
+        assert_equal_networks(qdq.read_onnx(path, "good"), quantised)
+        qdq.read_onnx(path)
+    path = saved(model, tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"conv1", b"c\xffnv1"))
+    assert "Conv node c\\ufffdnv1: group 7" in read_refused(path)
+
+
+BOMBS = {
+    "nodes": b"\x0a\x00",
+    "initialisers": b"\x2a\x00",
+    "empty inputs of a node": b"\x0a\x00",
+    "dimensions": b"\x08\x01",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_file_that_would_fill_the_memory(kind, tmp_path):
+    """30 MiB of tiny messages are refused within 1 GiB and 10 seconds."""
+
+    def field(number: int, content: bytes) -> bytes:
+        size, varint = len(content), bytearray()
+        while size > 0x7F:
+            varint.append(size & 0x7F | 0x80)
+            size >>= 7
+        return bytes([number << 3 | 2]) + bytes(varint) + bytes([size]) + content
+
+    content = BOMBS[kind] * (15 << 20)
+    if kind == "empty inputs of a node":
+        content = field(1, content)
+    elif kind == "dimensions":
+        content = field(5, content)
+    path = tmp_path / "bomb.onnx"
+    path.write_bytes(b"\x08\x08" + field(7, content) + field(8, b"\x10\x0d"))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from model import errors, qdq\n"
+        "errors.run(lambda: qdq.read_onnx(sys.argv[2]) and 0)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2 and "besides the weights" in result.stderr
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 1 << 20
