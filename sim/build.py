@@ -24,7 +24,8 @@ VERILATOR_FLAGS = (
     "--cc --exe --timing --vpi -O3 --x-assign fast --x-initial fast --noassert -Wno-fatal "
     "--top-module harness --prefix Vtop -o simulator -CFLAGS -std=c++20"
 ).split()
-MAKE_FLAGS = ["OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", "VM_PARALLEL_BUILDS=1"]
+# The wheel was not configured for any compiler, so it lacks g++'s option for precompiled headers.
+MAKE_FLAGS = ["OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", "CFG_CXXFLAGS_PCH_I=-include"]
 ICARUS_FLAGS = "-g2005 -s harness".split()
 # Objects of Verilator's own library and of cocotb's main loop: the same for every network.
 _RUNTIME = re.compile(r"verilat(ed.*|or)\.o")

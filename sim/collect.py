@@ -34,8 +34,8 @@ class Collected:
     """What came out of one simulation.
 
     logits: int32 (N, classes) in (C, H, W) order, UNKNOWN where there is none. classes: int64 (N,),
-    -1 where unknown. starts, ends: int64 (N,), the cycles that move an image's first beat in and its
-    last logit out, -1 where that never happened. problems: what is wrong beside the values.
+    -1 where unknown. starts, ends: int64 (N,), the cycles that move an image's first beat in and
+    its last logit out, -1 where that never happened. problems: what is wrong beside the values.
     """
 
     logits: np.ndarray
@@ -46,7 +46,7 @@ class Collected:
 
     @property
     def latency(self) -> int | None:
-        """Cycles from the first beat in to the last logit out, of the image that was alone."""
+        """Cycles from the first beat in to the last logit out, of the image that is alone."""
         if self.starts[0] < 0 or self.ends[0] < 0:
             return None
         return int(self.ends[0] - self.starts[0])

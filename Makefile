@@ -1,0 +1,74 @@
+# Targets set up all that they need in .venv; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+# Options of `make sim`; the others keep their defaults where these are empty.
+NET       ?= lenet5
+N         ?=
+SIM       ?= verilator
+IMAGES    ?=
+WAVES     ?=
+SCHEDULER ?=
+PYTEST    ?=
+
+# Only `sim.run` reads these: simulators and cocotb must not see them in the environment.
+unexport NET N SIM IMAGES WAVES SCHEDULER PYTEST MAKEFLAGS
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+	    printf '  make %-8s %s\n' "$$target" "$$text"; \
+	done
+	@printf '\n%s\n%s\n%s\n' \
+	    'Options of sim: NET=name|all (lenet5)  N=images (1000)  SIM=verilator|icarus' \
+	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
+	    'Options of test: PYTEST="-k conv2d -x"'
+
+.PHONY: sim
+sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
+	@$(PY) -m sim.run --net '$(NET)' --sim '$(SIM)' $(if $(N),--n '$(N)') \
+	    $(if $(IMAGES),--images '$(IMAGES)') $(if $(filter-out 0,$(WAVES)),--waves) \
+	    $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
+
+.PHONY: test
+test: $(VENV)/.stamp-test icarus ## run all tests
+	@$(PY) -m pytest tb -n auto --dist worksteal $(PYTEST)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-sim ## ruff, and Verilator -Wall on every module alone
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(PY) -m sim.lint
+
+.PHONY: bench
+bench: $(VENV)/.stamp-sim ## measure every network at many foldings
+	@$(PY) -m sim.bench $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
+
+.PHONY: worker
+worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores
+	@PYTHONPATH=. $(VENV)/bin/dask worker '$(SCHEDULER)' --nworkers auto --nthreads 1
+
+.PHONY: clean
+clean: ## remove what was built, but not .venv
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The environments. A stamp is newer than pyproject.toml once that is installed.
+$(VENV)/.stamp-sim: pyproject.toml scripts/setup.sh
+	@scripts/setup.sh '$(PYTHON)' $(VENV) .
+	@touch $@
+
+$(VENV)/.stamp-test: $(VENV)/.stamp-sim
+	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[test]'
+	@touch $@
+
+.PHONY: icarus
+icarus:
+	@scripts/icarus.sh

@@ -1,0 +1,162 @@
+"""Verilator -Wall on every module of rtl/ alone, at several parameter sets, and on every network.
+
+python -m sim.lint
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from model import errors, manifest
+from model.errors import UserError
+from sim import tools
+from sim.cluster import cores
+from sim.design import HARNESS, MEM, ROOT, Design
+
+RTL = ROOT / "rtl"
+
+Parameters = dict[str, int | str]
+
+# Beside each module's defaults: sizes of one, sizes that are no powers of two, folds that do not
+# divide, both loop orders, several pixels a beat, logits instead of uint8.
+_ROMS: Parameters = {"WEIGHT_FILE": "weight.mem", "BIAS_FILE": "bias.mem"}
+PARAMETERS: dict[str, list[Parameters]] = {
+    "accumulator": [{"GROUPS": 5, "SUM_WIDTH": 19, "ACC_WIDTH": 23}, {"GROUPS": 1}],
+    "argmax": [{"CLASSES": 1}, {"CLASSES": 7, "LANES": 3}, {"CLASSES": 10, "LANES": 10}],
+    "axis_fifo": [{"DEPTH": 1}, {"DEPTH": 7, "WIDTH": 3}, {"DEPTH": 16, "WIDTH": 1}],
+    "conv2d": [
+        {"KERNEL": 1, "OUT_CHANNELS": 1},
+        {
+            "IN_CHANNELS": 3,
+            "OUT_CHANNELS": 5,
+            "LANES": 2,
+            "PE": 2,
+            "SIMD": 4,
+            "PADDING": 1,
+            **_ROMS,
+        },
+        {"IN_CHANNELS": 3, "OUT_CHANNELS": 5, "STRIDE": 2, "PE": 5, "SIMD": 27, "ACC_WIDTH": 21},
+        {"OUT_WIDTH": 32, "KERNEL": 28, "PE": 3, "SIMD": 100, "ACC_WIDTH": 25},
+        {"PIXELS": 4, "PE": 3, "SIMD": 9, "SHIFT": 7, **_ROMS},
+        {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "SHIFT": 1},
+    ],
+    "dot_product": [{"SIMD": 2}, {"SIMD": 7}, {"SIMD": 100}],
+    "fc": [
+        {"CHANNELS": 1, "OUT_FEATURES": 1},
+        {"POSITIONS": 4, "CHANNELS": 3, "LANES": 2, "PE": 3, "SIMD": 5, **_ROMS},
+        {"POSITIONS": 4, "CHANNELS": 3, "LANES": 2, "PE": 3, "SIMD": 5, "INPUT_MAJOR": 1, **_ROMS},
+        {"POSITIONS": 4, "CHANNELS": 3, "LANES": 3, "PIXELS": 2, "PE": 10, "SIMD": 12},
+        {"OUT_WIDTH": 32, "PE": 4, "SIMD": 3, "ACC_WIDTH": 19, "INPUT_MAJOR": 1},
+    ],
+    "fold_counter": [{"GROUPS": 3, "CHUNKS": 5}, {"GROUPS": 3, "CHUNKS": 5, "GROUP_INNER": 1}],
+    "frame_check": [{"BEATS": 1}, {"BEATS": 5, "WIDTH": 24}],
+    "frame_drop": [{"WIDTH": 1}],
+    "line_memory": [{"DEPTH": 1}, {"DEPTH": 5, "WIDTH": 3}],
+    "matrix_vector": [
+        {"PE": 3, "SIMD": 5, "GROUPS": 4, "CHUNKS": 3, "SHIFT": 4, **_ROMS},
+        {"PE": 3, "SIMD": 5, "GROUPS": 4, "CHUNKS": 3, "GROUP_INNER": 1, "OUT_WIDTH": 32},
+        {"PIXELS": 2, "PE": 2, "SIMD": 9, "ACC_WIDTH": 22, "SHIFT": 5},
+    ],
+    "maxpool2d": [
+        {"CHANNELS": 1, "KERNEL": 1, "STRIDE": 1},
+        {"CHANNELS": 5, "LANES": 2, "KERNEL": 3, "STRIDE": 2, "PADDING": 1},
+        {"CHANNELS": 5, "KERNEL": 3, "STRIDE": 1, "PADDING": 2},
+        {"PIXELS": 4},
+    ],
+    "requantise": [
+        {"SHIFT": 1, "ACC_WIDTH": 9},
+        {"SHIFT": 12, "ACC_WIDTH": 20},
+        {"SHIFT": 30, "ACC_WIDTH": 16},
+        {"OUT_WIDTH": 32, "ACC_WIDTH": 20},
+        {"ACC_WIDTH": 5},
+    ],
+    "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
+    "sliding_window": [
+        {"KERNEL": 1},
+        {"CHANNELS": 3, "LANES": 2, "KERNEL": 5, "PADDING": 2},
+        {"HEIGHT": 7, "WIDTH": 9, "KERNEL": 7, "STRIDE": 3, "PADDING": 3},
+        {"PIXELS": 4, "PADDING": 1},
+        {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "CHANNELS": 4, "LANES": 2},
+    ],
+    "vector_buffer": [{"CHUNKS": 5, "REPEATS": 3}, {"CHUNKS": 5}, {"REPEATS": 2, "WIDTH": 24}],
+    "weight_rom": [{"FILE": "words.mem"}, {"DEPTH": 1, "FILE": "words.mem"}, {"DEPTH": 5}],
+    "width_converter": [
+        {"CHANNELS": 3, "LANES": 2, "SIMD": 5, "POSITIONS": 4},
+        {"CHANNELS": 4, "LANES": 2, "PIXELS": 2, "POSITIONS": 4, "SIMD": 3},
+        {"CHANNELS": 6, "LANES": 6, "SIMD": 2},
+        {"CHANNELS": 6, "LANES": 2, "SIMD": 6},
+    ],
+}
+
+
+def lint(top: str, sources: list[Path], extra: list[str]) -> str:
+    """Verilator's complaints about `top`; empty where there are none."""
+    environment = tools.build_environment("verilator")
+    program = shutil.which("verilator", path=environment["PATH"])
+    command = [program, "--lint-only", "-Wall", "-Wpedantic", "--language", "1364-2005"]
+    command += ["-y", str(RTL), "--top-module", top, *extra, *map(str, sources)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    complaints = [line for line in done.stderr.splitlines() if not line.startswith("- ")]
+    if done.returncode and not complaints:
+        complaints = [f"verilator ended with status {done.returncode}"]
+    return "\n".join(complaints)
+
+
+def _set(parameters: Parameters) -> list[str]:
+    return [
+        f'-G{name}="{value}"' if isinstance(value, str) else f"-G{name}={value}"
+        for name, value in parameters.items()
+    ]
+
+
+def main() -> int:
+    """Lint everything; 1 where anything is complained about."""
+    tools.check("verilator")
+    modules = sorted(RTL.glob("*.v"))
+    if not modules:
+        raise UserError(f"{RTL} holds no Verilog; restore it")
+    unknown = PARAMETERS.keys() - {path.stem for path in modules}
+    if unknown:
+        raise UserError(f"sim/lint.py names modules that rtl/ lacks: {', '.join(sorted(unknown))}")
+    runs = []
+    for path in modules:
+        for parameters in [{}, *PARAMETERS.get(path.stem, [])]:
+            what = " ".join([path.stem, *(f"{k}={v}" for k, v in parameters.items())])
+            runs.append((what, path.stem, [path], _set(parameters)))
+    folders = [path.parent for path in sorted(MEM.glob(f"*/{manifest.FILE_NAME}"))]
+    for folder in folders:
+        name = json.loads((folder / manifest.FILE_NAME).read_text())["name"]
+        runs.append((f"network {name}", name, [folder / f"{name}.v"], []))
+    if folders:
+        # The harness is no synthesisable Verilog: it has delays, files and blocking assignments.
+        design = Design.read(folders[0])
+        macros = [f"-D{name}={value}" for name, value in design.macros.items()]
+        waivers = [f"-Wno-{name}" for name in ("BLKSEQ", "STMTDLY", "INITIALDLY", "UNUSEDSIGNAL")]
+        top = folders[0] / f"{design.name}.v"
+        runs.append(("harness", "harness", [HARNESS, top], ["--timing", *waivers, *macros]))
+
+    failures = 0
+    with ThreadPoolExecutor(cores()) as executor:
+        for (what, *_), complaints in zip(
+            runs, executor.map(lambda run: lint(*run[1:]), runs), strict=True
+        ):
+            if complaints:
+                failures += 1
+                print(f"{what}:\n{complaints}", file=sys.stderr)
+    print(
+        f"Verilator -Wall: {len(modules)} modules at {len(runs)} parameter sets, {failures} failed"
+    )
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    errors.run(main)
