@@ -187,3 +187,49 @@ NETWORKS: dict[str, Network] = {
         ),
     )
 }
+
+
+# Training: how each network is trained. Everything that is not training ignores this section.
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `model/train.py` trains a network; the defaults suit an unknown one.
+
+    epochs, tune_epochs: of the float training and of the quantisation-aware fine-tuning.
+    batch, rate, tune_rate, decay: images a step, peak learning rates, weight decay (AdamW, cosine).
+    average: decay a step of the moving average of the weights that is validated and kept.
+    restarts, restart_epochs: initialisations that are tried first; the best goes on.
+    teacher: network of `mem/` whose float logits are learned from, or None; teacher_weight: their
+    share of the loss; temperature: of both in that share; smoothing: of the labels in the rest.
+    rotate (degrees), scale, shear (fractions), shift, elastic (pixels): augmentation, at most or,
+    for elastic, standard deviation. copies: augmented copies of the training set that are made and
+    then taken in turns; 0: always new ones.
+    """
+
+    epochs: int = 60
+    tune_epochs: int = 15
+    batch: int = 256
+    rate: float = 3e-3
+    tune_rate: float = 3e-4
+    decay: float = 1e-2
+    average: float = 0.998
+    restarts: int = 1
+    restart_epochs: int = 5
+    teacher: str | None = None
+    teacher_weight: float = 0.9
+    temperature: float = 3.0
+    smoothing: float = 0.0
+    rotate: float = 10.0
+    scale: float = 0.1
+    shear: float = 0.1
+    shift: float = 1.5
+    elastic: float = 0.5
+    copies: int = 0
+
+
+RECIPES: dict[str, Recipe] = {
+    "convnet": Recipe(rate=0.03, rotate=6, scale=0.06, shear=0.06, shift=0.7, elastic=0.3),
+    "cnn7x7": Recipe(rate=0.03),
+    "cnn5x5": Recipe(rate=0.03),
+}
