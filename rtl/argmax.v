@@ -30,7 +30,7 @@ module argmax #(
     reg [WIDTH*LANES-1:0]  data_reg;
     reg                    last_reg, valid_reg;
     reg                    started_reg;           // best and next are of this image
-    reg signed [WIDTH-1:0] best_reg, best;
+    reg signed [WIDTH-1:0] best_reg, best, logit;
     reg [15:0]             best_index_reg, best_index;
     reg [31:0]             next_reg, index;       // of this beat's first logit
     reg                    found;
@@ -47,9 +47,11 @@ module argmax #(
         best_index = best_index_reg;
         found      = started_reg;
         index      = started_reg ? next_reg : 32'd0;
+        logit      = s_axis_tdata[WIDTH-1:0];
         for (lane = 0; lane < LANES; lane = lane + 1) begin
-            if (index < COUNT && (!found || $signed(s_axis_tdata[WIDTH*lane +: WIDTH]) > best)) begin
-                best       = s_axis_tdata[WIDTH*lane +: WIDTH];
+            logit = s_axis_tdata[WIDTH*lane +: WIDTH];
+            if (index < COUNT && (!found || logit > best)) begin
+                best       = logit;
                 best_index = index[15:0];
                 found      = 1'b1;
             end

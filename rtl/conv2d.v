@@ -2,7 +2,9 @@
 //
 // Convolution with bias, requantised (and so ReLU'd) to uint8, or as raw int32 logits.
 //
-//   y[oc] = requantise(bias[oc] + sum over ky, kx, ic of w[oc][ic][ky][kx] * x[ic][row + ky][col + kx])
+//   y[oc] = requantise(bias[oc] + sum over ic, ky, kx of w[oc][ic][ky][kx] * x[ic][ky][kx])
+//
+// with x the window of the padded input at the output's position.
 //
 // PE output channels and SIMD products of each are computed at once, for OUT_PIXELS adjacent output
 // pixels; none of them need divide the layer's sizes. Streams are in raster order, channel fastest,

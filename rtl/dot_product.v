@@ -22,13 +22,18 @@ module dot_product #(
 
     localparam LEVELS = (SIMD > 1) ? $clog2(SIMD) : 0;
 
+    function integer nodes;  // of a level: ceil(SIMD / 2^level)
+        input integer level_of;
+        nodes = (SIMD + (1 << level_of) - 1) >> level_of;
+    endfunction
+
     genvar level, node;
     generate
         // Level 0 holds the products; node n of a level above adds nodes 2n and 2n+1 of the one
         // below, or hands on 2n where that has no partner. |x*w| <= 255*128 fits into 16 bits, and
         // every level needs one bit more.
         for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level
-            for (node = 0; node < (SIMD + (1 << level) - 1) >> level; node = node + 1) begin : gen_node
+            for (node = 0; node < nodes(level); node = node + 1) begin : gen_node
                 reg signed [15+level:0] value_reg;
                 if (level == 0) begin : gen_product
                     wire signed [8:0] activation = {1'b0, x[8*node +: 8]};
@@ -36,15 +41,17 @@ module dot_product #(
                     always @(posedge clk)
                         if (enable)
                             value_reg <= activation * weight;
-                end else if (2*node + 1 < (SIMD + (1 << (level - 1)) - 1) >> (level - 1)) begin : gen_sum
+                end else if (2*node + 1 < nodes(level - 1)) begin : gen_sum
                     always @(posedge clk)
                         if (enable)
                             value_reg <= gen_level[level-1].gen_node[2*node].value_reg
                                        + gen_level[level-1].gen_node[2*node+1].value_reg;
                 end else begin : gen_pass
+                    wire signed [14+level:0] below =
+                        gen_level[level-1].gen_node[2*node].value_reg;
                     always @(posedge clk)
                         if (enable)
-                            value_reg <= gen_level[level-1].gen_node[2*node].value_reg;
+                            value_reg <= {below[14+level], below};
                 end
             end
         end

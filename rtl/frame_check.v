@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps the layers in step with the images: whatever comes in, images of exactly BEATS beats go out.
+// Keeps the layers in step with the images: whatever comes in, images of exactly BEATS beats go
+// out.
 //
 // - tlast too early: the image is completed with zeros.
 // - tlast too late: the beats beyond the image are swallowed, up to the one with tlast.
@@ -41,12 +42,13 @@ module frame_check #(
 
     // An image ends only when the flag of the one before it has been taken.
     wire last    = count_reg == COUNT_LAST;
-    wire allowed = !(last && flag_valid_reg);
+    wire allowed = !(last && flag_valid_reg && !m_flag_tready);
     wire moved   = m_axis_tvalid && m_axis_tready;
 
     assign m_axis_tdata  = (state_reg == COMPLETE) ? {WIDTH{1'b0}} : s_axis_tdata;
     assign m_axis_tlast  = last;
-    assign m_axis_tvalid = allowed && (state_reg == COMPLETE || (state_reg == PASS && s_axis_tvalid));
+    assign m_axis_tvalid = allowed && (state_reg == COMPLETE
+                                       || (state_reg == PASS && s_axis_tvalid));
     assign s_axis_tready = state_reg == SWALLOW || (state_reg == PASS && allowed && m_axis_tready);
     assign m_flag_tdata  = flag_reg;
     assign m_flag_tvalid = flag_valid_reg;

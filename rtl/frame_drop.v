@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Takes the results of faulty images out of the stream: each image (up to its tlast) is passed on or
-// swallowed whole, as the flag that frame_check gave for it says. Latency: 0 clocks.
+// Takes the results of faulty images out of the stream: each image (up to its tlast) is passed on
+// or swallowed whole, as the flag that frame_check gave for it says. Latency: 0 clocks.
 
 `default_nettype none
 

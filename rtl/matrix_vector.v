@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The arithmetic of a convolution or fully connected layer: PE x SIMD multipliers (times PIXELS,
-// which share the weights) that go through a weight matrix of GROUPS*PE rows and CHUNKS*SIMD columns.
+// which share the weights) that go through a matrix of GROUPS*PE rows and CHUNKS*SIMD columns.
 //
-//   y[g*PE + pe] = requantise(bias[g*PE + pe] + sum over c, i of w[g*PE + pe][c*SIMD + i] * x[c*SIMD + i])
+//   y[row] = requantise(bias[row] + sum over col of w[row][col] * x[col])
 //
-// Takes one beat every clock: SIMD elements of each of PIXELS vectors, in the order that fold_counter
-// names; the beat wanted next is chunk `s_chunk`. Weights and biases are those of model/memory.py.
+// Takes one beat every clock: SIMD elements of each of PIXELS vectors, in the order that
+// fold_counter names; the beat wanted next is chunk `s_chunk`. Weights and biases are those of
+// model/memory.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 // Latency: 3 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
 
@@ -29,11 +30,11 @@ module matrix_vector #(
     input  wire                           clk,
     input  wire                           rst,
     input  wire [8*SIMD*PIXELS-1:0]       s_axis_tdata,  // pixel p, element i at byte p*SIMD + i
-    input  wire                           s_axis_tlast,  // the image's last vector, on all its beats
+    input  wire                           s_axis_tlast,  // this is the image's last vector
     input  wire                           s_axis_tvalid,
     output wire                           s_axis_tready,
     output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that the next beat must hold
-    output wire                           s_chunk_done,  // the next beat is the last to use its chunk
+    output wire                           s_chunk_done,  // the next beat is its chunk's last use
     output wire                           s_vector_done, // the next beat is the vector's last
     output wire [OUT_WIDTH*PIXELS*PE-1:0] m_axis_tdata,  // pixel p, row pe at lane p*PE + pe
     output wire                           m_axis_tlast,

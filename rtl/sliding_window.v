@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Turns a raster stream of pixels into a stream of KERNEL x KERNEL windows, one a clock, for
-// convolution and pooling. Padding costs no clock: taps outside the image are zeroed on the way, never
-// streamed. Rows and images follow each other without draining.
+// convolution and pooling. Padding costs no clock: taps outside the image are zeroed on the way,
+// never streamed. Rows and images follow each other without draining.
 //
 //   pixel beats -> row banks -> column reader -> column queue -> window register -> windows
 //
@@ -10,8 +10,9 @@
 //   follows. For PIXELS = 1 it is one column of the image.
 // - Row r of the stream (rows of successive images counted on) is in bank r mod KERNEL, so that any
 //   KERNEL rows are in different banks and a column of KERNEL rows is read in one clock.
-// - The reader sweeps over the image once for each row of windows. It works ahead as far as the queue
-//   holds, into the next sweep too: this is what hides the refill of the window at the end of a row.
+// - The reader sweeps over the image once for each row of windows. It works ahead as far as the
+//   queue holds, into the next sweep too: this is what hides the refill of the window at the end of
+//   a row.
 // - The window register takes the first window of a row at once from the queue, and slides for each
 //   further one. Columns right of the image are zeros that nobody has to read.
 //
@@ -79,7 +80,7 @@ module sliding_window #(
     localparam FIRST   = at_most(RIGHT, GROUPS);      // groups that a first window takes
     localparam SLIDES  = at_most(STEPS - 1, ceil_div(at_least(GROUPS - RIGHT, 0), SLIDE));
     localparam SWEEP   = FIRST + SLIDES*SLIDE;        // groups to read a sweep
-    localparam QUEUE   = at_least(FIRST, SLIDE) + 2;  // two more than are taken at once: the reader's latency
+    localparam QUEUE   = at_least(FIRST, SLIDE) + 2;  // the reader's latency more than a window takes
 
     // Rows that the banks hold: those of a sweep and those that the next sweep adds; at the end of
     // an image, all that the next image's first sweep wants.
@@ -197,7 +198,7 @@ module sliding_window #(
     // which the mask below hides. A sweep moves on by STRIDE rows, an image's last sweep to the
     // next image's first; all modulo ROWS.
     localparam TOP_START = (ROWS - PADDING) % ROWS;
-    localparam TURN_ROWS = (HEIGHT - (OUT_HEIGHT - 1)*STRIDE + 4*ROWS*(OUT_HEIGHT*STRIDE + 1)) % ROWS;
+    localparam TURN_ROWS = (HEIGHT - (OUT_HEIGHT - 1)*STRIDE + 2*PADDING*ROWS) % ROWS;
     localparam STEP_ROWS = STRIDE % ROWS;
 
     localparam START_BANK = TOP_START % KERNEL;
@@ -239,7 +240,7 @@ module sliding_window #(
 
     // The upper bits of the sums only tell that they wrap.
     /* verilator lint_off UNUSEDSIGNAL */
-    function [ADDR_WIDTH+BANK_WIDTH-1:0] moved_on;  // (slot, bank) a constant number of rows further
+    function [ADDR_WIDTH+BANK_WIDTH-1:0] moved_on;  // (slot, bank) a number of rows further
         input [ADDR_WIDTH-1:0] slot;
         input [BANK_WIDTH-1:0] bank_in;
         input integer          rows;
@@ -360,7 +361,14 @@ module sliding_window #(
 
     // The window to load next is a row's first, slides on by columns of the image, or by zeros.
     wire first = step_reg == 0;
-    wire zeros = !first && step_reg > STEP_SLIDES;
+    wire zeros;
+    generate
+        if (SLIDES < STEPS - 1) begin : gen_zeros
+            assign zeros = step_reg > STEP_SLIDES;
+        end else begin : gen_no_zeros
+            assign zeros = 1'b0;
+        end
+    endgenerate
     wire [FILL_WIDTH-1:0] wanted = first ? FILL_FIRST : zeros ? {FILL_WIDTH{1'b0}} : FILL_SLIDE;
     wire load = (!valid_reg || m_window_ready) && fill_reg >= wanted;
     wire [FILL_WIDTH-1:0] taken = load ? wanted : {FILL_WIDTH{1'b0}};
@@ -407,7 +415,8 @@ module sliding_window #(
                 if (arrived_reg && kept == PLACE)
                     queue_reg[group*COLUMN_BITS +: COLUMN_BITS] <= column;
                 else if (load && !zeros)
-                    queue_reg[group*COLUMN_BITS +: COLUMN_BITS] <= first ? after_first : after_slide;
+                    queue_reg[group*COLUMN_BITS +: COLUMN_BITS] <=
+                        first ? after_first : after_slide;
         end
 
         for (group = 0; group < SPAN; group = group + 1) begin : gen_window

@@ -12,7 +12,7 @@
 module width_converter #(
     parameter POSITIONS = 1,  // pixels of a vector, a multiple of PIXELS
     parameter CHANNELS  = 1,  // bytes of a pixel
-    parameter LANES     = 1,  // bytes of a pixel in an input beat; a divisor of CHANNELS if PIXELS > 1
+    parameter LANES     = 1,  // bytes of a pixel in a beat; a divisor of CHANNELS if PIXELS > 1
     parameter PIXELS    = 1,  // pixels in an input beat
     parameter SIMD      = 1   // bytes of an output beat
 ) (
