@@ -100,12 +100,12 @@ def run(design: Design, shard: Shard, report: Callable[[int], None] | None = Non
     temporary folder. Raises `RuntimeError` where the simulator itself fails.
     """
     options = shard.options
+    tools.check(options.simulator)
     home = Path(tempfile.gettempdir()) / f"convstream-{os.getuid()}"
     program = executable(design, options.simulator, options.waves, Path(shard.build_root))
     if not program.is_file():
         root = home / "sim" / design.name
         program = build(design, options.simulator, options.waves, root)
-    tools.check(options.simulator)
     with tempfile.TemporaryDirectory(prefix="convstream-") as scratch:
         folder = design.place(Path(scratch) / "mem")
         return _run(design, shard, program, folder, Path(scratch), report)

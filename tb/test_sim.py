@@ -1,0 +1,373 @@
+"""The simulation runner: what it compares, what it refuses, what it caches, what it survives."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from random_networks import generator, random_images, random_parameters
+
+from model import manifest, reference
+from model.errors import UserError
+from model.export import export
+from model.folding import FoldedNetwork, Folding
+from model.networks import Conv, Linear, MaxPool, Network
+from model.quantised import QuantisedNetwork
+from sim import cluster, run, shard
+from sim.build import build, executable, key
+from sim.collect import UNKNOWN, Mismatch, collect, compare
+from sim.design import ROOT, Design, find
+
+KEYS = [
+    "network",
+    "simulator",
+    "images",
+    "logits",
+    "mismatches",
+    "accuracy_rtl",
+    "accuracy_reference",
+    "cycles_per_image",
+    "latency_cycles",
+    "multipliers",
+    "macs_per_image",
+    "dataset",
+]
+
+
+@pytest.fixture(scope="module")
+def quantised() -> QuantisedNetwork:
+    """A network that takes MNIST's images and is compiled in no time."""
+    network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
+    return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+
+
+@pytest.fixture
+def folder(quantised, tmp_path) -> Path:
+    """That network, exported."""
+    export(quantised, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def images(quantised, tmp_path) -> str:
+    """A file of nine images for it."""
+    np.save(tmp_path / "images.npy", random_images(generator("1", "images"), quantised, 9))
+    return str(tmp_path / "images.npy")
+
+
+@pytest.fixture(autouse=True)
+def build_folder(monkeypatch, tmp_path) -> Path:
+    """Builds and reports go here, not to the user's."""
+    monkeypatch.setattr(run, "BUILD", tmp_path / "build")
+    return tmp_path / "build"
+
+
+def rewrite(folder: Path, name: str, text: str) -> None:
+    """Alter a file of an exported network and make its manifest say that this is right."""
+    (folder / name).write_text(text)
+    path = folder / manifest.FILE_NAME
+    content = json.loads(path.read_text())
+    content["files"][name] = manifest.sha256(folder / name)
+    path.write_text(manifest.to_text(content))
+
+
+def test_report(quantised, folder, images, build_folder):
+    """The report has all keys, the logits are the reference's, without labels no accuracy."""
+    assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 0
+    report = json.loads((build_folder / "tiny" / "report.json").read_text())
+    assert list(report) == KEYS
+    assert report["network"] == "tiny"
+    assert report["simulator"] == "icarus"
+    assert report["images"] == 9
+    assert report["logits"] == 36
+    assert report["mismatches"] == 0
+    assert report["accuracy_rtl"] is None
+    assert report["accuracy_reference"] is None
+    assert report["macs_per_image"] == quantised.network.macs
+    assert report["dataset"] == images
+    assert report["latency_cycles"] > report["cycles_per_image"] >= 784
+    logits = np.load(build_folder / "tiny" / "logits.npy")
+    assert logits.dtype == np.int32
+    np.testing.assert_array_equal(logits, reference.predict(quantised, np.load(images)))
+
+
+def test_labelled_images(folder, build_folder, monkeypatch):
+    """On the data set the report has the accuracy of both sides; N images are taken."""
+    monkeypatch.setenv("MNIST_DOWNLOAD", "0")
+    assert run.main(["--net", str(folder), "--sim", "icarus", "--n", "7"]) == 0
+    report = json.loads((build_folder / "tiny" / "report.json").read_text())
+    assert report["images"] == 7
+    assert 0 <= report["accuracy_rtl"] <= 100
+    assert report["accuracy_rtl"] == report["accuracy_reference"]
+
+
+def test_png(folder, build_folder, tmp_path):
+    """A single PNG will do."""
+    Image.fromarray(np.full((28, 28), 77, np.uint8)).save(tmp_path / "one.png")
+    arguments = ["--net", str(folder), "--sim", "icarus", "--images", str(tmp_path / "one.png")]
+    assert run.main(arguments) == 0
+    assert json.loads((build_folder / "tiny" / "report.json").read_text())["images"] == 1
+
+
+def test_stalls_change_no_logit(folder, images):
+    """Gaps at the input and back-pressure at the output."""
+    arguments = ["--net", str(folder), "--sim", "icarus", "--images", images]
+    assert run.main([*arguments, "--stall-in", "60", "--stall-out", "80"]) == 0
+
+
+def test_waves(folder, images, build_folder):
+    """WAVES=1 leaves a file of waves."""
+    arguments = ["--net", str(folder), "--sim", "icarus", "--images", images, "--waves"]
+    assert run.main(arguments) == 0
+    assert (build_folder / "tiny" / "waves.fst").stat().st_size > 1000
+
+
+def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
+    """A ROM that is not what `network.onnx` says: exit 1, naming image, class and both values."""
+    words = (folder / "fc_bias.mem").read_text().split()
+    words[1] = f"{(int(words[1], 16) + 1) % (1 << 4 * len(words[1])):0{len(words[1])}x}"
+    rewrite(folder, "fc_bias.mem", "\n".join(words) + "\n")
+    assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    value = reference.predict(quantised, np.load(images))[0, 1]
+    assert f"tiny: image 0: logit of class 1: RTL {value + 1}, reference {value}" in lines
+    assert lines[-1].startswith("tiny: ... and ")
+
+
+def test_x_is_found(folder, images, capsys):
+    """A ROM that leaves a word undefined shows up as X, not as a lucky value."""
+    first, *others = (folder / "fc_bias.mem").read_text().splitlines()
+    rewrite(folder, "fc_bias.mem", "\n".join([first[:-1] + "x", *others]) + "\n")
+    assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
+    assert "image 0: logit of class 0: RTL X or missing, reference" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--net", "nonesuch"], "unknown network 'nonesuch'"),
+        (["--net", ""], "no network given"),
+        (["--sim", "modelsim"], "unknown simulator 'modelsim'"),
+        (["--n", "0"], "N=0"),
+        (["--n", "many"], "N=many"),
+        (["--images", "nonesuch.npy"], "nonesuch.npy: no such file"),
+        (["--n", "10"], "N=10: .* holds 9 images"),
+    ],
+)
+def test_bad_arguments(arguments, message, folder, images):
+    """Each is a `UserError`, before anything is compiled."""
+    with pytest.raises(UserError, match=message):
+        run.main(["--net", str(folder), "--sim", "icarus", "--images", images, *arguments])
+
+
+def test_images_of_the_wrong_shape(folder, tmp_path):
+    """The message has both shapes."""
+    np.save(tmp_path / "small.npy", np.zeros((3, 20, 20), np.uint8))
+    with pytest.raises(UserError, match=r"1x20x20.*1x28x28"):
+        run.main(["--net", str(folder), "--images", str(tmp_path / "small.npy")])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_text(path.read_text()[:-3]), "is truncated or altered"),
+        (lambda path: path.write_text(path.read_text().replace("0", "1")), "is truncated"),
+    ],
+    ids=["missing", "truncated", "altered"],
+)
+def test_damaged_memory_file(damage, message, folder, images):
+    """A `.mem` file that is not what its hash says is refused."""
+    damage(folder / "conv1_weight.mem")
+    with pytest.raises(UserError, match=rf"conv1_weight\.mem {message}"):
+        run.main(["--net", str(folder), "--images", images])
+
+
+def test_missing_simulator(folder, images, monkeypatch, tmp_path):
+    """One line says what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="iverilog is not installed.*apt-get install iverilog"):
+        run.main(["--net", str(folder), "--sim", "icarus", "--images", images])
+    with pytest.raises(UserError, match="perl is not installed"):
+        run.main(["--net", str(folder), "--sim", "verilator", "--images", images])
+
+
+def test_no_scheduler(folder, images, monkeypatch):
+    """An address where nothing answers."""
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 0.5)
+    with pytest.raises(UserError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        run.main(
+            ["--net", str(folder), "--sim", "icarus", "--images", images]
+            + ["--scheduler", "tcp://127.0.0.1:9"]
+        )
+
+
+def test_exit_codes_and_no_torch(folder, images, tmp_path):
+    """From the command line: 0 without torch, 2 and one line on a mistake."""
+    (tmp_path / "torch.py").write_text("raise ImportError('simulating must not need torch')\n")
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path))
+    command = [sys.executable, "-m", "sim.run", "--sim", "icarus", "--images", images, "--net"]
+    good = subprocess.run([*command, str(folder)], cwd=ROOT, env=environment, capture_output=True)
+    # Reports of the command line go to the project's own build folder.
+    report = ROOT / "build" / "sim" / "tiny"
+    assert good.returncode == 0, good.stderr.decode()
+    assert json.loads((report / "report.json").read_text())["mismatches"] == 0
+    bad = subprocess.run(
+        [*command, "nonesuch"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert bad.stderr.startswith("error: unknown network 'nonesuch'")
+
+
+def test_builds_are_cached_by_content(folder, tmp_path, monkeypatch):
+    """Nothing is compiled twice; new `.mem` contents need no new build, a new top does."""
+    root = tmp_path / "build" / "tiny"
+    design = Design.read(folder)
+    program = build(design, "icarus", False, root)
+    stamp = program.stat().st_mtime_ns
+    assert build(Design.read(folder), "icarus", False, root).stat().st_mtime_ns == stamp
+
+    rewrite(folder, "fc_bias.mem", (folder / "fc_bias.mem").read_text().upper())
+    altered = Design.read(folder)
+    assert key(altered, "icarus", False) == key(design, "icarus", False)
+    monkeypatch.setattr("sim.build._run", None)
+    assert build(altered, "icarus", False, root) == program
+
+    sources = altered.sources | {"tiny.v": altered.sources["tiny.v"] + "\n"}
+    other = dataclasses.replace(altered, sources=sources)
+    assert executable(other, "icarus", False, root) != program
+    assert key(design, "verilator", False) != key(design, "icarus", False)
+
+
+def test_broken_verilog(folder, tmp_path):
+    """The compiler's own words, and nothing half built."""
+    design = Design.read(folder)
+    broken = dataclasses.replace(design, sources=design.sources | {"tiny.v": "module tiny(;"})
+    with pytest.raises(RuntimeError, match="compiling tiny for icarus failed"):
+        build(broken, "icarus", False, tmp_path / "build" / "tiny")
+    assert not list((tmp_path / "build").rglob("*.vvp"))
+    assert not list((tmp_path / "build").rglob(".build-*"))
+
+
+def test_stuck_pipeline(folder, images, tmp_path):
+    """A network that takes images but gives nothing is reported, not waited for."""
+    design = Design.read(folder)
+    top = design.sources["tiny.v"]
+    head, ports = top[: top.index(");") + 2], "assign m_axis_tvalid = 1'b0; assign frame_error = 0;"
+    stuck = head + f"assign s_axis_tready = 1'b1; {ports} endmodule\n"
+    design = dataclasses.replace(design, sources=design.sources | {"tiny.v": stuck})
+    root = tmp_path / "build" / "tiny"
+    build(design, "icarus", False, root)
+    options = shard.Options("icarus")
+    result = shard.run(design, shard.Shard(0, 0, np.load(images), options, str(root)))
+    assert any("stands still after 0 of 9 images" in problem for problem in result.problems)
+    assert len(result.mismatches) == 9 * 5
+
+
+def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Path]:
+    """Files as the harness writes them for int32 (N, classes) `logits` in (C, H, W) order."""
+    lines = []
+    for image, row in enumerate(logits):
+        slots = np.zeros(design.output_beats * design.output_lanes, np.int64)
+        slots[design.arrival_lanes] = row[design.arrival]
+        best = int(np.argmax(row[design.arrival]))
+        for beat, lanes in enumerate(slots.reshape(design.output_beats, -1)):
+            word = "".join(f"{int(lane) & 0xFFFFFFFF:08x}" for lane in lanes[::-1])
+            last = int(beat == design.output_beats - 1)
+            cycle = 100 * (image + 1) + beat
+            lines.append(f"{cycle} {word} {best:04x} 1{last}")
+    (folder / "logits").write_text("\n".join(lines) + "\n")
+    (folder / "starts").write_text("".join(f"{100 * image}\n" for image in range(len(logits))))
+    return folder / "logits", folder / "starts"
+
+
+@pytest.fixture
+def spread(tmp_path) -> Design:
+    """A network whose logits are a feature map of 4 x 2 x 6, several pixels and lanes a beat."""
+    network = Network("spread", (Conv(4, 1),), (1, 2, 6))
+    quantised = QuantisedNetwork(network, random_parameters(generator("1"), network))
+    folded = FoldedNetwork(network, (Folding(2, 1),), 2)
+    export(quantised, tmp_path / "spread", folded=folded)
+    return Design.read(tmp_path / "spread")
+
+
+def test_logits_of_a_feature_map_are_put_in_order(spread, tmp_path):
+    """Position-major beats become (C, H, W); tuser counts in order of arrival."""
+    logits = generator("1").integers(-(2**31) + 1, 2**31, (3, 48)).astype(np.int32)
+    collected = collect(spread, 3, *outputs(spread, logits, tmp_path))
+    assert not collected.problems
+    np.testing.assert_array_equal(collected.logits, logits)
+    np.testing.assert_array_equal(collected.classes, logits.argmax(axis=1))
+    assert compare(spread, collected, logits) == []
+    # The second beat to arrive holds channels 2 and 3 of the first two pixels.
+    assert spread.arrival[4:8].tolist() == [2 * 12, 3 * 12, 2 * 12 + 1, 3 * 12 + 1]
+
+
+def test_differences_are_named(spread, tmp_path):
+    """A wrong logit, an X, a wrong class, a missing beat, a misplaced tlast."""
+    logits = np.zeros((3, 48), np.int32)
+    logits[:, 7] = 5
+    path, starts = outputs(spread, logits, tmp_path)
+    wrong = logits.copy()
+    wrong[1, 3] = -9
+    wrong[2, 8] = 6
+    assert [str(m) for m in compare(spread, collect(spread, 3, path, starts), wrong)] == [
+        "image 1: logit of class 3: RTL 0, reference -9",
+        "image 2: logit of class 8: RTL 0, reference 6",
+        "image 2: class: RTL 7, reference 8",
+    ]
+
+    lines = path.read_text().splitlines()
+    cycle, word, rest = lines[0].split(" ", 2)
+    path.write_text("\n".join([f"{cycle} {word[:-1]}x {rest}", *lines[1:]]))
+    collected = collect(spread, 3, path, starts)
+    assert collected.logits[0, 0] == UNKNOWN
+    assert compare(spread, collected, logits) == [Mismatch(0, 0, None, 0)]
+
+    path.write_text("\n".join(lines[1:]))
+    collected = collect(spread, 3, path, starts)
+    assert collected.problems[0] == "35 output beats, expected 36"
+    assert "tlast" in collected.problems[1]
+
+
+def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
+    """Two workers, one killed in the middle of its shard: the shard runs again."""
+    count, shards = 240, 4
+    images = random_images(generator("1", "killed"), quantised, count)
+    design = Design.read(folder)
+    root = build_folder / "tiny"
+    build(design, "icarus", False, root)
+    parts = [
+        shard.Shard(i, i * count // shards, part, shard.Options("icarus"), str(root))
+        for i, part in enumerate(np.array_split(images, shards))
+    ]
+    with cluster.connect(None, 2) as client:
+        pids = client.run(os.getpid)
+        victims = []
+
+        def report(index: int, done: int) -> None:
+            # Both workers are at work by now, so either will do.
+            if done and not victims:
+                victims.append(next(iter(pids.values())))
+                os.kill(victims[0], signal.SIGKILL)
+
+        results = cluster.run_shards(client, design, parts, report)
+        assert victims
+    logits = np.concatenate([result.logits for result in results])
+    np.testing.assert_array_equal(logits, reference.predict(quantised, images))
+    assert not any(result.mismatches or result.problems for result in results)
+
+
+def test_find():
+    """A network is a folder in mem/ or any exported folder."""
+    with pytest.raises(UserError, match="unknown network"):
+        find("../mem")
