@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from testbench import STALLS, Testbench
+from testbench import Stall, Testbench
 
 CASE = json.loads(Path("case.json").read_text())
 TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])
@@ -22,7 +22,7 @@ TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CAS
 class Bench(Testbench):
     """A testbench with the input and the output stream of TRAFFIC."""
 
-    def __init__(self, dut, stall: str = "none") -> None:
+    def __init__(self, dut, stall: Stall = Stall.NONE) -> None:
         super().__init__(dut, CASE["seed"], stall)
         self.images_rng = np.random.default_rng(self.rng.getrandbits(32))
         source, sink = TRAFFIC.streams(dut)
@@ -59,8 +59,8 @@ class Bench(Testbench):
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=STALLS)
-async def images(dut, stall: str) -> None:
+@cocotb.parametrize(stall=list(Stall))
+async def images(dut, stall: Stall) -> None:
     """Images one after the other, then silence: the last one needs no input after it."""
     bench = Bench(dut, stall)
     await bench.start()
@@ -82,7 +82,7 @@ async def isolated_image(dut) -> None:
 @cocotb.test()
 async def reset_mid_image(dut) -> None:
     """Resets at any moment leave nothing behind, whether input follows at once or not."""
-    bench = Bench(dut, "both")
+    bench = Bench(dut, Stall.BOTH)
     await bench.start()
     for attempt in range(4):
         bench.send(3)

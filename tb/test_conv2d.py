@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
@@ -67,6 +69,33 @@ CASES = {
 }
 
 
+def draw(rng: random.Random) -> dict:
+    """Random parameters of a small conv2d that obey its rules."""
+    while True:
+        pixels = rng.choice([1, 1, 1, 2, 4])
+        height, width = rng.randint(1, 9), pixels * rng.randint(1, 12 // pixels)
+        kernel, stride = rng.randint(1, 5), rng.randint(1, 4)
+        padding = rng.randrange(kernel)
+        ic, oc = rng.randint(1, 6), rng.randint(1, 7)
+        out_height, out_width = (
+            (size + 2 * padding - kernel) // stride + 1 for size in (height, width)
+        )
+        out_pixels = max(1, pixels // stride)
+        if min(out_height, out_width) < 1 or out_width % out_pixels:
+            continue
+        if pixels % stride and stride % pixels:
+            continue
+        lanes = [n for n in range(1, ic + 1) if pixels == 1 or ic % n == 0]
+        pes = [n for n in range(1, oc + 1) if out_pixels == 1 or oc % n == 0]
+        pe, simd = rng.choice(pes), rng.randint(1, kernel * kernel * ic)
+        folds = -(-oc // pe) * -(-kernel * kernel * ic // simd)
+        if out_height * out_width * folds > 600:
+            continue
+        return case(height, width, ic, oc, kernel, pe, simd) | dict(
+            STRIDE=stride, PADDING=padding, PIXELS=pixels, LANES=rng.choice(lanes)
+        )
+
+
 class Conv2d(Weighted):
     """Random weights; expected values from the reference."""
 
@@ -119,6 +148,12 @@ REFUSED = {
 @on_simulators(CASES)
 def test_conv2d(simulate, simulator, name, parameters):
     simulate("conv2d", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_parameters(simulate, seed, number):
+    parameters = draw(random.Random(f"{seed}/{number}"))
+    simulate("conv2d", simulator="icarus", name=f"random{number}", parameters=parameters)
 
 
 @pytest.mark.parametrize(("error", "parameters"), REFUSED.items(), ids=list(REFUSED))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
@@ -42,6 +44,18 @@ CASES = {
     for name, shape in SHAPES.items()
     for major in (0, 1)
 }
+
+
+def draw(rng: random.Random) -> dict:
+    """Random parameters of a small fc that obey its rules."""
+    pixels = rng.choice([1, 1, 2, 4])
+    positions, channels = pixels * rng.randint(1, 12 // pixels), rng.randint(1, 12)
+    out = rng.randint(1, 12)
+    lanes = [n for n in range(1, channels + 1) if pixels == 1 or channels % n == 0]
+    pe, simd = rng.randint(1, out), rng.randint(1, min(24, positions * channels))
+    return case(positions, channels, out, pe, simd) | dict(
+        PIXELS=pixels, LANES=rng.choice(lanes), INPUT_MAJOR=rng.getrandbits(1)
+    )
 
 
 class Fc(Weighted):
@@ -88,6 +102,12 @@ REFUSED = {
 @on_simulators(CASES)
 def test_fc(simulate, simulator, name, parameters):
     simulate("fc", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_parameters(simulate, seed, number):
+    parameters = draw(random.Random(f"{seed}/{number}"))
+    simulate("fc", simulator="icarus", name=f"random{number}", parameters=parameters)
 
 
 @pytest.mark.parametrize(("error", "parameters"), REFUSED.items(), ids=list(REFUSED))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cocotb
 from runner import on_simulators
-from testbench import STALLS, Stream, Testbench
+from testbench import Stall, Stream, Testbench
 
 CASES = {
     "seven_beats": dict(BEATS=7, WIDTH=8),
@@ -21,7 +21,7 @@ CASES = {
 class Bench(Testbench):
     """A testbench that sends images of any length and knows what must come of them."""
 
-    def __init__(self, dut, stall: str = "none") -> None:
+    def __init__(self, dut, stall: Stall = Stall.NONE) -> None:
         case = json.loads(Path("case.json").read_text())
         super().__init__(dut, case["seed"], stall)
         self.beats, self.width = case["parameters"]["BEATS"], case["parameters"]["WIDTH"]
@@ -87,8 +87,8 @@ class Bench(Testbench):
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=STALLS)
-async def faulty_images(dut, stall: str) -> None:
+@cocotb.parametrize(stall=list(Stall))
+async def faulty_images(dut, stall: Stall) -> None:
     """Each kind of fault, several in a row, good images between and after them."""
     bench = Bench(dut, stall)
     await bench.start()
@@ -102,7 +102,7 @@ async def faulty_images(dut, stall: str) -> None:
 @cocotb.test()
 async def flags_stalled(dut) -> None:
     """A flag that is not taken holds the stream back, and is not lost."""
-    bench = Bench(dut, "patient")
+    bench = Bench(dut, Stall.PATIENT)
     await bench.start()
     bench.flags._go = iter([False] * (5 * bench.beats + 50) + [True] * 1000)
     bench.send(bench.beats, bench.beats + 1, bench.beats, 1, bench.beats)
@@ -114,7 +114,7 @@ async def flags_stalled(dut) -> None:
 @cocotb.test()
 async def reset_mid_image(dut) -> None:
     """Resets at any moment, in whatever kind of image, leave nothing behind."""
-    bench = Bench(dut, "both")
+    bench = Bench(dut, Stall.BOTH)
     await bench.start()
     for attempt in range(8):
         bench.send(*bench.lengths(5))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cocotb
 from runner import on_simulators
-from testbench import STALLS, Stream, Testbench
+from testbench import Stall, Stream, Testbench
 
 CASES = {
     "word": dict(WIDTH=32),
@@ -19,7 +19,7 @@ CASES = {
 class Bench(Testbench):
     """A testbench that sends images of 1 to 5 beats and their flags."""
 
-    def __init__(self, dut, stall: str = "none") -> None:
+    def __init__(self, dut, stall: Stall = Stall.NONE) -> None:
         case = json.loads(Path("case.json").read_text())
         super().__init__(dut, case["seed"], stall)
         self.width = case["parameters"]["WIDTH"]
@@ -61,8 +61,8 @@ class Bench(Testbench):
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=STALLS)
-async def drops_flagged(dut, stall: str) -> None:
+@cocotb.parametrize(stall=list(Stall))
+async def drops_flagged(dut, stall: Stall) -> None:
     """Single flags, runs of them, and none."""
     bench = Bench(dut, stall)
     await bench.start()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
+import pytest
 from runner import on_simulators
 from testbench import Layout
 from traffic import Traffic
@@ -44,6 +47,26 @@ CASES = {
 }
 
 
+def draw(rng: random.Random) -> dict:
+    """Random parameters of a small maxpool2d that obey its rules."""
+    while True:
+        pixels = rng.choice([1, 1, 2, 4])
+        height, width = rng.randint(1, 9), pixels * rng.randint(1, 16 // pixels)
+        kernel, stride = rng.randint(1, 4), rng.randint(1, 4)
+        padding, channels = rng.randrange(kernel), rng.randint(1, 7)
+        out_height, out_width = (
+            (size + 2 * padding - kernel) // stride + 1 for size in (height, width)
+        )
+        if min(out_height, out_width) < 1 or out_width % max(1, pixels // stride):
+            continue
+        if pixels % stride and stride % pixels:
+            continue
+        lanes = [n for n in range(1, channels + 1) if pixels == 1 or channels % n == 0]
+        return case(height, width, channels, kernel, stride) | dict(
+            PADDING=padding, PIXELS=pixels, LANES=rng.choice(lanes)
+        )
+
+
 class MaxPool2d(Traffic):
     """Expected values from the reference."""
 
@@ -76,3 +99,9 @@ TRAFFIC = MaxPool2d
 @on_simulators(CASES)
 def test_maxpool2d(simulate, simulator, name, parameters):
     simulate("maxpool2d", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_parameters(simulate, seed, number):
+    parameters = draw(random.Random(f"{seed}/{number}"))
+    simulate("maxpool2d", simulator="icarus", name=f"random{number}", parameters=parameters)

@@ -11,14 +11,25 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
-# none: input always valid, output always ready. patient: tready stays low until tvalid is high, so
-# a module whose tvalid waits for tready hangs.
-STALLS = ("none", "gaps", "backpressure", "both", "patient")
+
+class Stall(Enum):
+    """What keeps the streams from moving at every clock.
+
+    PATIENT: tready stays low until tvalid is high, so that a module whose tvalid waits for tready
+    hangs.
+    """
+
+    NONE = "none"
+    GAPS = "gaps in the input"
+    BACKPRESSURE = "stalls of the output"
+    BOTH = "gaps in the input and stalls of the output"
+    PATIENT = "an output that waits for tvalid"
 
 
 @dataclass(frozen=True)
@@ -247,16 +258,16 @@ class Sink:
 class Testbench:
     """Clock, reset and streams of one module; a module without clk and rst is combinational.
 
-    stall: one of STALLS, for every source and sink. pace: clocks a beat takes in the long run; the
+    stall: for every source and sink. pace: clocks a beat takes in the long run; the
     longest stalls are a few times as long, so that they fill the buffers inside.
     monitors: called at every clock edge out of reset, with the values from before the edge.
     """
 
     __test__ = False  # not for pytest to collect
 
-    def __init__(self, dut, seed: str, stall: str = "none") -> None:
+    def __init__(self, dut, seed: str, stall: Stall = Stall.NONE) -> None:
         self.dut = dut
-        self.rng = random.Random(f"{seed}/{stall}")
+        self.rng = random.Random(f"{seed}/{stall.name}")
         self.stall = stall
         self.cycle = 0
         self.idle = 0  # clocks since any stream moved
@@ -275,16 +286,16 @@ class Testbench:
 
     def source(self, stream: Stream, pace: int = 1) -> Source:
         """Add a source on `stream`."""
-        stalls = self.stall in ("gaps", "both")
+        stalls = self.stall in (Stall.GAPS, Stall.BOTH)
         go = bursts(self.rng, pace) if stalls else itertools.repeat(True)
         self.sources.append(Source(stream, self.rng, go))
         return self.sources[-1]
 
     def sink(self, stream: Stream, pace: int = 1) -> Sink:
         """Add a sink on `stream`."""
-        stalls = self.stall in ("backpressure", "both")
+        stalls = self.stall in (Stall.BACKPRESSURE, Stall.BOTH)
         go = bursts(self.rng, pace) if stalls else itertools.repeat(True)
-        self.sinks.append(Sink(stream, self.rng, go, self.stall == "patient"))
+        self.sinks.append(Sink(stream, self.rng, go, self.stall is Stall.PATIENT))
         return self.sinks[-1]
 
     async def step(self) -> None:
