@@ -185,8 +185,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         model = onnx.ModelProto.FromString(content)
     except (DecodeError, UnicodeDecodeError):
         raise UserError("not an ONNX file, or a damaged one") from None
-    if not model.HasField("graph") or not model.opset_import:
-        raise UserError("not an ONNX file, or a damaged one: it holds no graph or no opset")
+    if not (model.ir_version and model.opset_import and model.HasField("graph")):
+        raise UserError("not an ONNX file, or a damaged one: it holds no version or no graph")
     versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if not 10 <= (version := versions.get("ai.onnx", 0)) <= newest:

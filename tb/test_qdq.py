@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -418,6 +419,43 @@ def test_foreign_file(seed, build, tmp_path):
     qdq.write_onnx(quantised, tmp_path / "ours.onnx")
     again = qdq.read_onnx(tmp_path / "ours.onnx", "foreign")
     assert_equal_networks(again, quantised)
+
+
+def test_file_from_the_exporter_of_pytorch(seed, tmp_path):
+    """Fake quantisation as PyTorch exports it, weights included; its input is a float."""
+    torch = pytest.importorskip("torch")
+
+    def quantised(x, exponent: int, low: int, high: int):
+        return torch.fake_quantize_per_tensor_affine(x, 2.0**-exponent, 0, low, high)
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(7)
+            self.conv, self.fc = torch.nn.Conv2d(2, 4, 3), torch.nn.Linear(36, 5)
+            for layer, exponent in ((self.conv, 14), (self.fc, 11)):
+                layer.bias.data = quantised(layer.bias.data, exponent, -(2**20), 2**20)
+
+        def forward(self, x):
+            x = quantised(x, 8, 0, 255)
+            weight = quantised(self.conv.weight, 6, -128, 127)
+            x = torch.nn.functional.conv2d(x, weight, self.conv.bias, 2, 1)
+            x = quantised(torch.relu(torch.max_pool2d(x, 2, 1)), 5, 0, 255).flatten(1)
+            return torch.nn.functional.linear(
+                x, quantised(self.fc.weight, 6, -128, 127), self.fc.bias
+            )
+
+    net, path = Net().eval(), tmp_path / "torch.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is an old one
+        torch.onnx.export(net, (torch.zeros(1, 2, 8, 8),), path, dynamo=False)
+    network = qdq.read_onnx(path)
+    assert network.network.layers == (Conv(4, 3, 2, 1), MaxPool(2, 1), Linear(5))
+    images = random_images(generator(seed, "torch"), network, 20)
+    logits = net(torch.from_numpy(images).float() / 256).detach().numpy()
+    np.testing.assert_array_equal(as_integers(logits, network), reference.predict(network, images))
+    theirs = run_onnx(path, np.ldexp(images[-1:].astype(np.float32), -8))[0]
+    np.testing.assert_array_equal(theirs, logits[-1:])
 
 
 # Refusals
@@ -990,6 +1028,7 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "no output": (lambda m: m.graph.ClearField("output"), "1 inputs and 0 outputs"),
     "no graph": (lambda m: m.ClearField("graph"), "not an ONNX file"),
+    "no version": (lambda m: m.ClearField("ir_version"), "not an ONNX file"),
     "no opset": (lambda m: m.ClearField("opset_import"), "not an ONNX file"),
     "old opset": (lambda m: set_opset(m, 9), "opset 9, expected 10"),
     "future opset": (lambda m: set_opset(m, 1000), "opset 1000, expected 10"),
