@@ -10,7 +10,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ def write_onnx(quantised: QuantisedNetwork, path: str | os.PathLike) -> None:
             f"{path}: cannot be written ({error.strerror}); choose another place"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _model(quantised: QuantisedNetwork) -> onnx.ModelProto:

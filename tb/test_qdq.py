@@ -151,6 +151,9 @@ def test_write_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         qdq.write_onnx(quantised, tmp_path / "folder")
     assert os.listdir(tmp_path) == ["folder"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        qdq.write_onnx(quantised, tmp_path / "file" / "network.onnx")
     p = Parameters(np.ones((1, 1), np.int8), np.zeros(1, np.int32), 200, 0, None)
     extreme = QuantisedNetwork(Network("extreme", (Linear(1),), (1, 1, 1)), (p,))
     with pytest.raises(UserError, match=r"scale 2\*\*-200 is too extreme"):
