@@ -10,7 +10,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 # Options of `make sim`; the others keep their defaults where these are empty.
-NET       ?= lenet5
+NET       ?= all
 N         ?=
 SIM       ?= verilator
 IMAGES    ?=
@@ -27,7 +27,7 @@ help: ## list the targets
 	    printf '  make %-8s %s\n' "$$target" "$$text"; \
 	done
 	@printf '\n%s\n%s\n%s\n' \
-	    'Options of sim: NET=name|all (lenet5)  N=images (1000)  SIM=verilator|icarus' \
+	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
 	    'Options of test: PYTEST="-k conv2d -x"'
 
@@ -49,7 +49,7 @@ lint: $(VENV)/.stamp-sim ## ruff, and Verilator -Wall on every module alone
 
 .PHONY: bench
 bench: $(VENV)/.stamp-sim ## measure every network at many foldings
-	@$(PY) -m sim.bench $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
+	@$(PY) -m sim.bench --net '$(NET)'
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores

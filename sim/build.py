@@ -68,12 +68,19 @@ def executable(design: Design, simulator: str, waves: bool, root: Path) -> Path:
 
 
 def build(
-    design: Design, simulator: str, waves: bool, root: Path, *, jobs: int | None = None
+    design: Design,
+    simulator: str,
+    waves: bool,
+    root: Path,
+    *,
+    jobs: int | None = None,
+    shared: Path | None = None,
 ) -> Path:
     """Compile, unless that has been done, and return the executable (`.vvp` for Icarus).
 
-    root: the network's folder for builds; only the newest build of each kind stays there. Raises
-    `UserError` where a tool is missing, `RuntimeError` with the tool's words where it fails.
+    root: the network's folder for builds; only the newest build of each kind stays there.
+    shared: where the parts lie that all networks share, by default beside `root`. jobs: compilers
+    at once. Raises `UserError` where a tool is missing, `RuntimeError` with its words if it fails.
     """
     target = executable(design, simulator, waves, root)
     if target.is_file():
@@ -90,7 +97,9 @@ def build(
         if simulator == "icarus":
             made = _icarus(design, work, waves)
         else:
-            made = _verilator(design, work, waves, root.parent, jobs or os.cpu_count() or 1)
+            made = _verilator(
+                design, work, waves, shared or root.parent, jobs or os.cpu_count() or 1
+            )
         finished = work / "finished"
         finished.mkdir()
         made.rename(finished / target.name)

@@ -74,8 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for line in report.shorten(wrong):
                     print(f"{design.name}: {line}", file=sys.stderr)
     report.print_table(reports)
-    if reports and reports[0]["accuracy_rtl"] is not None:
-        console.print(f"images: {dataset}", highlight=False)
+    console.print(f"images: {dataset}", highlight=False)
     if options.waves:
         suffix = ".fst" if options.sim == "icarus" else ".vcd"
         for design in designs:
@@ -87,7 +86,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make sim", description="Simulate networks and compare every logit."
     )
-    parser.add_argument("--net", default="lenet5", help="names or folders of networks, or all")
+    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
     parser.add_argument("--n", type=_count, help="number of images")
     parser.add_argument("--sim", default="verilator", help="verilator or icarus")
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import cocotb
@@ -25,6 +26,7 @@ async def stream(dut) -> None:
     with Path(os.environ["CONVSTREAM_JOB"]).open("rb") as file:
         job: Job = pickle.load(file)
     progress = job.scratch / "progress"
+    started = time.monotonic()
     while True:
         await ValueChange(dut.progress)
         if os.getppid() != job.parent:
@@ -34,6 +36,7 @@ async def stream(dut) -> None:
         progress.write_text(str(int(dut.images_out.value)))
         if str(dut.done.value) == "1":
             break
+    seconds = time.monotonic() - started
 
     collected = collect(job.design, job.count, job.scratch / "logits", job.scratch / "starts")
     if str(dut.stuck.value) == "1":
@@ -47,6 +50,6 @@ async def stream(dut) -> None:
     expected = reference.predict(job.design.read_network(job.folder), job.images, threads=1)
     mismatches = compare(job.design, collected, expected)
     with (job.scratch / "outcome").open("wb") as file:
-        pickle.dump(Outcome(collected, expected, mismatches), file)
+        pickle.dump(Outcome(collected, expected, mismatches, seconds), file)
     complaints = [*collected.problems, *map(str, mismatches[:3])]
     assert not complaints, "; ".join(complaints)

@@ -1,0 +1,257 @@
+"""Measure networks at many foldings against what the folding predicts: `make bench`.
+
+python -m sim.bench
+python -m sim.bench --net lenet5,convnet --targets 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model import errors
+from model.data import load_images
+from model.errors import UserError
+from model.export import export
+from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
+from model.networks import NETWORKS
+from model.quantised import QuantisedNetwork
+from sim import report, shard, tools
+from sim.build import build
+from sim.cluster import cores
+from sim.design import ROOT, Design, find
+
+BUILD = ROOT / "build" / "bench"
+CLOCK_HZ = 100e6
+SLOWEST = 200_000
+MOST_RATIO = 1.01
+# Enough images to see a rhythm, few enough that a folding takes seconds.
+FEWEST_IMAGES = 8
+MOST_IMAGES = 200
+CYCLES = 400_000
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network, folded one way."""
+
+    quantised: QuantisedNetwork
+    folded: FoldedNetwork
+
+    @property
+    def folder(self) -> Path:
+        """Where this case is exported and built."""
+        name = self.quantised.network.name
+        return BUILD / name / f"{self.folded.pixels}px-{self.folded.cycles}"
+
+
+def cases(quantised: QuantisedNetwork, targets: int) -> list[Case]:
+    """Foldings of a network: `targets` from full rate to 200,000 cycles, and several pixels a beat.
+
+    Targets are spaced evenly on a logarithmic scale, so most of them fall where nothing divides.
+    """
+    network = quantised.network
+    fastest = solve(network)
+    slowest = solve(network, cycles=max(SLOWEST, fastest.cycles))
+    found = {}
+    for pixels in PIXELS_PER_BEAT[1:]:
+        try:
+            folded = solve(network, pixels=pixels)
+        except UserError:
+            continue
+        if folded.cycles < fastest.cycles:
+            found[pixels, folded.cycles] = folded
+    # More targets than asked for, as neighbours can share a folding.
+    wanted = np.geomspace(fastest.cycles, slowest.cycles, 4 * targets).astype(int)
+    single = {}
+    for target in wanted.tolist():
+        folded = solve(network, cycles=max(target, fastest.cycles))
+        single[folded.cycles] = folded
+    single = dict(sorted(single.items()))
+    chosen = np.unique(np.linspace(0, len(single) - 1, targets).round().astype(int))
+    keys = list(single)
+    for index in chosen.tolist():
+        found[1, keys[index]] = single[keys[index]]
+    return [Case(quantised, folded) for _, folded in sorted(found.items(), key=lambda i: i[0][1])]
+
+
+def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
+    """Export, build and simulate a case: a row of the report. `RuntimeError` on a mismatch."""
+    quantised, folded = case.quantised, case.folded
+    folder = case.folder
+    export(quantised, folder / quantised.network.name, folded=folded)
+    design = Design.read(folder / quantised.network.name)
+    options = shard.Options("verilator")
+    build(design, options.simulator, False, folder, jobs=1, shared=BUILD)
+    count = int(np.clip(CYCLES // folded.cycles, FEWEST_IMAGES, MOST_IMAGES))
+    chosen = np.resize(images, (count, *images.shape[1:]))
+    result = shard.run(design, shard.Shard(0, 0, chosen, options, str(folder)))
+    wrong = report.complaints([result])
+    if wrong:
+        raise RuntimeError(f"{folder}: {'; '.join(report.shorten(wrong))}")
+    measured = result.interval
+    fifo_bits = sum(
+        layer["fifo_depth"] * 8 * layer["out_lanes"] * layer["out_pixels"]
+        for layer in design.manifest["layers"]
+    )
+    row = {
+        "network": design.name,
+        "pixels_per_beat": folded.pixels,
+        "cycles_predicted": folded.cycles,
+        "cycles_measured": round(measured, 3),
+        "ratio": round(measured / folded.cycles, 5),
+        "multipliers": folded.multipliers,
+        "utilisation": round(quantised.network.macs / (folded.multipliers * measured), 4),
+        "latency_cycles": result.latency,
+    }
+    if "latency" in design.manifest:
+        row["latency_predicted"] = design.manifest["latency"]
+    return row | {
+        "fifo_bits": fifo_bits,
+        "images_per_second": round(CLOCK_HZ / measured, 1),
+        "simulated_cycles_per_second": round(result.cycles / result.seconds),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: 1 where a pipeline is more than 1 % slower than predicted."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="Measure networks at many foldings."
+    )
+    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
+    parser.add_argument("--targets", type=int, default=14, help="foldings a network, at 1 pixel")
+    options = parser.parse_args(arguments)
+    if options.targets < 1:
+        raise UserError(f"--targets {options.targets}: expected at least 1")
+    tools.check("verilator")
+    names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
+    todo: list[Case] = []
+    images: dict[str, np.ndarray] = {}
+    for name in names:
+        design = Design.read(find(name))
+        quantised = design.read_network(Path(design.folder))
+        images[design.name] = _images(quantised)
+        todo += cases(quantised, options.targets)
+    rows = _measure_all(todo, images)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    report.write_json(BUILD / "report.json", {"rows": rows})
+    _print_table(rows)
+    draw(rows, {c.quantised.network.name: c.quantised.network.macs for c in todo})
+    print(f"{BUILD / 'report.json'}\n{BUILD / 'bench.png'}")
+    slow = [row for row in rows if row["ratio"] > MOST_RATIO]
+    for row in slow:
+        print(
+            f"{row['network']}: {row['cycles_measured']} cycles an image, "
+            f"predicted {row['cycles_predicted']}: {row['ratio']} times as many",
+            file=sys.stderr,
+        )
+    return int(bool(slow))
+
+
+def _images(quantised: QuantisedNetwork) -> np.ndarray:
+    """uint8 (N, C, H, W): the data set, or noise where a network takes other images."""
+    images = load_images("test").images[:MOST_IMAGES, None]
+    if images.shape[1:] == quantised.network.input_shape:
+        return images
+    shape = (MOST_IMAGES, *quantised.network.input_shape)
+    return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+
+
+def _measure_all(todo: list[Case], images: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Rows of all cases, in their order; one case per core at a time."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    # Whoever comes first compiles what all builds share, before the others start.
+    shared = threading.Event()
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=report.console()) as progress:
+        task = progress.add_task("foldings", total=len(todo))
+
+        def run(case: Case) -> dict[str, Any]:
+            if case is not todo[0]:
+                shared.wait()
+            try:
+                return measure(case, images[case.quantised.network.name])
+            finally:
+                shared.set()
+                progress.advance(task)
+
+        with ThreadPoolExecutor(cores()) as executor:
+            return list(executor.map(run, todo))
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Predicted and measured; images/s at 100 MHz, Mcycles/s in the simulation")
+    table.add_column("network")
+    titles = ["pixels", "predicted", "measured", "ratio", "multipliers", "utilised", "latency"]
+    for title in [*titles, "FIFO bits", "images/s", "Mcycles/s"]:
+        table.add_column(title, justify="right")
+    last = None
+    for row in rows:
+        table.add_row(
+            row["network"] if row["network"] != last else "",
+            f"{row['pixels_per_beat']}",
+            f"{row['cycles_predicted']:,}",
+            f"{row['cycles_measured']:,.10g}",
+            f"{row['ratio']:.4f}" + (" !" if row["ratio"] > MOST_RATIO else ""),
+            f"{row['multipliers']:,}",
+            f"{row['utilisation']:.1%}",
+            f"{row['latency_cycles']:,}",
+            f"{row['fifo_bits']:,}",
+            f"{row['images_per_second']:,.0f}",
+            f"{row['simulated_cycles_per_second'] / 1e6:.2f}",
+        )
+        last = row["network"]
+    report.console().print(table)
+
+
+def draw(rows: list[dict[str, Any]], macs: dict[str, int]) -> None:
+    """Multipliers against images a second at 100 MHz; dashed: every multiplier busy every clock."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    for index, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
+        own = sorted(
+            (row["multipliers"], row["images_per_second"]) for row in rows if row["network"] == name
+        )
+        multipliers = np.array([m for m, _ in own])
+        colour = f"C{index}"
+        axes.plot(multipliers, [rate for _, rate in own], "o-", color=colour, label=name, ms=4)
+        axes.plot(multipliers, CLOCK_HZ * multipliers / macs[name], "--", color=colour, lw=0.8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("8x8 multipliers")
+    axes.set_ylabel("images a second at 100 MHz")
+    axes.set_title("Measured in simulation; dashed: every multiplier busy every clock")
+    axes.grid(True, which="both", lw=0.3)
+    axes.legend()
+    temporary = BUILD / f".bench.{os.getpid()}.png"
+    figure.savefig(temporary, dpi=120)
+    pyplot.close(figure)
+    temporary.replace(BUILD / "bench.png")
+
+
+def command() -> int:
+    """`main`, with a failing tool's own words instead of a traceback."""
+    try:
+        return main()
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    errors.run(command)
