@@ -17,11 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", default=os.environ.get("SEED", "1"), help="seed of all random tests")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than half a minute")
-    config.addinivalue_line("markers", "board: about the board tops in fpga/")
-
-
 def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.getoption('seed')} (change it with --seed or SEED)"
 

