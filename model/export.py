@@ -25,13 +25,9 @@ import numpy as np  # noqa: E402
 
 from model import manifest, memory, verilog  # noqa: E402
 from model.errors import UserError, run  # noqa: E402
-from model.folding import (  # noqa: E402
-    PIXELS_PER_BEAT,
-    FoldedNetwork,
-    fifo_depths,
-    solve,
-)
+from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve  # noqa: E402
 from model.networks import NETWORKS  # noqa: E402
+from model.schedule import Buffers, buffers  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,10 +66,10 @@ def export(
     check_folder(out_dir, name)
     if folded is None:
         folded = solve(quantised.network, cycles=cycles, multipliers=multipliers, pixels=pixels)
-    depths = fifo_depths(folded)
+    buffering = buffers(folded)
     warn_inexact(quantised)
     files = memory.rom_files(quantised, folded)
-    files[f"{name}.v"] = verilog.top(quantised, folded, depths)
+    files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
 
     with _staging(out_dir) as staging:
         if onnx is None and (out_dir / "network.onnx").is_file():
@@ -92,7 +88,7 @@ def export(
             "network.onnx"
         ):
             training = previous.get("training")
-        description = describe(quantised, folded, depths)
+        description = describe(quantised, folded, buffering)
         description["files"] = hashes
         if training is not None:
             description["training"] = training
@@ -103,12 +99,15 @@ def export(
 
 
 def describe(
-    quantised: QuantisedNetwork, folded: FoldedNetwork, depths: list[int]
+    quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
     """The content of `network.json`, but for the hashes and the training metrics."""
     network = quantised.network
     layers = []
-    for stage, parameters, depth in zip(folded.stages, quantised.parameters, depths, strict=True):
+    for stage, parameters, depth in zip(
+        folded.stages, quantised.parameters, buffering.fifo_depths, strict=True
+    ):
+        last = stage is folded.stages[-1]
         layer: dict[str, Any] = {
             "name": stage.name,
             "kind": stage.kind,
@@ -144,6 +143,7 @@ def describe(
             "utilisation": round(_utilisation(stage, folded), 4),
             "rom_bits": stage.rom_bits,
             "fifo_depth": depth,
+            "fifo_bits": depth * stage.out_pixels * stage.out_lanes * (32 if last else 8),
         }
         layers.append(layer)
     return {
@@ -153,10 +153,12 @@ def describe(
         "pixels_per_beat": folded.pixels,
         "input_beats": folded.input_beats,
         "cycles": folded.cycles,
+        "latency": buffering.latency,
         "multipliers": folded.multipliers,
         "utilisation": round(folded.utilisation, 4),
         "macs": network.macs,
         "parameters": network.parameters,
+        "flag_fifo_depth": buffering.flag_depth,
         "layers": layers,
     }
 
@@ -272,14 +274,15 @@ def _utilisation(stage: Any, folded: FoldedNetwork) -> float:
     return stage.macs / (stage.multipliers * folded.cycles)
 
 
-def print_table(folded: FoldedNetwork, depths: list[int]) -> None:
+def print_table(folded: FoldedNetwork, buffering: Buffers) -> None:
     """The folding as a table in the terminal."""
     from rich.console import Console
     from rich.table import Table
 
     total_rom = sum(stage.rom_bits for stage in folded.stages)
     table = Table(
-        title=f"{folded.network.name}: an image every {folded.cycles} cycles",
+        title=f"{folded.network.name}: an image every {folded.cycles:,} cycles, "
+        f"latency {buffering.latency:,}",
         show_footer=True,
     )
     columns = (
@@ -290,11 +293,11 @@ def print_table(folded: FoldedNetwork, depths: list[int]) -> None:
         ("cycles", f"{folded.cycles:,}"),
         ("utilisation", f"{folded.utilisation:.1%}"),
         ("ROM bits", f"{total_rom:,}"),
-        ("FIFO depth", f"{sum(depths):,}"),
+        ("FIFO depth", f"{sum(buffering.fifo_depths):,}"),
     )
     for index, (title, footer) in enumerate(columns):
         table.add_column(title, footer, justify="right" if index else "left")
-    for stage, depth in zip(folded.stages, depths, strict=True):
+    for stage, depth in zip(folded.stages, buffering.fifo_depths, strict=True):
         if stage.folding is None:
             cells = ["", "", "", f"{stage.interval:,}", "", ""]
         else:
@@ -511,7 +514,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if options.dry_run:
         warn_inexact(quantised)
-        print_table(folded, fifo_depths(folded))
+        print_table(folded, buffers(folded))
         chart = BUILD / f"{name}.png"
         draw_occupancy(folded, chart)
         print(f"stage occupancy: {_shown(chart)}")
@@ -519,7 +522,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.network.endswith(".onnx"):
         check_folder(out_dir, name, onnx)
     described = export(quantised, out_dir, folded=folded, onnx=onnx)
-    print_table(folded, fifo_depths(folded))
+    print_table(folded, buffers(folded))
     print(f"{len(described['files']) + 1} files in {_shown(out_dir)}")
     return 0
 

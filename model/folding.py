@@ -334,28 +334,18 @@ class _Solver:
         """The fewest multipliers for at most `cycles` an image; ties go to the simpler hardware."""
         foldings: list[Folding | None] = []
         lanes = self.network.input_shape[0]
-        major = True
         for index, choices in enumerate(self.choices):
             if choices is None:
                 foldings.append(None)
                 continue
             layer = self.network.layers[index]
-            if layer.kind != "fc":
-                major = True
             shape = layer.weight_shape(self.network.shapes[index])
             chosen = min(
                 (choice for choice in choices if choice.interval <= cycles),
                 key=partial(_cost, shape, lanes if layer.kind == "fc" else None),
             )
-            best = chosen.folding
-            # An fc that takes inputs as they come overlaps with the layer before it, but gives its
-            # outputs in one burst at the end; an output-major fc starts after that burst and gives
-            # outputs one by one. So alternating lets every second fc hide.
-            if layer.kind == "fc":
-                best = Folding(best.pe, best.simd, input_major=major)
-                major = not major
-            foldings.append(best)
-            lanes = best.pe
+            foldings.append(chosen.folding)
+            lanes = chosen.folding.pe
         return FoldedNetwork(self.network, tuple(foldings), self.pixels)
 
     def cycles_for(self, multipliers: int) -> int:
@@ -423,7 +413,8 @@ def solve(
 
     cycles: the fewest multipliers that reach it. multipliers: the fewest cycles within it (and then
     the fewest multipliers). Neither: as fast as pixels come in at `pixels` a beat, or as the layers
-    allow. Raises `UserError` on both at once and on what no folding can reach.
+    allow. The loop order of each fc is that of the shortest latency. Raises `UserError` on both at
+    once and on what no folding can reach.
     """
     solver = _Solver(network, pixels)
     if cycles is not None and multipliers is not None:
@@ -445,20 +436,13 @@ def solve(
             f"{network.name}: a target of {cycles} cycles an image; at {pixels} pixel(s) per beat "
             f"it takes at least {solver.fewest_cycles}{hint}"
         )
-    return solver.solve(cycles)
+    from model import schedule  # which needs the classes above
+
+    return schedule.order_loops(solver.solve(cycles))
 
 
 def fifo_depths(folded: FoldedNetwork) -> list[int]:
-    """Depth in beats of the FIFO behind each layer; 0 for none.
+    """Depth in beats of the FIFO behind each layer, 0 for none: see `schedule.buffers`."""
+    from model import schedule  # which needs the classes above
 
-    A FIFO takes the burst in which an input-major fc gives its outputs. Behind the last layer there
-    is one only in a network without fc: its first logits leave before the last pixel has come in,
-    so they wait in it until the frame check has seen the whole image.
-    """
-    stages = folded.stages
-    depths = [
-        max(2, stage.output_beats if stage.folding and stage.folding.input_major else 0)
-        for stage in stages
-    ]
-    depths[-1] = 0 if any(stage.kind == "fc" for stage in stages) else stages[-1].output_beats
-    return depths
+    return schedule.buffers(folded).fifo_depths

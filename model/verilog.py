@@ -8,8 +8,7 @@ import textwrap
 from model.errors import UserError
 from model.folding import FoldedNetwork, Stage
 from model.quantised import QuantisedNetwork
-
-FLAG_FIFO_DEPTH = 16  # images in flight between the frame check and the logits
+from model.schedule import Buffers
 
 # Verilog-2005 and SystemVerilog: some tools read a .v file as either.
 KEYWORDS = frozenset(
@@ -52,7 +51,7 @@ def check_name(name: str, taken: frozenset[str] = frozenset()) -> None:
         raise UserError(f"network name {name!r} is a module in rtl/; choose another")
 
 
-def top(quantised: QuantisedNetwork, folded: FoldedNetwork, fifo_depths: list[int]) -> str:
+def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> str:
     """Text of `<net>.v`: Verilog-2005, ports as in the module's header comment."""
     network = quantised.network
     first, last = folded.stages[0], folded.stages[-1]
@@ -61,14 +60,14 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, fifo_depths: list[in
     check_name(network.name)
 
     parts = [
-        _header(folded, logit_lanes),
+        _header(folded, buffers, logit_lanes),
         _module(network.name, in_bits, logit_lanes),
-        _frame_check(first, in_bits),
+        _frame_check(first, buffers.flag_depth),
     ]
     stream = "frame"
     lanes = "CHANNELS"
     for stage, parameters, depth in zip(
-        folded.stages, quantised.parameters, fifo_depths, strict=True
+        folded.stages, quantised.parameters, buffers.fifo_depths, strict=True
     ):
         prefix = stage.name.upper()
         out_lanes = lanes if stage.folding is None else f"{prefix}_PE"
@@ -127,7 +126,7 @@ def _title(stage: Stage) -> str:
     return f"{stage.name}: {shapes}, {_geometry(stage)}"
 
 
-def _header(folded: FoldedNetwork, logit_lanes: int) -> str:
+def _header(folded: FoldedNetwork, buffers: Buffers, logit_lanes: int) -> str:
     network = folded.network
     channels, height, width = network.input_shape
     rows = [("layer", "input", "output", "window or order", "PE", "SIMD", "multipliers", "cycles")]
@@ -155,7 +154,8 @@ def _header(folded: FoldedNetwork, logit_lanes: int) -> str:
         "// SPDX-License-Identifier: Apache-2.0",
         "//",
         f"// {network.name}: from {_times(network.input_shape)} images to logits and a class.",
-        f"// A new image every {folded.cycles} cycles with {folded.multipliers} multipliers.",
+        f"// A new image every {folded.cycles} cycles with {folded.multipliers} multipliers; "
+        f"latency {buffers.latency} cycles.",
         "//",
         "// Written by model/export.py from network.onnx: change the folding there, not here.",
         "//",
@@ -297,7 +297,7 @@ def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str,
     return pairs
 
 
-def _frame_check(first: Stage, in_bits: int) -> str:
+def _frame_check(first: Stage, flag_depth: int) -> str:
     channels, height, width = first.in_shape
     local = (
         f"    localparam HEIGHT   = {height};\n"
@@ -326,7 +326,7 @@ def _frame_check(first: Stage, in_bits: int) -> str:
     ) + _instance(
         "axis_fifo",
         "flag_fifo",
-        [("WIDTH", 1), ("DEPTH", FLAG_FIFO_DEPTH)],
+        [("WIDTH", 1), ("DEPTH", flag_depth)],
         [
             *CLOCKED,
             *_sink("flag", tlast=False),
