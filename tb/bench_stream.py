@@ -84,12 +84,12 @@ async def reset_mid_image(dut) -> None:
     """Resets at any moment leave nothing behind, whether input follows at once or not."""
     bench = Bench(dut, Stall.BOTH)
     await bench.start()
-    for attempt in range(4):
+    for attempt in range(min(30, 4 + 1000 // TRAFFIC.interval)):
         bench.send(3)
         for _ in range(bench.rng.randrange(1, 3 * TRAFFIC.interval + 10)):
             await bench.step()
         TRAFFIC.check(bench.output.beats, bench.expected)
-        await bench.start(cycles=bench.rng.randrange(1, 4))
+        await bench.start(cycles=bench.rng.choice([1, 1, 2, 3]))
         if attempt % 2:
             await bench.silence(bench.rng.randrange(40))
     bench.send(2)

