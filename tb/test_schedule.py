@@ -1,0 +1,197 @@
+"""The predicted clock of every image's last logits against the Verilog itself, to the clock."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_networks import random_images, random_network
+
+from model import memory, reference
+from model.errors import UserError
+from model.export import export
+from model.folding import FoldedNetwork, Folding, fifo_depths, solve
+from model.networks import NETWORKS, Conv, Linear, Network
+from model.quantised import QuantisedNetwork
+from model.schedule import TOLERANCE, buffers, latency, simulate
+
+RTL = Path(__file__).resolve().parents[1] / "rtl"
+IMAGES = 8
+
+# Input always valid, output always ready: prints the clock and the logits of every output beat.
+BENCH = """
+module bench;
+    reg clk = 0, rst = 1, valid = 0, last = 0;
+    reg [{in_bits}-1:0] data, beats [0:{count}-1];
+    wire ready, out_valid, out_last, frame_error;
+    wire [{out_bits}-1:0] logits;
+    wire [15:0] class;
+    integer sent = 0, clock = 0, taken = 0;
+    {name} dut (
+        .clk(clk), .rst(rst), .s_axis_tdata(data), .s_axis_tvalid(valid), .s_axis_tready(ready),
+        .s_axis_tlast(last), .m_axis_tdata(logits), .m_axis_tuser(class),
+        .m_axis_tvalid(out_valid), .m_axis_tready(1'b1), .m_axis_tlast(out_last),
+        .frame_error(frame_error)
+    );
+    always #5 clk = !clk;
+    initial begin
+        $readmemh("beats.mem", beats);
+        repeat (4) @(posedge clk);
+        #1 rst = 0;
+    end
+    always @(posedge clk) if (!rst) begin
+        clock <= clock + 1;
+        if (valid && ready && sent == 1) $display("first %0d", clock);
+        if (out_valid) begin
+            $display("out %0d %0d %h", clock, out_last, logits);
+            taken = taken + out_last;
+        end
+        if (taken == {images} || clock == {limit}) $finish;
+        if (!valid || ready) begin
+            valid <= sent < {count};
+            data  <= beats[sent];
+            last  <= sent % {image_beats} == {image_beats} - 1;
+            sent  = sent + 1;
+        end
+    end
+endmodule
+"""
+
+
+def run(quantised: QuantisedNetwork, folded: FoldedNetwork, images: np.ndarray, folder: Path):
+    """Clocks from the first pixel to each image's last logits in Icarus, and all the logits."""
+    export(quantised, folder, folded=folded)
+    first, last = folded.stages[0], folded.stages[-1]
+    order = memory.arrival_order(first.in_shape, first.lanes, first.pixels)
+    beats = images.reshape(len(images), -1)[:, order].reshape(-1, first.lanes * first.pixels)
+    (folder / "beats.mem").write_text(memory.to_hex(beats))
+    lanes = last.out_lanes * last.out_pixels
+    bench = BENCH.format(
+        name=quantised.network.name,
+        in_bits=8 * beats.shape[1],
+        out_bits=32 * lanes,
+        count=len(beats),
+        image_beats=folded.input_beats,
+        images=len(images),
+        limit=folded.cycles * (len(images) + 10) + 10_000,
+    )
+    (folder / "bench.v").write_text(bench)
+    build = ["iverilog", "-g2005", "-o", "bench.vvp", "-s", "bench", "-y", str(RTL), "-y", "."]
+    subprocess.run([*build, "bench.v"], cwd=folder, check=True, timeout=120)
+    command = ["vvp", "-n", "bench.vvp"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, timeout=300
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    start = next(int(line[1]) for line in lines if line[0] == "first")
+    outputs = [line[1:] for line in lines if line[0] == "out"]
+    ends = [int(clock) - start for clock, final, _ in outputs if final == "1"]
+    # The lanes of a last beat that hold no logit may be anything.
+    words = [text.replace("x", "0").replace("z", "0") for _, _, text in outputs]
+    logits = memory.from_hex("\n".join(words), np.int32).reshape(len(ends), -1)
+    ordered = np.empty((len(ends), quantised.network.classes), np.int32)
+    ordered[:, memory.arrival_order(last.out_shape, last.out_lanes, last.out_pixels)] = logits[
+        :, : quantised.network.classes
+    ]
+    return ends, ordered
+
+
+def folded_at_random(rng: np.random.Generator, network: Network) -> FoldedNetwork:
+    """A folding of any pace, pixels a beat and loop orders, at most 2,000 cycles an image."""
+    for pixels in rng.permutation([1, 1, 2, 4]).tolist():
+        try:
+            fastest = solve(network, pixels=pixels)
+        except UserError:
+            continue
+        cycles = max(fastest.cycles, min(2000, int(fastest.cycles * rng.choice([1, 1.5, 3, 6]))))
+        folded = solve(network, cycles=cycles, pixels=pixels)
+        if rng.random() < 0.3:
+            foldings = [
+                folding and Folding(folding.pe, folding.simd, stage.kind == "fc" and bool(flip))
+                for stage, folding, flip in zip(
+                    folded.stages,
+                    folded.foldings,
+                    rng.random(len(folded.stages)) < 0.5,
+                    strict=True,
+                )
+            ]
+            folded = FoldedNetwork(network, tuple(foldings), pixels)
+        return folded
+    raise AssertionError("one pixel a beat always fits")
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("number", range(12))
+def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng([int(seed), 51, number])
+    while True:
+        quantised = random_network(rng, name="net", max_size=12, max_layers=6)
+        folded = folded_at_random(rng, quantised.network)
+        if folded.cycles <= 2000:
+            break
+    images = random_images(rng, quantised, IMAGES)
+    ends, logits = run(quantised, folded, images, tmp_path / "net")
+    timing = simulate(folded, fifo_depths(folded), IMAGES)
+    assert ends == [clock - timing.first_in[0] for clock in timing.last_out]
+    assert np.array_equal(logits, reference.predict(quantised, images))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("cycles", [784, 1157, 2524, 8126, 200_000])
+def test_fifos_keep_the_pace(name: str, cycles: int) -> None:
+    folded = solve(NETWORKS[name], cycles=cycles)
+    found = buffers(folded)
+    assert found.interval <= TOLERANCE * folded.cycles
+    bits = [
+        8 * depth * stage.out_lanes
+        for stage, depth in zip(folded.stages, found.fifo_depths, strict=True)
+    ]
+    assert sum(bits) <= 4096
+    # None can be smaller: one beat less, where 2 is the least, breaks the promise.
+    for index, depth in enumerate(found.fifo_depths):
+        if depth > 2:
+            depths = list(found.fifo_depths)
+            depths[index] -= 1
+            assert simulate(folded, depths, 12).interval > TOLERANCE * folded.cycles
+
+
+def test_a_burst_into_a_slow_reader_gets_a_fifo() -> None:
+    # fc1 ends in a burst of 30 beats of 8 bytes; fc2 takes a byte a clock.
+    network = Network("net", (Linear(240), Linear(4)), (1, 30, 30))
+    folded = FoldedNetwork(network, (Folding(8, 30, True), Folding(4, 1, False)))
+    assert folded.cycles == 900
+    assert simulate(folded, [2, 0], 12).interval > 1000
+    found = buffers(folded)
+    assert found.interval <= TOLERANCE * 900
+    assert found.fifo_depths[0] > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "most"),
+    [("lenet5", 1, 2000), ("convnet", 1, 900), ("cnn7x7", 1, 960), ("convnet", 4, 250)],
+)
+def test_latency_at_full_rate(name: str, pixels: int, most: int) -> None:
+    assert latency(solve(NETWORKS[name], pixels=pixels)) <= most
+
+
+def test_loop_orders_are_the_best() -> None:
+    network = Network("net", (Conv(4, 3), Linear(30), Linear(20), Linear(10)), (1, 12, 12))
+    folded = solve(network)
+    for number in range(8):
+        foldings = list(folded.foldings)
+        for bit in range(3):
+            folding = foldings[bit + 1]
+            foldings[bit + 1] = Folding(folding.pe, folding.simd, bool(number >> bit & 1))
+        other = FoldedNetwork(network, tuple(foldings))
+        assert latency(folded) * 0.98 <= latency(other)
+
+
+def test_logits_of_a_network_without_fc_wait_for_the_whole_image() -> None:
+    network = Network("net", (Conv(3, 2), Conv(2, 2)), (1, 6, 6))
+    folded = solve(network)
+    found = buffers(folded)
+    assert found.fifo_depths[-1] == folded.stages[-1].output_beats
+    assert found.interval <= TOLERANCE * folded.cycles
