@@ -48,11 +48,13 @@ def export(
     pixels: int = 1,
     folded: FoldedNetwork | None = None,
     onnx: str | Path | None = None,
+    latency: int | None = None,
     training: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ROM contents, `<net>.v` and `network.json` into `out_dir`; returns the manifest.
 
-    cycles, multipliers, pixels: the folding's target, see `folding.solve`; by default full rate.
+    cycles, multipliers, pixels, latency: the folding's target, see `folding.solve`; by default full
+    rate.
     folded: a folding of the caller's own instead. onnx: the file to put there as `network.onnx`; by
     default the one that lies there, else one is written. training: metrics for the manifest; by
     default those of the present manifest, as long as `network.onnx` is the one they belong to.
@@ -65,7 +67,13 @@ def export(
     check_name(name)
     check_folder(out_dir, name)
     if folded is None:
-        folded = solve(quantised.network, cycles=cycles, multipliers=multipliers, pixels=pixels)
+        folded = solve(
+            quantised.network,
+            cycles=cycles,
+            multipliers=multipliers,
+            pixels=pixels,
+            latency=latency,
+        )
     buffering = buffers(folded)
     warn_inexact(quantised)
     files = memory.rom_files(quantised, folded)
@@ -479,6 +487,12 @@ def main(arguments: list[str] | None = None) -> int:
     target.add_argument(
         "--cycles", type=_positive, metavar="N", help="cycles an image; default: full rate"
     )
+    parser.add_argument(
+        "--latency",
+        type=_positive,
+        metavar="N",
+        help="add multipliers until an image takes N cycles",
+    )
     target.add_argument(
         "--multipliers", type=_positive, metavar="N", help="as fast as N multipliers allow"
     )
@@ -511,6 +525,7 @@ def main(arguments: list[str] | None = None) -> int:
         cycles=options.cycles,
         multipliers=options.multipliers,
         pixels=options.pixels_per_beat,
+        latency=options.latency,
     )
     if options.dry_run:
         warn_inexact(quantised)

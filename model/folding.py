@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from model.errors import UserError
 from model.networks import Layer, Network, Shape
 
 PIXELS_PER_BEAT = (1, 2, 4)
+STEPS_UP = 6  # next faster foldings of each layer that are tried for a shorter latency
 
 
 @dataclass(frozen=True)
@@ -348,6 +349,60 @@ class _Solver:
             lanes = chosen.folding.pe
         return FoldedNetwork(self.network, tuple(foldings), self.pixels)
 
+    def hasten(self, folded: FoldedNetwork, latency: int) -> FoldedNetwork:
+        """Add multipliers to `folded` until an isolated image takes at most `latency` cycles.
+
+        Layer by layer, always what saves most cycles for a multiplier. Raises `UserError` where
+        no more multipliers help.
+        """
+        from model import schedule  # which needs the classes above
+
+        reached = schedule.latency(folded)
+        while reached > latency:
+            faster = []
+            for index, choices in enumerate(self.choices):
+                for folding in self._steps_up(folded.stages[index], choices):
+                    foldings = list(folded.foldings)
+                    foldings[index] = folding
+                    option = replace(folded, foldings=tuple(foldings))
+                    saved = reached - schedule.latency(option)
+                    if saved > 0:
+                        faster.append((saved, option))
+            if not faster:
+                raise UserError(
+                    f"{self.network.name}: a latency of {latency} cycles; more multipliers do not "
+                    f"bring it below {reached}"
+                )
+            enough = [option for saved, option in faster if reached - saved <= latency]
+            if enough:
+                return min(enough, key=lambda option: option.multipliers)
+            saved, folded = max(
+                faster, key=lambda entry: entry[0] / (entry[1].multipliers - folded.multipliers)
+            )
+            reached -= saved
+        return folded
+
+    def _steps_up(self, stage: Stage, choices: list[_Choice] | None) -> list[Folding]:
+        """The next few foldings of a stage with more multipliers and fewer cycles, cheapest first.
+
+        They keep the loop order.
+        """
+        if choices is None:
+            return []
+        cheapest: dict[int, _Choice] = {}
+        for choice in choices:
+            known = cheapest.get(choice.multipliers)
+            if known is None or choice.interval < known.interval:
+                cheapest[choice.multipliers] = choice
+        found = []
+        fastest = stage.cycles
+        for multipliers in sorted(cheapest):
+            choice = cheapest[multipliers]
+            if multipliers > stage.multipliers and choice.interval < fastest:
+                fastest = choice.interval
+                found.append(replace(choice.folding, input_major=stage.folding.input_major))
+        return found[:STEPS_UP]
+
     def cycles_for(self, multipliers: int) -> int:
         """The fewest cycles an image with at most `multipliers`.
 
@@ -408,18 +463,21 @@ def solve(
     cycles: int | None = None,
     multipliers: int | None = None,
     pixels: int = 1,
+    latency: int | None = None,
 ) -> FoldedNetwork:
     """Fold `network` optimally for a target of cycles an image or a budget of multipliers.
 
     cycles: the fewest multipliers that reach it. multipliers: the fewest cycles within it (and then
     the fewest multipliers). Neither: as fast as pixels come in at `pixels` a beat, or as the layers
-    allow. The loop order of each fc is that of the shortest latency. Raises `UserError` on both at
-    once and on what no folding can reach.
+    allow. The loop order of each fc is that of the shortest latency. latency: beyond that, add
+    multipliers until an isolated image takes no longer. Raises `UserError` on a target and a budget
+    at once, and on what no folding can reach.
     """
     solver = _Solver(network, pixels)
-    if cycles is not None and multipliers is not None:
+    if multipliers is not None and (cycles is not None or latency is not None):
         raise UserError(
-            "both cycles and multipliers given; expected a target or a budget, not both"
+            "a budget of multipliers and a target of cycles or latency given; expected a target or "
+            "a budget, not both"
         )
     if multipliers is not None:
         if multipliers < solver.fewest_multipliers:
@@ -438,7 +496,8 @@ def solve(
         )
     from model import schedule  # which needs the classes above
 
-    return schedule.order_loops(solver.solve(cycles))
+    folded = schedule.order_loops(solver.solve(cycles))
+    return folded if latency is None else solver.hasten(folded, latency)
 
 
 def fifo_depths(folded: FoldedNetwork) -> list[int]:

@@ -205,6 +205,7 @@ def test_beats_of_several_pixels_have_whole_channel_groups() -> None:
         FoldedNetwork(network, (Folding(2, 1), Folding(1, 1)), pixels=2)
 
 
-def test_target_and_budget_at_once() -> None:
+@pytest.mark.parametrize("target", [{"cycles": 784}, {"latency": 900}])
+def test_target_and_budget_at_once(target: dict[str, int]) -> None:
     with pytest.raises(UserError, match="not both"):
-        solve(NETWORKS["convnet"], cycles=784, multipliers=100)
+        solve(NETWORKS["convnet"], multipliers=100, **target)

@@ -177,6 +177,17 @@ def test_latency_at_full_rate(name: str, pixels: int, most: int) -> None:
     assert latency(solve(NETWORKS[name], pixels=pixels)) <= most
 
 
+def test_multipliers_buy_latency() -> None:
+    network = NETWORKS["cnn7x7"]
+    assert latency(solve(network)) > 900
+    folded = solve(network, cycles=784, latency=900)
+    assert latency(folded) <= 900
+    assert folded.multipliers == solve(network).multipliers + 1
+    assert solve(network, latency=2000) == solve(network)
+    with pytest.raises(UserError, match="a latency of 700 cycles; more multipliers do not"):
+        solve(network, latency=700)
+
+
 def test_loop_orders_are_the_best() -> None:
     network = Network("net", (Conv(4, 3), Linear(30), Linear(20), Linear(10)), (1, 12, 12))
     folded = solve(network)
