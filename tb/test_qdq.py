@@ -976,6 +976,14 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         "fc: its sums can reach .*, beyond int32",
     ),
     "add that is no bias": (add_away_from_matmul, "Add node odd: expected only to add the bias"),
+    "add before anything else": (
+        lambda m: insert(m, "conv1_input", make("Add", "FROM", "conv1.bias")),
+        "Add node odd: expected only to add the bias",
+    ),
+    "constant that is no tensor": (
+        lambda m: m.graph.node.insert(0, helper.make_node("Constant", [], ["k"], "k", value_int=1)),
+        "Constant node k: expected a tensor as its value",
+    ),
     "too few inputs": (
         lambda m: node(m, "conv1").input.__delitem__(slice(1, 3)),
         "conv1: 1 inputs, expected 2 to 3",
