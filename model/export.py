@@ -546,7 +546,7 @@ def _main_format(onnx: Path, name: str, style: str, out_dir: Path) -> int:
     from model.qdq import read_onnx
 
     files = write_format(read_onnx(onnx, name), style, onnx.with_name("float.npz"), out_dir)
-    print(f"{len(files)} files in {_shown(out_dir)}")
+    print(f"{len(files)} file(s) in {_shown(out_dir)}")
     return 0
 
 
