@@ -43,7 +43,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         },
         {"IN_CHANNELS": 3, "OUT_CHANNELS": 5, "STRIDE": 2, "PE": 5, "SIMD": 27, "ACC_WIDTH": 21},
         {"OUT_WIDTH": 32, "KERNEL": 28, "PE": 3, "SIMD": 100, "ACC_WIDTH": 25},
-        {"PIXELS": 4, "PE": 3, "SIMD": 9, "SHIFT": 7, **_ROMS},
+        {"PIXELS": 4, "PADDING": 1, "PE": 3, "SIMD": 9, "SHIFT": 7, **_ROMS},
         {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "SHIFT": 1},
     ],
     "dot_product": [{"SIMD": 2}, {"SIMD": 7}, {"SIMD": 100}],
@@ -136,10 +136,11 @@ def main() -> int:
         name = json.loads((folder / manifest.FILE_NAME).read_text())["name"]
         runs.append((f"network {name}", name, [folder / f"{name}.v"], []))
     if folders:
-        # The harness is no synthesisable Verilog: it has delays, files and blocking assignments.
+        # The harness is no synthesisable Verilog: it has delays, files, blocking assignments and a
+        # time scale, which rtl/ has not, and drops what $fread and $value$plusargs return.
         design = Design.read(folders[0])
         macros = [f"-D{name}={value}" for name, value in design.macros.items()]
-        waivers = [f"-Wno-{name}" for name in ("BLKSEQ", "STMTDLY", "INITIALDLY", "UNUSEDSIGNAL")]
+        waivers = [f"-Wno-{name}" for name in ("BLKSEQ", "STMTDLY", "TIMESCALEMOD", "UNUSEDSIGNAL")]
         top = folders[0] / f"{design.name}.v"
         runs.append(("harness", "harness", [HARNESS, top], ["--timing", *waivers, *macros]))
 
