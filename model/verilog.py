@@ -216,9 +216,14 @@ def _module(name: str, in_bits: int, logit_lanes: int) -> str:
 def _wires(stream: str, bits: str, tlast: bool = True) -> str:
     vector = f"[{bits}-1:0]"
     lines = [f"    wire {vector} {stream}_tdata;"]
-    for signal in ("tvalid", "tready") + ("tlast",) * tlast:
-        lines.append(f"    wire {'':<{len(vector)}} {stream}_{signal};")
+    for signal in (f"{stream}_tvalid", f"{stream}_tready", _tlast(stream, tlast)):
+        lines.append(f"    wire {'':<{len(vector)}} {signal};")
     return "\n".join(lines) + "\n\n"
+
+
+def _tlast(stream: str, used: bool) -> str:
+    """The name of a stream's tlast; lint knows by it where nothing needs it."""
+    return f"{stream}_tlast" if used else f"unused_{stream}_tlast"
 
 
 Connections = list[tuple[str, str]]
@@ -232,9 +237,9 @@ def _sink(stream: str, tlast: bool = True) -> Connections:
 
 
 def _source(stream: str, tlast: bool = True) -> Connections:
-    """Connections of a module's `m_axis` to a stream; without `tlast` that one stays open."""
+    """Connections of a module's `m_axis` to a stream, which may have no use for its tlast."""
     ports = [(f"m_axis_{signal}", f"{stream}_{signal}") for signal in ("tdata", "tvalid", "tready")]
-    return [*ports, ("m_axis_tlast", f"{stream}_tlast" if tlast else "")]
+    return [*ports, ("m_axis_tlast", _tlast(stream, tlast))]
 
 
 def _instance(
@@ -322,7 +327,8 @@ def _frame_check(first: Stage, flag_depth: int) -> str:
         ],
     )
     fifo = (
-        "    wire flag_fifo_tdata;\n    wire flag_fifo_tvalid;\n    wire flag_fifo_tready;\n\n"
+        "    wire flag_fifo_tdata;\n    wire flag_fifo_tvalid;\n    wire flag_fifo_tready;\n"
+        f"    wire {_tlast('flag_fifo', used=False)};\n\n"
     ) + _instance(
         "axis_fifo",
         "flag_fifo",
@@ -334,7 +340,9 @@ def _frame_check(first: Stage, flag_depth: int) -> str:
             *_source("flag_fifo", tlast=False),
         ],
     )
-    return local + _wires("frame", "8*PIXELS*CHANNELS", tlast=False) + flag + check + "\n" + fifo
+    note = "    // The layers count their beats themselves: no tlast goes into them.\n"
+    wires = _wires("frame", "8*PIXELS*CHANNELS", tlast=False)
+    return local + note + wires + flag + check + "\n" + fifo
 
 
 def _classify(stream: str, classes: int, logit_lanes: int) -> str:

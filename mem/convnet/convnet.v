@@ -38,9 +38,11 @@ module convnet (
     localparam CHANNELS = 1;
     localparam PIXELS   = 1;
 
+    // The layers count their beats themselves: no tlast goes into them.
     wire [8*PIXELS*CHANNELS-1:0] frame_tdata;
     wire                         frame_tvalid;
     wire                         frame_tready;
+    wire                         unused_frame_tlast;
 
     // Each image has a flag, 1 where its length was wrong, which waits for its logits.
     wire flag_tdata;
@@ -60,7 +62,7 @@ module convnet (
         .m_axis_tdata  (frame_tdata),
         .m_axis_tvalid (frame_tvalid),
         .m_axis_tready (frame_tready),
-        .m_axis_tlast  (),
+        .m_axis_tlast  (unused_frame_tlast),
         .m_flag_tdata  (flag_tdata),
         .m_flag_tvalid (flag_tvalid),
         .m_flag_tready (flag_tready),
@@ -70,6 +72,7 @@ module convnet (
     wire flag_fifo_tdata;
     wire flag_fifo_tvalid;
     wire flag_fifo_tready;
+    wire unused_flag_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (1),
@@ -84,7 +87,7 @@ module convnet (
         .m_axis_tdata  (flag_fifo_tdata),
         .m_axis_tvalid (flag_fifo_tvalid),
         .m_axis_tready (flag_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_flag_fifo_tlast)
     );
 
     // conv1: 1x28x28 -> 3x28x28, 3x3 pad 1
@@ -131,6 +134,7 @@ module convnet (
     wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
     wire                  conv1_fifo_tvalid;
     wire                  conv1_fifo_tready;
+    wire                  unused_conv1_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV1_PE),
@@ -145,7 +149,7 @@ module convnet (
         .m_axis_tdata  (conv1_fifo_tdata),
         .m_axis_tvalid (conv1_fifo_tvalid),
         .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_conv1_fifo_tlast)
     );
 
     // pool1: 3x28x28 -> 3x14x14, 2x2 stride 2
@@ -180,6 +184,7 @@ module convnet (
     wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
     wire                  pool1_fifo_tvalid;
     wire                  pool1_fifo_tready;
+    wire                  unused_pool1_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV1_PE),
@@ -194,7 +199,7 @@ module convnet (
         .m_axis_tdata  (pool1_fifo_tdata),
         .m_axis_tvalid (pool1_fifo_tvalid),
         .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_pool1_fifo_tlast)
     );
 
     // fc: 3x14x14 -> 10x1x1, input-major

@@ -42,9 +42,11 @@ module lenet5 (
     localparam CHANNELS = 1;
     localparam PIXELS   = 1;
 
+    // The layers count their beats themselves: no tlast goes into them.
     wire [8*PIXELS*CHANNELS-1:0] frame_tdata;
     wire                         frame_tvalid;
     wire                         frame_tready;
+    wire                         unused_frame_tlast;
 
     // Each image has a flag, 1 where its length was wrong, which waits for its logits.
     wire flag_tdata;
@@ -64,7 +66,7 @@ module lenet5 (
         .m_axis_tdata  (frame_tdata),
         .m_axis_tvalid (frame_tvalid),
         .m_axis_tready (frame_tready),
-        .m_axis_tlast  (),
+        .m_axis_tlast  (unused_frame_tlast),
         .m_flag_tdata  (flag_tdata),
         .m_flag_tvalid (flag_tvalid),
         .m_flag_tready (flag_tready),
@@ -74,6 +76,7 @@ module lenet5 (
     wire flag_fifo_tdata;
     wire flag_fifo_tvalid;
     wire flag_fifo_tready;
+    wire unused_flag_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (1),
@@ -88,7 +91,7 @@ module lenet5 (
         .m_axis_tdata  (flag_fifo_tdata),
         .m_axis_tvalid (flag_fifo_tvalid),
         .m_axis_tready (flag_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_flag_fifo_tlast)
     );
 
     // conv1: 1x28x28 -> 6x28x28, 5x5 pad 2
@@ -135,6 +138,7 @@ module lenet5 (
     wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
     wire                  conv1_fifo_tvalid;
     wire                  conv1_fifo_tready;
+    wire                  unused_conv1_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV1_PE),
@@ -149,7 +153,7 @@ module lenet5 (
         .m_axis_tdata  (conv1_fifo_tdata),
         .m_axis_tvalid (conv1_fifo_tvalid),
         .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_conv1_fifo_tlast)
     );
 
     // pool1: 6x28x28 -> 6x14x14, 2x2 stride 2
@@ -184,6 +188,7 @@ module lenet5 (
     wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
     wire                  pool1_fifo_tvalid;
     wire                  pool1_fifo_tready;
+    wire                  unused_pool1_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV1_PE),
@@ -198,7 +203,7 @@ module lenet5 (
         .m_axis_tdata  (pool1_fifo_tdata),
         .m_axis_tvalid (pool1_fifo_tvalid),
         .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_pool1_fifo_tlast)
     );
 
     // conv2: 6x14x14 -> 16x10x10, 5x5
@@ -245,6 +250,7 @@ module lenet5 (
     wire [8*CONV2_PE-1:0] conv2_fifo_tdata;
     wire                  conv2_fifo_tvalid;
     wire                  conv2_fifo_tready;
+    wire                  unused_conv2_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV2_PE),
@@ -259,7 +265,7 @@ module lenet5 (
         .m_axis_tdata  (conv2_fifo_tdata),
         .m_axis_tvalid (conv2_fifo_tvalid),
         .m_axis_tready (conv2_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_conv2_fifo_tlast)
     );
 
     // pool2: 16x10x10 -> 16x5x5, 2x2 stride 2
@@ -294,6 +300,7 @@ module lenet5 (
     wire [8*CONV2_PE-1:0] pool2_fifo_tdata;
     wire                  pool2_fifo_tvalid;
     wire                  pool2_fifo_tready;
+    wire                  unused_pool2_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*CONV2_PE),
@@ -308,7 +315,7 @@ module lenet5 (
         .m_axis_tdata  (pool2_fifo_tdata),
         .m_axis_tvalid (pool2_fifo_tvalid),
         .m_axis_tready (pool2_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_pool2_fifo_tlast)
     );
 
     // fc1: 16x5x5 -> 120x1x1, input-major
@@ -352,6 +359,7 @@ module lenet5 (
     wire [8*FC1_PE-1:0] fc1_fifo_tdata;
     wire                fc1_fifo_tvalid;
     wire                fc1_fifo_tready;
+    wire                unused_fc1_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*FC1_PE),
@@ -366,7 +374,7 @@ module lenet5 (
         .m_axis_tdata  (fc1_fifo_tdata),
         .m_axis_tvalid (fc1_fifo_tvalid),
         .m_axis_tready (fc1_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_fc1_fifo_tlast)
     );
 
     // fc2: 120x1x1 -> 84x1x1, output-major
@@ -410,6 +418,7 @@ module lenet5 (
     wire [8*FC2_PE-1:0] fc2_fifo_tdata;
     wire                fc2_fifo_tvalid;
     wire                fc2_fifo_tready;
+    wire                unused_fc2_fifo_tlast;
 
     axis_fifo #(
         .WIDTH (8*FC2_PE),
@@ -424,7 +433,7 @@ module lenet5 (
         .m_axis_tdata  (fc2_fifo_tdata),
         .m_axis_tvalid (fc2_fifo_tvalid),
         .m_axis_tready (fc2_fifo_tready),
-        .m_axis_tlast  ()
+        .m_axis_tlast  (unused_fc2_fifo_tlast)
     );
 
     // fc3: 84x1x1 -> 10x1x1, input-major
