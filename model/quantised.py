@@ -1,4 +1,4 @@
-"""A network with its int8 weights: what `network.onnx` holds, and what is simulated and exported."""
+"""A network with its int8 weights: what `network.onnx` holds, what is simulated and exported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Parameters:
 
     @property
     def accumulator_bound(self) -> int:
-        """Largest |accumulator| that any uint8 input can cause: max over channels of 255*sum|w| + |b|."""
+        """Largest |accumulator| that uint8 inputs can cause: max over channels of 255*sum|w| + |b|."""
         weight = np.abs(self.weight.astype(np.int64)).reshape(len(self.weight), -1)
         return int((255 * weight.sum(axis=1) + np.abs(self.bias.astype(np.int64))).max())
 
@@ -47,10 +47,10 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class QuantisedNetwork:
-    """A `Network` and the `Parameters` of each layer (None for max-pool), checked against each other.
+    """A `Network` and the `Parameters` of each layer (None for max-pool), which fit each other.
 
-    Raises `UserError` on a shape, type or exponent that does not fit, a negative requantising shift,
-    or an accumulator that does not fit into int32.
+    Raises `UserError` on a shape, type or exponent that does not fit, a negative requantising
+    shift, or an accumulator that does not fit into int32.
     """
 
     network: Network
@@ -88,8 +88,8 @@ class QuantisedNetwork:
                 )
             if exponent is not None and parameters.input_exponent != exponent:
                 raise UserError(
-                    f"{name}: its input has scale 2**-{parameters.input_exponent}, the layer before "
-                    f"gives 2**-{exponent}; the two must be equal"
+                    f"{name}: its input has scale 2**-{parameters.input_exponent}, the layer "
+                    f"before gives 2**-{exponent}; the two must be equal"
                 )
             exponent = parameters.output_exponent
             if (exponent is None) != (index == last):

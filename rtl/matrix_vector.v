@@ -133,6 +133,9 @@ module matrix_vector #(
     generate
         for (pixel = 0; pixel < PIXELS; pixel = pixel + 1) begin : gen_pixel
             for (pe = 0; pe < PE; pe = pe + 1) begin : gen_pe
+                // A bias fits into the accumulator; the rest of its word is the sign.
+                wire signed [31:0]          bias = biases[32*pe +: 32];
+                wire                        unused = &{1'b0, bias};
                 wire signed [SUM_WIDTH-1:0] sum;
                 wire signed [ACC_WIDTH-1:0] acc;
                 wire        [OUT_WIDTH-1:0] y;
@@ -151,7 +154,7 @@ module matrix_vector #(
                     .SUM_WIDTH(SUM_WIDTH), .ACC_WIDTH(ACC_WIDTH)
                 ) accumulator (
                     .clk(clk), .enable(enable && valid_reg[STAGES]), .first(first_reg),
-                    .group(group_reg), .bias(biases[32*pe +: ACC_WIDTH]), .sum(sum), .acc(acc)
+                    .group(group_reg), .bias(bias[ACC_WIDTH-1:0]), .sum(sum), .acc(acc)
                 );
 
                 requantise #(

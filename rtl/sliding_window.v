@@ -281,9 +281,7 @@ module sliding_window #(
         end
     end
 
-    // The row banks. Banks below the top row's have wrapped into the next slot.
-    wire [ADDR_WIDTH-1:0]        next_slot = (top_slot_reg == SLOT_LAST) ? {ADDR_WIDTH{1'b0}}
-                                                                         : top_slot_reg + SLOT_STEP;
+    // The row banks.
     wire [KERNEL*GROUP_BITS-1:0] bank_data;
 
     generate
@@ -293,6 +291,9 @@ module sliding_window #(
             if (bank == KERNEL - 1) begin : gen_last
                 assign slot = top_slot_reg;
             end else begin : gen_wrap
+                // Banks below the top row's have wrapped into the next slot.
+                wire [ADDR_WIDTH-1:0] next_slot = (top_slot_reg == SLOT_LAST)
+                    ? {ADDR_WIDTH{1'b0}} : top_slot_reg + SLOT_STEP;
                 assign slot = (top_bank_reg > BANK) ? next_slot : top_slot_reg;
             end
             line_memory #(
@@ -358,6 +359,9 @@ module sliding_window #(
     reg  [STEP_WIDTH-1:0]        step_reg;    // of the window to load next
     reg  [ROW_WIDTH-1:0]         out_row_reg;
     reg                          valid_reg, last_reg;
+
+    // Where PADDING is no multiple of PIXELS, some columns of the register are of no window.
+    wire unused_columns = &{1'b0, window_reg};
 
     // The window to load next is a row's first, slides on by columns of the image, or by zeros.
     wire first = step_reg == 0;
