@@ -35,7 +35,7 @@ class Parameters:
 
     @property
     def accumulator_bound(self) -> int:
-        """Largest |accumulator| that uint8 inputs can cause: max over channels of 255*sum|w| + |b|."""
+        """Largest |accumulator| of any uint8 input: max over channels of 255*sum|w| + |b|."""
         weight = np.abs(self.weight.astype(np.int64)).reshape(len(self.weight), -1)
         return int((255 * weight.sum(axis=1) + np.abs(self.bias.astype(np.int64))).max())
 
