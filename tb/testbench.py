@@ -149,7 +149,7 @@ class Stream:
         try:
             return int(bits, 2)
         except ValueError:
-            raise AssertionError(f"{self.name}: t{signal} is {bits}") from None
+            raise AssertionError(f"{self.name}: t{signal} is {bits[:72]}") from None
 
 
 class Source:
