@@ -169,7 +169,7 @@ class Session:
 
     def __init__(self, scheduler: str | None, workers: int) -> None:
         self.scheduler = scheduler
-        self.workers = workers
+        self._workers = workers
         self._client: Client | None = None
         self._stack = ExitStack()
 
@@ -179,15 +179,33 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def client(self) -> Client:
+        """The cluster; started, or connected to, when first asked for."""
+        if self._client is None:
+            self._client = self._stack.enter_context(cluster.connect(self.scheduler, self._workers))
+        return self._client
+
+    @property
+    def workers(self) -> int:
+        """Shards that can run at a time. Raises `UserError` where a cluster has no workers."""
+        if self.scheduler is None:
+            return self._workers
+        workers = sum(self.client.ncores().values())
+        if not workers:
+            raise UserError(
+                f"the Dask scheduler at {self.scheduler} has no workers; "
+                f"add this machine's with: make worker SCHEDULER={self.scheduler}"
+            )
+        return workers
+
     def run(
         self, design: Design, shards: list[Shard], told: Callable[[int, int], None]
     ) -> list[Result]:
         """Results of all shards; `told(shard, images)` as in `cluster.run_shards`."""
         if self.scheduler is None and len(shards) == 1:
             return [shard.run(design, shards[0], lambda done: told(0, done))]
-        if self._client is None:
-            self._client = self._stack.enter_context(cluster.connect(self.scheduler, self.workers))
-        return cluster.run_shards(self._client, design, shards, told)
+        return cluster.run_shards(self.client, design, shards, told)
 
 
 def split(
