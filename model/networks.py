@@ -1,8 +1,8 @@
 """What a network is: a chain of convolution, max-pool and fully connected layers.
 
-Every convolution and every fully connected layer but the last ends in a ReLU; max-pool commutes with
-it, so one description serves whichever of the two comes first. The five example networks are values
-of `Network` and stand in `NETWORKS`, the only place that knows a network by name.
+Every convolution and every fully connected layer but the last ends in a ReLU; max-pool commutes
+with it, so one description serves whichever of the two comes first. The five example networks are
+values of `Network` and stand in `NETWORKS`, the only place that knows a network by name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """2-D max-pool, square window. Padding never wins: at least one real pixel is in every window."""
+    """2-D max-pool, square window. Padding never wins: every window has at least one pixel."""
 
     kernel: int
     stride: int
@@ -212,6 +212,7 @@ class Recipe:
     batch: int = 256
     rate: float = 3e-3
     tune_rate: float = 3e-4
+    relative: bool = False
     decay: float = 1e-2
     average: float = 0.998
     restarts: int = 1
@@ -231,5 +232,16 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "convnet": Recipe(rate=0.03, rotate=6, scale=0.06, shear=0.06, shift=0.7, elastic=0.3),
     "cnn7x7": Recipe(rate=0.03),
+    "simplecnn": Recipe(
+        epochs=40,
+        tune_epochs=4,
+        rate=2e-3,
+        decay=0.05,
+        rotate=12,
+        scale=0.12,
+        shear=0.15,
+        shift=2,
+        elastic=0.6,
+    ),
     "cnn5x5": Recipe(rate=0.03),
 }

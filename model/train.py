@@ -255,10 +255,16 @@ def fit(
     """
     # Weight decay is for weights alone: biases are left free.
     groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.decay},
-        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        {
+            "params": [parameter],
+            "lr": rate * parameter.detach().square().mean().sqrt().item()
+            if recipe.relative and parameter.ndim > 1
+            else rate,
+            "weight_decay": recipe.decay if parameter.ndim > 1 else 0.0,
+        }
+        for parameter in model.parameters()
     ]
-    optimiser = torch.optim.AdamW(groups, lr=rate)
+    optimiser = torch.optim.AdamW(groups, lr=rate, fused=True)
     total = source.steps * epochs
     warm_up = min(source.steps, total // 10 + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
