@@ -47,9 +47,12 @@ class Bench(Testbench):
         wanted = len(self.expected) * TRAFFIC.sink.beats
         # No pause of a sound module or of the stall patterns is longer than this.
         patience = 8 * TRAFFIC.interval + 1000
-        ended = await self.until(
-            lambda: len(self.output.beats) >= wanted and not self.input.queue, patience
-        )
+
+        def done() -> bool:
+            count = len(self.output.beats)
+            return count > wanted or (count == wanted and not self.input.queue)
+
+        ended = await self.until(done, patience)
         TRAFFIC.check(self.output.beats, self.expected)
         assert ended, (
             f"{TRAFFIC.module}: nothing moves any more; {len(self.output.beats)} of {wanted} beats "

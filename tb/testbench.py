@@ -333,10 +333,11 @@ class Testbench:
             self.dut.rst.value = value
 
     async def until(self, done: Callable[[], bool], patience: int) -> bool:
-        """Run until `done()`; False if no stream moves for `patience` clocks."""
+        """Run until `done()`; False if no stream moves for `patience` clocks, or no end is near."""
         self.idle = 0
+        end = self.cycle + 100 * patience
         while not done():
-            if self.idle > patience:
+            if self.idle > patience or self.cycle > end:
                 return False
             await self.step()
         return True
