@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model import qdq, reference
+from model import reference
 from model.errors import UserError
 from model.networks import Conv, Linear, MaxPool, Network
 from model.quantised import Parameters, QuantisedNetwork
@@ -242,35 +241,3 @@ def test_images_that_do_not_fit_are_refused(images, message):
     p = Parameters(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
     with pytest.raises(UserError, match=message):
         reference.predict(QuantisedNetwork(network, (p,)), images)
-
-
-def test_takes_no_longer_than_onnx_runtime(seed, tmp_path):
-    """10,000 images on one processor, in CPU time, so that other work does not count."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    layers = (Conv(6, 5, padding=2), MaxPool(2, 2), Conv(16, 5), MaxPool(2, 2))
-    network = Network("speed", (*layers, Linear(120), Linear(84), Linear(10)))
-    rng = generator(seed, "speed")
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
-    images = random_images(rng, quantised, 10000)
-    qdq.write_onnx(quantised, tmp_path / "network.onnx")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), options)
-
-    def cpu_time(call) -> float:
-        start = time.process_time()
-        call()
-        return time.process_time() - start
-
-    ours, theirs = zip(
-        *(
-            (
-                cpu_time(lambda: reference.predict(quantised, images, threads=1)),
-                cpu_time(lambda: session.run(None, {"image": images})),
-            )
-            for _ in range(4)
-        ),
-        strict=True,
-    )
-    print(f"{min(ours):.3f} s, ONNX Runtime {min(theirs):.3f} s")
-    assert min(ours) <= min(theirs)
