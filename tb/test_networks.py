@@ -24,7 +24,7 @@ FOREIGN = 6
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
     """Every logit and class of a few images; the report says so."""
-    images = load_images("test", download=False).images[:6]
+    images = load_images("test", download=False).images[:4]
     np.save(tmp_path / "images.npy", images)
     # Compiled where `make sim` would compile it, but without touching its report.
     shared = run.BUILD
@@ -38,7 +38,7 @@ def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
 
     report = json.loads((tmp_path / name / "report.json").read_text())
     design = Design.read(find(name))
-    assert report["logits"] == 6 * design.classes
+    assert report["logits"] == 4 * design.classes
     assert report["mismatches"] == 0
     assert report["cycles_per_image"] <= 1.01 * design.cycles
 
