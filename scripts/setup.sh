@@ -24,5 +24,5 @@ if [ ! -x "$venv/bin/python" ]; then
         fail "cannot make $venv; install the module venv, for example with: apt-get install python3-venv"
 fi
 echo "installing what $requirement needs into $venv (minutes, the first time)"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$requirement" ||
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check -e "$requirement" ||
     fail "pip could not install what $requirement needs; see above, and check the network connection"
