@@ -1,0 +1,165 @@
+"""All implementations side by side: that they agree, and that it is told when they do not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_networks import generator, random_images, random_network, random_parameters
+
+from model import reference
+from model.errors import UserError
+from model.export import export
+from model.mersenne import Mersenne
+from model.networks import Conv, Linear, MaxPool, Network
+from model.qdq import write_onnx
+from model.quantised import QuantisedNetwork
+from sim import compare
+from sim.compare import Row
+from sim.design import ROOT, Design
+
+TINY = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
+
+
+@pytest.fixture
+def folder(tmp_path, seed, monkeypatch) -> Path:
+    """A small network, exported, with float weights, and images in a file beside it."""
+    quantised = QuantisedNetwork(TINY, random_parameters(generator(seed, "tiny"), TINY))
+    export(quantised, tmp_path / "tiny")
+    np.savez(tmp_path / "tiny" / "float.npz", **Mersenne(1).initialise(TINY))
+    np.save(tmp_path / "images.npy", random_images(generator(seed, "images"), quantised, 9))
+    monkeypatch.setattr(compare, "BUILD", tmp_path / "build")
+    # Compiled once, for later runs of this test as well.
+    monkeypatch.setattr(compare.run, "BUILD", ROOT / "build" / "tb" / "compare")
+    return tmp_path / "tiny"
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_all_compute_the_integers_of_the_reference(seed, case, tmp_path):
+    rng = generator(seed, "compare", case)
+    pools = True
+    while pools:  # torch pads pools by no more than half a window
+        quantised = random_network(rng, max_size=10, max_channels=6)
+        layers = quantised.network.layers
+        pools = any(isinstance(p, MaxPool) and 2 * p.padding > p.kernel for p in layers)
+    write_onnx(quantised, tmp_path / "network.onnx")
+    images = random_images(rng, quantised, 5)
+    expected = reference.predict(quantised, images)
+    bound = max(p.accumulator_bound for p in quantised.parameters if p is not None)
+    names = []
+    for name, predict in compare.int8_predictors(quantised, tmp_path):
+        names.append(name)
+        if name != "ONNX Runtime" or bound < 2**24:
+            np.testing.assert_array_equal(predict(images), expected, err_msg=name)
+    assert names[-2:] == ["int8 reference", "ONNX Runtime"]
+    assert names[:2] == ["NumPy, slow", "NumPy, fast"]
+
+
+def test_the_command_compares_all(folder, capsys):
+    images = str(folder.parent / "images.npy")
+    arguments = ["--net", str(folder), "--images", images, "--slow", "3"]
+    assert compare.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "the first 3 of 9 images" in shown
+    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
+    rows = report["rows"]
+    pytest.importorskip("torch")
+    both = ["NumPy, slow", "NumPy, fast", "PyTorch"]
+    assert [row["name"] for row in rows] == [
+        *both,
+        "int8 reference",
+        "ONNX Runtime",
+        "RTL in Verilator",
+        *both,
+    ]
+    assert [row["images"] for row in rows] == [3, 9, 9, 9, 9, 9, 3, 9, 9]
+    assert all(row["agrees"] and row["images_per_second"] > 0 for row in rows)
+    assert all(row["largest_difference"] == 0 for row in rows if row["kind"] == "int8")
+    assert 0 <= report["images_of_equal_class_in_float_and_int8"] <= 9
+    assert (compare.BUILD / "tiny" / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_disagreement_is_told(folder, capsys, monkeypatch):
+    def wrong(quantised, folder):
+        def predict(images):
+            logits = reference.predict(quantised, images)
+            logits[-1, 0] += 1
+            return logits
+
+        yield "NumPy, fast", predict
+        yield "int8 reference", lambda images: reference.predict(quantised, images)
+
+    monkeypatch.setattr(compare, "int8_predictors", wrong)
+    monkeypatch.setattr(compare, "simulate", lambda design, images, tell: None)
+    monkeypatch.setattr(compare.run, "compile_one", lambda *arguments: None)
+    real = compare.compare
+    monkeypatch.setattr(compare, "compare", lambda *a: real(*a, rtl=False))
+    images = str(folder.parent / "images.npy")
+    assert compare.main(["--net", str(folder), "--images", images]) == 1
+    assert "NumPy, fast (int8) disagrees: " in capsys.readouterr().err
+
+
+def test_without_torch_the_others_are_compared(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    design = Design.read(folder)
+    images = np.load(folder.parent / "images.npy")
+    rows = compare.compare(design, images, 2, rtl=False)
+    summary = compare.summarise(design, rows, np.zeros(9, np.int64), "noise")
+    assert "PyTorch" not in [row["name"] for row in summary["rows"]]
+    assert all(row["agrees"] for row in summary["rows"])
+    compare.print_summary(summary)
+    assert "PyTorch is not installed" in capsys.readouterr().out
+
+
+def test_judge():
+    logits = np.array([[5.0, 1.0], [2.0, 2.00001]])
+    standard = Row("int8 reference", "int8", logits, 1.0)
+
+    def verdict(other: list, exact: bool) -> compare.Verdict:
+        return compare.judge(Row("x", "int8", np.array(other), 1.0), standard, exact)
+
+    assert verdict([[5.0, 1.0]], True).agrees
+    assert not verdict([[5.0, 1.1]], True).agrees
+    assert verdict([[5.0, 1.0001]], False).agrees
+    assert not verdict([[5.0, 1.1]], False).agrees
+    # Within rounding the classes of the second image cannot be told apart.
+    assert verdict([[5.0, 1.0], [2.00001, 2.0]], False).agrees
+    assert verdict([[1.0, 5.0], [2.0, 2.00001]], False).classes == 1
+    assert verdict([[1.0, 5.0], [2.0, 2.00001]], True).classes == 1
+
+
+def test_a_network_of_one_logit():
+    one = Row("x", "float", np.array([[1.0], [2.0]]), 1.0)
+    assert compare.judge(one, one, False).agrees
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--net", "nothing"], "unknown network 'nothing'"),
+        (["--n", "0"], "at least 1"),
+        (["--n", "many"], "at least 1"),
+        (["--slow", "-1"], "at least 1"),
+        (["--images", "nowhere.npy"], "no such file"),
+        (["--n", "10"], "holds 9 images"),
+    ],
+)
+def test_refuses_in_one_line(folder, arguments, words):
+    given = [] if "--images" in arguments else ["--images", str(folder.parent / "images.npy")]
+    with pytest.raises(UserError, match=words) as caught:
+        compare.main(["--net", str(folder), *given, *arguments])
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_the_test_images_for_another_shape(folder):
+    with pytest.raises(UserError, match="use IMAGES=file"):
+        compare.main(["--net", str(folder)])
+
+
+def test_float_weights_of_another_network_are_refused(folder):
+    np.savez(folder / "float.npz", **{"conv1.weight": np.zeros(3)})
+    with pytest.raises(UserError, match="not the float weights of tiny"):
+        compare.compare(Design.read(folder), np.load(folder.parent / "images.npy"), 1, rtl=False)
