@@ -204,7 +204,8 @@ class Recipe:
     share of the loss; temperature: of both in that share; smoothing: of the labels in the rest.
     rotate (degrees), scale, shear (fractions), shift, elastic (pixels): augmentation, at most or,
     for elastic, standard deviation. copies: augmented copies of the training set that are made and
-    then taken in turns; 0: always new ones.
+    then taken in turns; 0: always new ones. solve: penalty under which the last layer's weights
+    are brought to their optimum at the end; 0: left as they are.
     """
 
     epochs: int = 60
@@ -212,7 +213,6 @@ class Recipe:
     batch: int = 256
     rate: float = 3e-3
     tune_rate: float = 3e-4
-    relative: bool = False
     decay: float = 1e-2
     average: float = 0.998
     restarts: int = 1
@@ -227,6 +227,7 @@ class Recipe:
     shift: float = 1.5
     elastic: float = 0.5
     copies: int = 0
+    solve: float = 0.0
 
 
 RECIPES: dict[str, Recipe] = {
@@ -244,4 +245,13 @@ RECIPES: dict[str, Recipe] = {
         elastic=0.6,
     ),
     "cnn5x5": Recipe(rate=0.03),
+    "lenet5": Recipe(
+        epochs=60,
+        tune_epochs=4,
+        rate=4e-3,
+        decay=0.03,
+        teacher="simplecnn",
+        copies=12,
+        shear=0.12,
+    ),
 }

@@ -209,7 +209,7 @@ module lenet5 (
     // conv2: 6x14x14 -> 16x10x10, 5x5
     localparam CONV2_PE         = 16;
     localparam CONV2_SIMD       = 22;
-    localparam CONV2_ACC_WIDTH  = 22;
+    localparam CONV2_ACC_WIDTH  = 21;
     localparam CONV2_SHIFT      = 9;
     localparam CONV2_FIFO_DEPTH = 2;
 
@@ -321,8 +321,8 @@ module lenet5 (
     // fc1: 16x5x5 -> 120x1x1, input-major
     localparam FC1_PE         = 2;
     localparam FC1_SIMD       = 31;
-    localparam FC1_ACC_WIDTH  = 24;
-    localparam FC1_SHIFT      = 10;
+    localparam FC1_ACC_WIDTH  = 22;
+    localparam FC1_SHIFT      = 8;
     localparam FC1_FIFO_DEPTH = 2;
 
     wire [8*FC1_PE-1:0] fc1_tdata;
@@ -380,7 +380,7 @@ module lenet5 (
     // fc2: 120x1x1 -> 84x1x1, output-major
     localparam FC2_PE         = 7;
     localparam FC2_SIMD       = 2;
-    localparam FC2_ACC_WIDTH  = 22;
+    localparam FC2_ACC_WIDTH  = 21;
     localparam FC2_SHIFT      = 8;
     localparam FC2_FIFO_DEPTH = 2;
 
