@@ -1,0 +1,49 @@
+"""Figures without a display, and PNG files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches; it lays out what is drawn on it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save(made: Figure, path: Path) -> None:
+    """Write a PNG; the same figure always gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        made.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
+    """Maps (C, H, W) in rows of `columns`: float64, NaN where there is no map.
+
+    They are one cell apart, but for maps of a single cell.
+    """
+    count, height, width = maps.shape
+    rows = -(-count // columns)
+    gap = 0 if height == width == 1 else 1
+    tiled = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for index, one in enumerate(maps):
+        y, x = divmod(index, columns)
+        y, x = y * (height + gap), x * (width + gap)
+        tiled[y : y + height, x : x + width] = one
+    return tiled
