@@ -34,6 +34,7 @@ module harness;
     reg stuck /* verilator public_flat_rd */;
     reg [31:0] images_out /* verilator public_flat_rd */;
     reg [31:0] frame_errors /* verilator public_flat_rd */;
+    reg [31:0] stalls /* verilator public_flat_rd */;
 
     reg clk;
     reg rst;
@@ -97,6 +98,7 @@ module harness;
         stuck = 1'b0;
         images_out = 0;
         frame_errors = 0;
+        stalls = 0;
         s_axis_tdata = 0;
         s_axis_tvalid = 1'b0;
         s_axis_tlast = 1'b0;
@@ -189,6 +191,10 @@ module harness;
                     end
                 end
             end
+            // Cycles lost on either side for no reason of the network's.
+            stalls <= stalls
+                + ((s_axis_tready && !s_axis_tvalid && (beat != 0 || may_start)) ? 1 : 0)
+                + ((m_axis_tvalid === 1'b1 && !m_axis_tready) ? 1 : 0);
             if (frame_error !== 1'b0) begin
                 frame_errors <= frame_errors + 1;
             end

@@ -67,12 +67,14 @@ class Job:
 class Outcome:
     """What the cocotb test has found.
 
-    expected: int32 (N, classes), the reference's logits. seconds: wall time of the streaming alone.
+    expected: int32 (N, classes), the reference's logits. stalls: cycles in which a side of the
+    network was ready and the harness held back. seconds: wall time of the streaming alone.
     """
 
     collected: Collected
     expected: np.ndarray
     mismatches: list[Mismatch]
+    stalls: int
     seconds: float
 
 
@@ -81,7 +83,7 @@ class Result:
     """A shard's part of a run: int32 (N, classes) logits of both sides, int64 (N,) classes.
 
     Mismatches and problems name images by their number in the run. cycles, seconds: simulated time
-    and the wall time of that, without starting and comparing.
+    and the wall time of that, without starting and comparing; stalls: as in `Outcome`.
     """
 
     start: int
@@ -91,6 +93,7 @@ class Result:
     latency: int | None
     interval: float | None
     cycles: int
+    stalls: int
     seconds: float
     mismatches: list[Mismatch] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -148,6 +151,7 @@ def _run(
         latency=collected.latency,
         interval=collected.interval,
         cycles=max(0, int(collected.ends.max())),
+        stalls=outcome.stalls,
         seconds=outcome.seconds,
         mismatches=outcome.mismatches,
         problems=[

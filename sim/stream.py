@@ -50,6 +50,7 @@ async def stream(dut) -> None:
     expected = reference.predict(job.design.read_network(job.folder), job.images, threads=1)
     mismatches = compare(job.design, collected, expected)
     with (job.scratch / "outcome").open("wb") as file:
-        pickle.dump(Outcome(collected, expected, mismatches, seconds), file)
+        stalls = int(dut.stalls.value) if dut.stalls.value.is_resolvable else 0
+        pickle.dump(Outcome(collected, expected, mismatches, stalls, seconds), file)
     complaints = [*collected.problems, *map(str, mismatches[:3])]
     assert not complaints, "; ".join(complaints)

@@ -14,8 +14,10 @@ from model.export import main as export_main
 from model.folding import solve
 from model.networks import NETWORKS
 from model.qdq import write_onnx
-from sim import run, tools
+from sim import run, shard, tools
+from sim.build import build
 from sim.design import Design, find
+from sim.shard import Options, Shard
 
 FOREIGN = 6
 
@@ -41,6 +43,28 @@ def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
     assert report["logits"] == 4 * design.classes
     assert report["mismatches"] == 0
     assert report["cycles_per_image"] <= 1.01 * design.cycles
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stalls_cost_no_more_than_themselves(name, seed):
+    """A cycle in which a neighbour holds the network up delays it by one cycle at most."""
+    design = Design.read(find(name))
+    images = load_images("test", download=False).images[:12, None]
+    root = run.BUILD / name
+    build(design, "verilator", False, root)
+
+    def cycles(stall_in: int, stall_out: int) -> tuple[int, int]:
+        options = Options("verilator", stall_in=stall_in, stall_out=stall_out, seed=int(seed))
+        result = shard.run(design, Shard(0, 0, images, options, str(root)))
+        assert not result.mismatches and not result.problems
+        return result.cycles, result.stalls
+
+    smooth, _ = cycles(0, 0)
+    for stall_in, stall_out in ((10, 0), (60, 0), (0, 50), (0, 97), (40, 90)):
+        stalled, lost = cycles(stall_in, stall_out)
+        print(f"{name}: stalls {stall_in} % and {stall_out} %: {smooth} + {lost} >= {stalled}")
+        assert lost > 0
+        assert smooth <= stalled <= smooth + lost
 
 
 @pytest.mark.parametrize("index", range(FOREIGN))
