@@ -1,0 +1,193 @@
+"""How good a network is on the test set, before training, in floats and in int8.
+
+    python model/evaluate.py lenet5
+
+Prints the accuracies and writes two pictures to build/evaluate/NET/: the confusion matrix of the
+int8 network, and its 25 worst mistakes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # In place of this folder, whose modules would shadow others' names.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from model import errors, pictures, reference  # noqa: E402
+from model.data import ROOT  # noqa: E402
+from model.errors import UserError  # noqa: E402
+from model.floats import FloatNetwork, log_softmax  # noqa: E402
+from model.mersenne import Mersenne  # noqa: E402
+from model.networks import Network  # noqa: E402
+from model.numpy_train import initialise  # noqa: E402
+from model.quantised import QuantisedNetwork  # noqa: E402
+from model.training import CALIBRATION, Split, hold_out, load_split  # noqa: E402
+
+BUILD = ROOT / "build" / "evaluate"
+WORST = 25
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Accuracies in percent: of random weights, of the float network (None: not at hand), of int8.
+
+    classes: int64 (N,), those of int8; doubt: float64 (N,), minus the logarithm of the probability
+    that int8 gives to the label.
+    """
+
+    untrained: float
+    float: float | None
+    int8: float
+    classes: np.ndarray
+    doubt: np.ndarray
+
+
+def evaluate(
+    quantised: QuantisedNetwork, trained: FloatNetwork | None, seed: int, train: Split, test: Split
+) -> Result:
+    """Classify the test images. seed: of the training, whose initial weights it gives."""
+    _check(quantised.network, test)
+    start = FloatNetwork(quantised.network, Mersenne(seed).initialise(quantised.network))
+    start = initialise(start, hold_out(train)[0].pixels[:CALIBRATION])
+    logits = reference.predict(quantised, test.pixels)
+    classes = reference.argmax(logits)
+    last = quantised.parameters[-1]
+    exponent = last.input_exponent + last.weight_exponent
+    doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -exponent))
+    return Result(
+        untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
+        float=None
+        if trained is None
+        else _accuracy(trained.predict(test.pixels).argmax(axis=1), test),
+        int8=_accuracy(classes, test),
+        classes=classes,
+        doubt=doubt[np.arange(len(test)), test.labels],
+    )
+
+
+def _check(network: Network, test: Split) -> None:
+    shape, classes = test.pixels.shape[1:], int(test.labels.max()) + 1
+    if network.input_shape != shape or network.classes < classes:
+        raise UserError(
+            f"{network.name} takes images of {network.input_shape} and knows {network.classes} "
+            f"classes, the test images are {shape} of {classes} classes; "
+            "only networks for those can be evaluated"
+        )
+
+
+def _accuracy(classes: np.ndarray, test: Split) -> float:
+    return 100 * float((classes == test.labels).mean())
+
+
+def confusion(labels: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
+    """int64 (count, count): how many images of label row were given class column."""
+    return np.bincount(labels * count + classes, minlength=count**2).reshape(count, count)
+
+
+def draw_confusion(matrix: np.ndarray, title: str, path: Path) -> None:
+    """The matrix with its numbers, coloured by the mistakes, as a PNG."""
+    count = len(matrix)
+    mistakes = matrix.astype(float)
+    np.fill_diagonal(mistakes, np.nan)
+    made = pictures.figure(1.5 + 0.55 * count, 1.5 + 0.5 * count)
+    axes = made.subplots()
+    most = max(1.0, np.nanmax(mistakes, initial=0))
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=most)
+    for row, column in np.ndindex(matrix.shape):
+        value = matrix[row, column]
+        if value:
+            pale = row != column and value > 0.6 * most
+            axes.text(
+                column,
+                row,
+                f"{value:,}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                weight="bold" if row == column else "normal",
+                color="white" if pale else "black",
+            )
+    axes.set(xticks=range(count), yticks=range(count), xlabel="class given", ylabel="label")
+    axes.set_title(title, fontsize=10)
+    pictures.save(made, path)
+
+
+def worst_mistakes(result: Result, test: Split, count: int = WORST) -> np.ndarray:
+    """Numbers of the wrongly classified images, the one least expected first; `count` at most."""
+    wrong = np.nonzero(result.classes != test.labels)[0]
+    return wrong[np.argsort(-result.doubt[wrong], kind="stable")][:count]
+
+
+def draw_mistakes(numbers: np.ndarray, result: Result, test: Split, title: str, path: Path) -> None:
+    """Images `numbers`, each with its label and the class it was given, as a PNG."""
+    side = 5
+    rows = max(1, -(-len(numbers) // side))
+    made = pictures.figure(7.5, 1.7 * rows + 0.5)
+    panels = made.subplots(rows, side, squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, number in zip(panels, numbers, strict=False):
+        axes.imshow(test.pixels[number, 0], cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(
+            f"{test.labels[number]} taken for {result.classes[number]}\nimage {number}", fontsize=8
+        )
+    made.suptitle(title, fontsize=10)
+    pictures.save(made, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns 0."""
+    parser = argparse.ArgumentParser(
+        prog="model/evaluate.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", metavar="NET", help="name or folder of an exported network")
+    parser.add_argument("--out", type=Path, help="folder to write; default build/evaluate/NET")
+    options = parser.parse_args(arguments)
+
+    from sim.design import Design, find
+
+    design = Design.read(find(options.network))
+    folder = Path(design.folder)
+    quantised = design.read_network(folder)
+    network = quantised.network
+    weights = folder / "float.npz"
+    trained = FloatNetwork.load(network, weights) if weights.is_file() else None
+    seed = (design.manifest.get("training") or {}).get("seed", 1)
+    test, name = load_split("test")
+    _check(network, test)
+    result = evaluate(quantised, trained, seed, load_split("train")[0], test)
+
+    out = options.out or BUILD / network.name
+    numbers = worst_mistakes(result, test)
+    mistakes = int((result.classes != test.labels).sum())
+    title = f"{network.name}, int8: {result.int8:.2f} % of {len(test):,} images of {name}"
+    draw_confusion(
+        confusion(test.labels, result.classes, network.classes), title, out / "confusion.png"
+    )
+    draw_mistakes(
+        numbers,
+        result,
+        test,
+        f"{network.name}, int8: the {len(numbers)} worst of {mistakes:,} mistakes",
+        out / "mistakes.png",
+    )
+    trained_text = "no float.npz" if result.float is None else f"{result.float:.2f} %"
+    print(f"{network.name} on {len(test):,} images of {name}:")
+    print(f"  before training  {result.untrained:.2f} %")
+    print(f"  float            {trained_text}")
+    print(f"  int8             {result.int8:.2f} %  ({mistakes:,} mistakes)")
+    print(f"{out / 'confusion.png'}\n{out / 'mistakes.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    errors.run(main)
