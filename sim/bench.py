@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from model import errors
+from model import errors, reference
 from model.data import load_images
 from model.errors import UserError
 from model.export import export
@@ -37,6 +38,8 @@ MOST_RATIO = 1.01
 FEWEST_IMAGES = 8
 MOST_IMAGES = 200
 CYCLES = 400_000
+REFERENCE_IMAGES = 10_000
+REFERENCE_TRIES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +144,13 @@ def main(arguments: list[str] | None = None) -> int:
         images[design.name] = _images(quantised)
         todo += cases(quantised, options.targets)
     rows = _measure_all(todo, images)
+    networks = {case.quantised.network.name: case.quantised for case in todo}
+    speeds = [row for name in networks for row in race(networks[name], images[name])]
     BUILD.mkdir(parents=True, exist_ok=True)
-    report.write_json(BUILD / "report.json", {"rows": rows})
+    report.write_json(BUILD / "report.json", {"rows": rows, "reference": speeds})
     _print_table(rows)
-    draw(rows, {c.quantised.network.name: c.quantised.network.macs for c in todo})
+    _print_race(speeds)
+    draw(rows, {name: quantised.network.macs for name, quantised in networks.items()})
     print(f"{BUILD / 'report.json'}\n{BUILD / 'bench.png'}")
     slow = [row for row in rows if row["ratio"] > MOST_RATIO]
     for row in slow:
@@ -188,13 +194,62 @@ def _measure_all(todo: list[Case], images: dict[str, np.ndarray]) -> list[dict[s
             return list(executor.map(run, todo))
 
 
+def race(quantised: QuantisedNetwork, images: np.ndarray) -> list[dict[str, Any]]:
+    """Seconds that the reference and ONNX Runtime take for the same images on the same threads.
+
+    The best of several tries in turn, so that a busy machine hampers both alike.
+    """
+    import onnxruntime
+
+    name = quantised.network.name
+    images = np.resize(images, (REFERENCE_IMAGES, *images.shape[1:]))
+    rows = []
+    for threads in sorted({1, cores()}):
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(find(name) / "network.onnx"), settings)
+        runs = {
+            "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
+            "onnxruntime_s": lambda s=session: s.run(None, {s.get_inputs()[0].name: images}),
+        }
+        best = dict.fromkeys(runs, float("inf"))
+        for _ in range(REFERENCE_TRIES):
+            for key, call in runs.items():
+                start = time.perf_counter()
+                call()
+                best[key] = min(best[key], time.perf_counter() - start)
+        row = {"network": name, "images": len(images), "threads": threads}
+        row |= {key: round(seconds, 4) for key, seconds in best.items()}
+        rows.append(row | {"ratio": round(best["reference_s"] / best["onnxruntime_s"], 3)})
+    return rows
+
+
+def _print_race(speeds: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Seconds for {REFERENCE_IMAGES:,} images in software")
+    table.add_column("network")
+    for title in ["threads", "int8 reference", "ONNX Runtime", "ratio"]:
+        table.add_column(title, justify="right")
+    for row in speeds:
+        table.add_row(
+            row["network"],
+            f"{row['threads']}",
+            f"{row['reference_s']:.3f}",
+            f"{row['onnxruntime_s']:.3f}",
+            f"{row['ratio']:.2f}",
+        )
+    report.console().print(table)
+
+
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(title="Predicted and measured; images/s at 100 MHz, Mcycles/s in the simulation")
+    table = Table(title="Predicted and measured; images/s at 100 MHz, simulated Mcycles/s")
     table.add_column("network")
-    titles = ["pixels", "predicted", "measured", "ratio", "multipliers", "utilised", "latency"]
-    for title in [*titles, "FIFO bits", "images/s", "Mcycles/s"]:
+    titles = ["pixels", "predicted", "measured", "ratio", "mult.", "utilised", "latency"]
+    for title in [*titles, "FIFO bits", "images/s", "Mcyc/s"]:
         table.add_column(title, justify="right")
     last = None
     for row in rows:
