@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,11 +50,15 @@ def train(
     seed: int,
     teacher: FloatNetwork | None = None,
     progress: Progress | None = None,
-    threads: int = 2,
+    threads: int | None = None,
 ) -> Trained:
-    """Train and quantise a network. threads: processors to use; one of them makes the batches."""
+    """Train and quantise a network.
+
+    threads: processors to use, all of them if None; one makes the batches.
+    """
     rng = Mersenne(seed)
     # More threads than processors would wait for each other.
+    threads = threads or os.cpu_count() or 1
     with threadpool_limits(max(1, threads - 1), user_api="blas"):
         model, float_stage, float_score = train_float(
             network,
