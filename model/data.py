@@ -69,8 +69,8 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
         return _read_mnist(ROOT / "data", split)
     print(
         "=" * 78 + "\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "
-        "handwritten\ndigits instead (1,797 images of 8x8 brought to 28x28). Accuracies are NOT those "
-        "of MNIST.\nSet MNIST_ROOT to a folder that holds MNIST/raw/ to use MNIST.\n" + "=" * 78,
+        "handwritten\ndigits instead (1,797 images of 8x8 brought to 28x28). Accuracies are NOT "
+        "those of MNIST.\nSet MNIST_ROOT to a folder that holds MNIST/raw/ to use MNIST.\n" + "=" * 78,
         file=sys.stderr,
     )
     return _load_digits(split)
@@ -254,8 +254,8 @@ def _load_digits(split: str) -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError:
         raise UserError(
-            "no MNIST and no scikit-learn to stand in for it; set MNIST_ROOT to a folder that holds "
-            "MNIST/raw/, or pip install scikit-learn"
+            "no MNIST and no scikit-learn to stand in for it; set MNIST_ROOT to a folder that "
+            "holds MNIST/raw/, or pip install scikit-learn"
         ) from None
     from PIL import Image
 
