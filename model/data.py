@@ -67,10 +67,12 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
         download = os.environ.get("MNIST_DOWNLOAD", "1") != "0"
     if download and _download(ROOT / "data"):
         return _read_mnist(ROOT / "data", split)
+    rule = "=" * 78
     print(
-        "=" * 78 + "\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "
+        f"{rule}\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "
         "handwritten\ndigits instead (1,797 images of 8x8 brought to 28x28). Accuracies are NOT "
-        "those of MNIST.\nSet MNIST_ROOT to a folder that holds MNIST/raw/ to use MNIST.\n" + "=" * 78,
+        "those of MNIST.\nSet MNIST_ROOT to a folder that holds MNIST/raw/ to use MNIST.\n"
+        f"{rule}",
         file=sys.stderr,
     )
     return _load_digits(split)
