@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from model import floats
+from model.errors import UserError
 from model.exponents import Exponents, choose_exponents, to_integers
 from model.floats import FloatNetwork
 from model.mersenne import Mersenne
@@ -27,6 +28,7 @@ from model.training import (
     ADAM_EPSILON,
     CALIBRATION,
     ELASTIC_GRID,
+    EVALUATION_BATCH,
     Progress,
     Split,
     Stage,
@@ -95,9 +97,10 @@ def train_float(
 ) -> tuple[FloatNetwork, Stage, float]:
     """A trained float network: what `fit` returns."""
     source = Source(training, recipe, teacher, rng)
-    models = [FloatNetwork(network, rng.initialise(network)) for _ in range(recipe.restarts)]
-    sample = training.pixels[:CALIBRATION]
-    models = [initialise(model, sample).astype(dtype) for model in models]
+    models = [
+        FloatNetwork(network, rng.initialise(network)).astype(dtype) for _ in range(recipe.restarts)
+    ]
+    models = [initialise(model, training.pixels[:CALIBRATION]) for model in models]
     if len(models) > 1:
         tries = [
             fit(
@@ -113,7 +116,7 @@ def train_float(
             for index, model in enumerate(models, 1)
         ]
         models = [min(tries, key=lambda one: min(one[1].validation_loss))[0]]
-    return fit(
+    model, stage, best = fit(
         models[0],
         source,
         validation,
@@ -123,6 +126,45 @@ def train_float(
         name="float",
         progress=progress,
     )
+    if recipe.solve:
+        solved = solve_last(model, training, recipe.solve)
+        loss, score = evaluate(solved, validation)
+        stage.validation_loss.append(loss)
+        stage.validation_accuracy.append(score)
+        if score >= best:
+            model, best = solved, score
+    return model, stage, best
+
+
+def solve_last(model: FloatNetwork, training: Split, penalty: float) -> FloatNetwork:
+    """A copy of `model` with the last layer's weights at the optimum, given the layers before it:
+    the least cross-entropy on the training images plus penalty/2 times their squared norm.
+
+    Steps of equal size in every weight, as Adam's are, fit rare features to the noise; the optimum
+    under a penalty does not. The problem is convex: L-BFGS finds it in seconds.
+    """
+    model = model.astype(model.dtype)
+    if model.network.layers[-1].kind != "fc":
+        raise UserError(f"recipe field solve: {model.network.name} does not end fully connected")
+    name = model.network.layer_names[-1]
+    weight, bias = model.parameters[f"{name}.weight"], model.parameters[f"{name}.bias"]
+    parts = range(0, len(training), EVALUATION_BATCH)
+    inputs = [
+        model.forward(training.pixels[start : start + EVALUATION_BATCH])[1][-1].x for start in parts
+    ]
+    inputs = np.concatenate([x.reshape(len(x), -1) for x in inputs])
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        w, b = values[: weight.size].reshape(weight.shape), values[weight.size :]
+        value, dlogits = floats.cross_entropy(floats.fc(inputs, w, b), training.labels)
+        value += penalty / 2 * float(np.square(w, dtype=np.float64).sum())
+        dweight, dbias = dlogits.T @ inputs + penalty * w, dlogits.sum(axis=0)
+        return value, np.concatenate([dweight.ravel(), dbias])
+
+    values = minimise(loss, np.concatenate([weight.ravel(), bias]))
+    weight[...] = values[: weight.size].reshape(weight.shape)
+    bias[...] = values[weight.size :]
+    return model
 
 
 def tune_int8(
@@ -328,15 +370,60 @@ class Momentum:
             p -= self.rates[key] * factor * velocity
 
 
+def minimise(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    x: np.ndarray,
+    *,
+    steps: int = 150,
+    history: int = 20,
+    tolerance: float = 1e-7,
+) -> np.ndarray:
+    """Where a smooth convex function is least, from `x` on: L-BFGS with a backtracking line search.
+
+    function: value and gradient at a point, both (n,). Ends after `steps`, or where no step in the
+    direction found makes the value less, or the gradient's largest element is below `tolerance`.
+    """
+    value, gradient = function(x)
+    pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=history)
+    for _ in range(steps):
+        if np.abs(gradient).max() <= tolerance:
+            break
+        # The last differences of points and gradients stand for the inverse of the curvature.
+        direction = -gradient
+        alphas = []
+        for dx, dg, product in reversed(pairs):
+            alphas.append(float(dx @ direction) / product)
+            direction = direction - alphas[-1] * dg
+        if pairs:
+            _, dg, product = pairs[-1]
+            direction = direction * (product / float(dg @ dg))
+        else:
+            direction = direction / max(1.0, float(np.abs(gradient).sum()))
+        for (dx, dg, product), alpha in zip(pairs, reversed(alphas), strict=True):
+            direction = direction + (alpha - float(dg @ direction) / product) * dx
+        slope = float(gradient @ direction)
+        step = 1.0
+        while True:
+            found, new_gradient = function(x + x.dtype.type(step) * direction)
+            if found <= value + 1e-4 * step * slope:
+                break
+            step /= 2
+            if step < 1e-6:
+                return x
+        dx, dg = x.dtype.type(step) * direction, new_gradient - gradient
+        x, value, gradient = x + dx, found, new_gradient
+        product = float(dx @ dg)
+        if product > 0:
+            pairs.append((dx, dg, product))
+    return x
+
+
 def make_optimiser(model: FloatNetwork, recipe: Recipe, rate: float) -> Adam | Momentum:
     """The recipe's optimiser. Weight decay is for weights alone: biases are left free."""
     rates, decays = {}, {}
     for key, value in model.parameters.items():
-        is_weight = value.ndim > 1
         rates[key] = rate
-        if recipe.relative and is_weight:
-            rates[key] *= float(np.sqrt(np.square(value).mean()))
-        decays[key] = recipe.decay if is_weight else 0.0
+        decays[key] = recipe.decay if value.ndim > 1 else 0.0
     if recipe.optimiser == "sgd":
         return Momentum(model.parameters, rates, decays, recipe.momentum)
     return Adam(model.parameters, rates, decays)
