@@ -16,19 +16,21 @@ SIM       ?= verilator
 IMAGES    ?=
 WAVES     ?=
 SCHEDULER ?=
+SLOW      ?=
 PYTEST    ?=
 
 # Only `sim.run` reads these: simulators and cocotb must not see them in the environment.
-unexport NET N SIM IMAGES WAVES SCHEDULER PYTEST MAKEFLAGS
+unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST MAKEFLAGS
 
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	    printf '  make %-8s %s\n' "$$target" "$$text"; \
 	done
-	@printf '\n%s\n%s\n%s\n' \
+	@printf '\n%s\n%s\n%s\n%s\n' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
+	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \
 	    'Options of test: PYTEST="-k conv2d -x"'
 
 .PHONY: sim
@@ -50,6 +52,11 @@ lint: $(VENV)/.stamp-sim ## ruff, and Verilator -Wall on every module alone
 .PHONY: bench
 bench: $(VENV)/.stamp-sim ## measure every network at many foldings
 	@$(PY) -m sim.bench --net '$(NET)'
+
+.PHONY: compare
+compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
+	@$(PY) -m sim.compare --net '$(NET)' $(if $(N),--n '$(N)') \
+	    $(if $(SLOW),--slow '$(SLOW)') $(if $(IMAGES),--images '$(IMAGES)')
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores

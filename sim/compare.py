@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from model import data, errors, reference
+from model import data, errors, pictures, reference
 from model.errors import UserError
 from model.exponents import Exponents
 from model.floats import FloatNetwork
-from model.networks import Network
+from model.networks import NETWORKS, Network
 from model.quantised import QuantisedNetwork
 from sim import report, run, shard, tools
 from sim.design import ROOT, Design, find
@@ -329,9 +329,6 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 def draw(summary: dict[str, Any], path: Path) -> None:
     """Images a second as bars on a logarithmic scale, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     kinds = {"int8": "C0", "float": "C1"}
     bars = [
         (
@@ -344,7 +341,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     ]
     bars.append(("hardware at 100 MHz", summary["hardware_images_per_second"], "C2", ""))
     names, speeds, colours, remarks = zip(*bars, strict=True)
-    figure = Figure(figsize=(9, 0.42 * len(bars) + 1.2), layout="constrained")
+    figure = pictures.figure(9, 0.42 * len(bars) + 1.2)
     axes = figure.subplots()
     drawn = axes.barh(names, speeds, color=colours)
     labels = [f"{s:,.{0 if s >= 10 else 1}f}{r}" for s, r in zip(speeds, remarks, strict=True)]
@@ -361,11 +358,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
         + ("every prediction agrees" if agreed else "NOT every prediction agrees")
         + f" on {summary['images']:,} images"
     )
-    FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    temporary.replace(path)
+    pictures.save(figure, path)
 
 
 def _images(
@@ -394,7 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="make compare", description="Run every implementation of a network side by side."
     )
-    parser.add_argument("--net", default="convnet", help="name or folder of one network")
+    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
     parser.add_argument("--n", type=_count, help=f"number of images (default {IMAGES:,})")
     parser.add_argument(
         "--slow", type=_count, default=SLOW_IMAGES, help="images of slow NumPy, at most"
@@ -402,7 +395,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
     options = parser.parse_args(arguments)
     tools.check("verilator")
-    design = Design.read(find(options.net))
+    names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
+    if not names:
+        raise UserError("no network given; expected NET=all, or names of networks")
+    designs = [Design.read(find(name)) for name in names]
+    return max(_compare_one(design, options) for design in designs)
+
+
+def _compare_one(design: Design, options: argparse.Namespace) -> int:
     network = design.read_network(Path(design.folder)).network
     images, labels, dataset = _images(network, options.images, options.n)
     rows = compare(design, images, options.slow)
@@ -418,8 +418,9 @@ def main(arguments: list[str] | None = None) -> int:
     for row in summary["rows"]:
         if not row["agrees"]:
             print(
-                f"{row['name']} ({row['kind']}) disagrees: {row['classes_that_differ']} classes, "
-                f"logits by up to {row['largest_difference']:.6g}",
+                f"{design.name}: {row['name']} ({row['kind']}) disagrees: "
+                f"{row['classes_that_differ']} classes, logits by up to "
+                f"{row['largest_difference']:.6g}",
                 file=sys.stderr,
             )
     return int(not all(row["agrees"] for row in summary["rows"]))
