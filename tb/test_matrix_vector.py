@@ -1,0 +1,183 @@
+"""matrix_vector against model.reference.fc and requantise, chunks in the order of its folds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from runner import on_simulators
+from testbench import Layout, Stall, Testbench
+from traffic import Weighted
+
+from model import reference
+from model.folding import Folding, Stage
+from model.networks import Linear
+
+
+def case(pe, simd, groups, chunks, inner=0, **others) -> dict:
+    """Parameters of a matrix_vector, the usual ones by position."""
+    sizes = dict(PE=pe, SIMD=simd, GROUPS=groups, CHUNKS=chunks)
+    return sizes | dict(GROUP_INNER=inner) | others
+
+
+CASES = {
+    "pixels2_group_inner": case(3, 5, 3, 7, 1, PIXELS=2),
+    "pixels2": case(3, 5, 3, 7, PIXELS=2),
+    "one_of_each": case(1, 1, 1, 1),
+    "one_group": case(5, 3, 1, 6),
+    "one_group_group_inner": case(1, 2, 1, 5, 1),
+    "one_chunk": case(1, 7, 5, 1),
+    "one_chunk_group_inner": case(2, 1, 6, 1, 1),
+    "one_fold": case(3, 9, 1, 1, PIXELS=2),
+    "logits": case(2, 1, 3, 5, OUT_WIDTH=32),
+    "logits_group_inner": case(4, 3, 5, 3, 1, OUT_WIDTH=32),
+}
+VECTORS = 2  # transfers of PIXELS vectors an image
+
+
+@dataclass(frozen=True)
+class Folds(Layout):
+    """Pixels as vectors, each chunk of `lanes` elements given again for every group of rows.
+
+    order: the chunks of a vector as they are wanted.
+    """
+
+    order: tuple[int, ...] = ()
+
+    @property
+    def beats(self) -> int:
+        return self.height * self.width // self.pixels * len(self.order)
+
+    def _elements(self, index: int) -> Iterator[tuple[int, int, int, int]]:
+        vector, fold = divmod(index, len(self.order))
+        return super()._elements(vector * self.groups + self.order[fold])
+
+
+class MatrixVector(Weighted):
+    """Random weights; the last group and the last chunk lack a lane where they have several."""
+
+    module = "matrix_vector"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        p = dict(PIXELS=1) | self.parameters
+        pe, simd, groups, chunks, inner = (
+            p[key] for key in ("PE", "SIMD", "GROUPS", "CHUNKS", "GROUP_INNER")
+        )
+        rows, columns = groups * pe - (pe > 1), chunks * simd - (simd > 1)
+        layer, in_shape = Linear(rows), (columns, 1, 1)
+        self.stage = Stage(
+            self.module,
+            layer,
+            in_shape,
+            layer.out_shape(in_shape),
+            lanes=columns,
+            pixels=1,
+            out_lanes=pe,
+            out_pixels=1,
+            folding=Folding(pe, simd, bool(inner)),
+        )
+        once = range(chunks)
+        order = [c for c in once for _ in range(groups)] if inner else [*once] * groups
+        width = VECTORS * p["PIXELS"]
+        self.source = Folds(columns, 1, width, simd, p["PIXELS"], order=tuple(order))
+        self.make_weights()
+        out_width = self.parameters["OUT_WIDTH"]
+        self.sink = Layout(rows, 1, width, pe, p["PIXELS"], out_width)
+        self.interval = self.source.beats
+
+    def accumulators(self, images: np.ndarray) -> np.ndarray:
+        vectors = images.transpose(0, 2, 3, 1)
+        acc = reference.fc(
+            vectors.reshape(-1, vectors.shape[-1]).copy(), self.weight, self.bias
+        ).reshape(*vectors.shape[:-1], -1)
+        return acc.transpose(0, 3, 1, 2)
+
+
+TRAFFIC = MatrixVector
+
+
+class Bench(Testbench):
+    """A testbench that compares the names of each beat with the chunk that the source gives."""
+
+    def __init__(self, dut, stall: Stall) -> None:
+        case = json.loads(Path("case.json").read_text())
+        super().__init__(dut, case["seed"], stall)
+        self.traffic = MatrixVector(case["parameters"], case["seed"])
+        source, sink = self.traffic.streams(dut)
+        self.input, self.output = self.source(source), self.sink(sink)
+        self.monitors.append(self._compare_names)
+
+    async def start(self) -> None:
+        """Reset; the next beat is a vector's first."""
+        await self.reset(1)
+        self.next = 0
+        self.completed: list[int] = []  # when each group took its last chunk
+
+    def _compare_names(self) -> None:
+        p, order = self.traffic.parameters, self.traffic.source.order
+        fold = self.next % len(order)
+        chunk = order[fold]
+        # Where the vector runs through for every group, each beat serves one group alone.
+        done = not p["GROUP_INNER"] or chunk not in order[fold + 1 :]
+        wanted = chunk, int(done), int(fold == len(order) - 1)
+        signals = self.dut.s_chunk, self.dut.s_chunk_done, self.dut.s_vector_done
+        got = tuple(str(signal.value) for signal in signals)
+        assert all(set(bits) <= set("01") for bits in got), f"matrix_vector: X in {got}"
+        got = tuple(int(bits, 2) for bits in got)
+        assert got == wanted, (
+            f"matrix_vector: beat {self.next}: (s_chunk, s_chunk_done, s_vector_done) = {got}, "
+            f"expected {wanted}"
+        )
+        if self.input.taken > self.next and chunk == p["CHUNKS"] - 1:
+            self.completed.append(self.cycle)
+        self.next = self.input.taken
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=[Stall.NONE, Stall.BOTH])
+async def names_its_folds(dut, stall: Stall) -> None:
+    """Outputs for the source are right at every clock, also after resets in mid-vector.
+
+    Here tlast goes with every beat of the last vector, elsewhere with the very last beat alone.
+    """
+    bench = Bench(dut, stall)
+    traffic = bench.traffic
+    p, size = traffic.parameters, traffic.source.beats
+    for whole in (False, False, True):
+        await bench.start()
+        images = traffic.images(2, traffic.rng)
+        for image in images:
+            beats = traffic.source.pack(image, bench.rng)
+            start = size - len(traffic.source.order)
+            bench.input.queue.extend((data, index >= start) for index, data in enumerate(beats))
+        if whole:
+            wanted = len(images) * traffic.sink.beats
+            await bench.until(lambda end=wanted: len(bench.output.beats) == end, 8 * size + 100)
+            assert len(bench.output.beats) == wanted, "matrix_vector: nothing moves any more"
+        else:
+            for _ in range(bench.rng.randrange(1, 2 * size + 10)):
+                await bench.step()
+        traffic.check(bench.output.beats, traffic.compute(images))
+    if stall is Stall.NONE:
+        # The header's latency, from a group's last chunk to its result.
+        latency = 3 + math.ceil(math.log2(p["SIMD"]))
+        ends = [beat.cycle for beat in bench.output.beats]
+        found = {end - start for end, start in zip(ends, bench.completed, strict=True)}
+        assert found == {latency}, f"matrix_vector: latency {found}, expected {latency}"
+
+
+@on_simulators(CASES)
+def test_matrix_vector(simulate, simulator, name, parameters):
+    simulate(
+        "matrix_vector",
+        simulator=simulator,
+        name=name,
+        parameters=parameters,
+        tests="bench_stream,test_matrix_vector",
+    )

@@ -1,0 +1,87 @@
+"""weight_rom: the words of a file that model.memory.to_hex wrote, at their addresses."""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from runner import on_simulators
+
+from model import memory
+
+CASES = {
+    "words11": dict(WIDTH=24, DEPTH=11, FILE="weight.mem"),
+    "one_word": dict(WIDTH=40, DEPTH=1, FILE="weight.mem"),
+    "biases": dict(WIDTH=96, DEPTH=5, FILE="bias.mem"),
+    "words32": dict(WIDTH=72, DEPTH=32, FILE="weight.mem"),
+    "no_file": dict(WIDTH=16, DEPTH=3),
+}
+
+
+class Rom:
+    """The contents of a ROM with these parameters: int8 weights, or int32 in a file of biases."""
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        self.parameters = parameters
+        dtype = np.dtype(np.int32 if parameters.get("FILE") == "bias.mem" else np.int8)
+        lanes = parameters["WIDTH"] // (8 * dtype.itemsize)
+        limits = np.iinfo(dtype)
+        self.words = np.zeros((parameters["DEPTH"], lanes), dtype)
+        if "FILE" in parameters:
+            rng = np.random.default_rng(zlib.crc32(seed.encode()))
+            self.words = rng.integers(limits.min, limits.max + 1, self.words.shape, dtype)
+
+    def write_memories(self, folder: Path) -> None:
+        """Write the file that the module reads."""
+        if "FILE" in self.parameters:
+            (folder / self.parameters["FILE"]).write_text(memory.to_hex(self.words))
+
+
+TRAFFIC = Rom
+
+
+@cocotb.test()
+async def reads_the_file(dut) -> None:
+    """Each word in order, then any; data holds while read is low, when addr is garbage."""
+    case = json.loads(Path("case.json").read_text())
+    words = Rom(case["parameters"], case["seed"]).words
+    rng = random.Random(case["seed"])
+
+    dut.read.value = 0
+    Clock(dut.clk, 10, "ns").start()
+    edge = RisingEdge(dut.clk)
+    await edge
+    held: int | None = None  # address of the word that data must hold
+    for count in range(6 * len(words) + 60):
+        ordered = count < len(words)
+        addr = count if ordered else rng.randrange(len(words))
+        read = ordered or rng.random() < 0.5
+        dut.read.value = int(read)
+        dut.addr.value = addr if read else rng.getrandbits(len(dut.addr))
+        await edge
+        if held is not None:
+            bits = str(dut.data.value)
+            assert set(bits) <= set("01"), f"weight_rom: word {held}: data is {bits}"
+            wanted = int.from_bytes(words[held].astype(words.dtype.newbyteorder("<")), "little")
+            assert int(bits, 2) == wanted, (
+                f"weight_rom: word {held}: got {int(bits, 2):#x}, expected {wanted:#x}"
+            )
+        if read:
+            held = addr
+
+
+@on_simulators(CASES)
+def test_weight_rom(simulate, simulator, name, parameters):
+    simulate(
+        "weight_rom",
+        simulator=simulator,
+        name=name,
+        parameters=parameters,
+        tests="test_weight_rom",
+    )
