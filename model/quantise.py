@@ -86,7 +86,10 @@ class TorchNetwork(nn.Module):
         for index, layer in enumerate(self.network.layers):
             if isinstance(layer, MaxPool):
                 # Commutes with the ReLU and with rounding, which then have fewer values to do.
-                x = functional.max_pool2d(x, layer.kernel, layer.stride, layer.padding)
+                if layer.padding:
+                    # PyTorch's own padding stops at half a kernel.
+                    x = functional.pad(x, [layer.padding] * 4, value=-torch.inf)
+                x = functional.max_pool2d(x, layer.kernel, layer.stride)
                 continue
             if pending is not None:
                 x = self._activate(x, pending, exponents, observe)

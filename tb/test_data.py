@@ -1,0 +1,211 @@
+"""Reading images: IDX, .npy and PNG files, MNIST wherever it is, the digits in its stead."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import data
+from model.data import load_images, load_user_images, read_idx
+from model.errors import UserError
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An array of bytes as an IDX file."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def images(seed) -> np.ndarray:
+    return np.random.default_rng(int(seed)).integers(0, 256, (5, 6, 7), np.uint8)
+
+
+def test_idx_and_its_gzip(tmp_path, images):
+    (tmp_path / "plain").write_bytes(idx(images))
+    (tmp_path / "zipped.gz").write_bytes(gzip.compress(idx(images)))
+    np.testing.assert_array_equal(read_idx(tmp_path / "plain"), images)
+    np.testing.assert_array_equal(read_idx(tmp_path / "zipped.gz"), images)
+
+
+def test_idx_of_wider_types(tmp_path):
+    values = np.array([[1, -2], [300, -40000]], ">i4")
+    path = tmp_path / "ints"
+    path.write_bytes(struct.pack(">4B2I", 0, 0, 0x0C, 2, 2, 2) + values.tobytes())
+    assert read_idx(path).tolist() == values.tolist()
+    with pytest.raises(UserError, match="int32, expected uint8"):
+        load_user_images(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-1], "its header asks for"),
+        (lambda content: content + b"\0", "its header asks for"),
+        (lambda content: content[:9], "ends in its header"),
+        (lambda content: b"", "not an IDX file"),
+        (lambda content: b"text" + content, "not an IDX file"),
+        (lambda content: gzip.compress(content)[:-9], "broken gzip"),
+    ],
+)
+def test_damaged_idx(tmp_path, images, damage, message):
+    path = tmp_path / "images"
+    path.write_bytes(damage(idx(images)))
+    with pytest.raises(UserError, match=message):
+        load_user_images(path)
+
+
+def test_npy(tmp_path, images):
+    path = tmp_path / "images.npy"
+    np.save(path, images)
+    np.testing.assert_array_equal(load_user_images(path), images[:, None])
+    deep = np.stack([images, 255 - images], axis=1)
+    np.save(path, deep)
+    np.testing.assert_array_equal(load_user_images(path, (2, 6, 7)), deep)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 6, 7)), "float64, expected uint8"),
+        (np.zeros((6, 7), np.uint8), r"expected \(N, H, W\)"),
+        (np.zeros((0, 6, 7), np.uint8), "no image"),
+        (np.zeros((2, 6, 8), np.uint8), "1x6x8, the network takes 1x6x7"),
+        (np.array([{}]), "not a .npy array"),
+    ],
+)
+def test_unfit_npy(tmp_path, array, message):
+    path = tmp_path / "images.npy"
+    np.save(path, array, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        load_user_images(path, (1, 6, 7))
+
+
+def test_pngs(tmp_path, images):
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    np.testing.assert_array_equal(load_user_images(tmp_path / "3.png"), images[3:4, None])
+    np.testing.assert_array_equal(load_user_images(tmp_path), images[:, None])
+    np.testing.assert_array_equal(load_user_images(f"{tmp_path}/[12].png"), images[1:3, None])
+    # Grey in colour is grey; one picture in colour makes all of them so.
+    Image.fromarray(images[0]).convert("RGB").save(tmp_path / "0.png")
+    assert load_user_images(tmp_path).shape == (5, 1, 6, 7)
+    colour = np.stack([images[0], images[1], images[2]], axis=-1)
+    Image.fromarray(colour).save(tmp_path / "4.png")
+    loaded = load_user_images(tmp_path)
+    assert loaded.shape == (5, 3, 6, 7)
+    np.testing.assert_array_equal(loaded[4], np.moveaxis(colour, -1, 0))
+    np.testing.assert_array_equal(loaded[1], np.stack([images[1]] * 3))
+
+
+def test_unfit_pngs(tmp_path, images):
+    with pytest.raises(UserError, match="holds no PNG"):
+        load_user_images(tmp_path)
+    with pytest.raises(UserError, match="no such file"):
+        load_user_images(tmp_path / "nothing.png")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG not really")
+    with pytest.raises(UserError, match="not a readable PNG"):
+        load_user_images(tmp_path)
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    Image.fromarray(images[0][:5]).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match=r"b\.png.*one size"):
+        load_user_images(tmp_path)
+    Image.fromarray(images[0].astype(np.uint16) * 257).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match="8 bits"):
+        load_user_images(tmp_path)
+    Image.fromarray(np.full((6, 7, 4), 100, np.uint8)).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match="transparent"):
+        load_user_images(tmp_path)
+
+
+def write_mnist(root, count: int = 3) -> np.ndarray:
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    images = np.arange(count * 784, dtype=np.uint32).astype(np.uint8).reshape(count, 28, 28)
+    for pictures, labels in data.FILES.values():
+        (raw / pictures).write_bytes(idx(images))
+        (raw / f"{labels}.gz").write_bytes(gzip.compress(idx(np.arange(count, dtype=np.uint8))))
+    return images
+
+
+def test_mnist_root_comes_first(tmp_path, monkeypatch):
+    images = write_mnist(tmp_path)
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    for split in ("train", "test"):
+        dataset = load_images(split, download=False)
+        np.testing.assert_array_equal(dataset.images, images)
+        assert dataset.labels.tolist() == [0, 1, 2]
+        assert dataset.labels.dtype == np.int64
+        assert dataset.name == f"MNIST {split}"
+
+
+def test_data_folder_comes_second(tmp_path, monkeypatch, capsys):
+    images = write_mnist(tmp_path / "data")
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path / "nowhere"))
+    np.testing.assert_array_equal(load_images("test", download=False).images, images)
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    monkeypatch.setenv("MNIST_DOWNLOAD", "0")
+    test, train = load_images("test"), load_images("train")
+    assert "scikit-learn" in capsys.readouterr().err
+    assert "scikit-learn" in test.name
+    assert test.images.shape == (1000, 28, 28)
+    assert test.images.dtype == np.uint8
+    assert len(test.images) + len(train.images) == 1797
+    assert set(test.labels) == set(range(10))
+    assert test.images.max() == 255
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_damaged_download_is_refused(tmp_path, monkeypatch):
+    """A mirror that sends something else counts as no mirror, and leaves nothing behind."""
+
+    class Answer:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read(self):
+            return gzip.compress(b"a captive portal's page")
+
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_args, **_options: Answer())
+    assert "scikit-learn" in load_images("test", download=True).name
+    assert not any(tmp_path.iterdir())
+
+
+def test_unknown_split():
+    with pytest.raises(UserError, match="expected one of train, test"):
+        load_images("validation")
+
+
+def test_torchvision_reads_the_same(tmp_path):
+    """An independent reader of the same folder; imports beside a CPU-only torch."""
+    pytest.importorskip("torch", reason="torchvision needs torch")
+    from model.torch_compat import import_torchvision
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torchvision = import_torchvision()
+        except ImportError:
+            pytest.skip("torchvision is not installed")
+    images = write_mnist(tmp_path)
+    for _, labels in data.FILES.values():
+        content = gzip.decompress((tmp_path / "MNIST" / "raw" / f"{labels}.gz").read_bytes())
+        (tmp_path / "MNIST" / "raw" / labels).write_bytes(content)
+    read = torchvision.datasets.MNIST(tmp_path, train=False)
+    np.testing.assert_array_equal(read.data.numpy(), images)
+    assert read.targets.tolist() == [0, 1, 2]
