@@ -23,7 +23,6 @@ CASES = {
     "one_group_of_many_names": case(1, 18, 22, GROUP_WIDTH=3),
     "groups2_same_width": case(2, 20, 20),
     "sum_wider": case(3, 21, 17),
-    "groups8": case(8, 16, 32),
 }
 
 

@@ -24,7 +24,6 @@ CASES = {
     "one_group_group_inner": case(1, 7, 1),
     "one_chunk": case(6, 1),
     "one_chunk_group_inner": case(6, 1, 1),
-    "powers_of_two": case(4, 8),
     "one_fold": case(1, 1),
 }
 

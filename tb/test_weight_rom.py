@@ -19,7 +19,6 @@ CASES = {
     "words11": dict(WIDTH=24, DEPTH=11, FILE="weight.mem"),
     "one_word": dict(WIDTH=40, DEPTH=1, FILE="weight.mem"),
     "biases": dict(WIDTH=96, DEPTH=5, FILE="bias.mem"),
-    "words32": dict(WIDTH=72, DEPTH=32, FILE="weight.mem"),
     "no_file": dict(WIDTH=16, DEPTH=3),
 }
 
