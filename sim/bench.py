@@ -38,6 +38,8 @@ MOST_RATIO = 1.01
 FEWEST_IMAGES = 8
 MOST_IMAGES = 200
 CYCLES = 400_000
+# Beyond this many, Verilator and g++ take many minutes.
+MOST_MULTIPLIERS = 4000
 REFERENCE_IMAGES = 10_000
 REFERENCE_TRIES = 4
 
@@ -70,7 +72,7 @@ def cases(quantised: QuantisedNetwork, targets: int) -> list[Case]:
             folded = solve(network, pixels=pixels)
         except UserError:
             continue
-        if folded.cycles < fastest.cycles:
+        if folded.cycles < fastest.cycles and folded.multipliers <= MOST_MULTIPLIERS:
             found[pixels, folded.cycles] = folded
     # More targets than asked for, as neighbours can share a folding.
     wanted = np.geomspace(fastest.cycles, slowest.cycles, 4 * targets).astype(int)
