@@ -34,7 +34,7 @@ module matrix_vector #(
     input  wire                           s_axis_tvalid,
     output wire                           s_axis_tready,
     output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that the next beat must hold
-    output wire                           s_chunk_done,  // the next beat is its chunk's last use
+    output wire                           s_chunk_done,  // (GROUP_INNER) it is its chunk's last use
     output wire                           s_vector_done, // the next beat is the vector's last
     output wire [OUT_WIDTH*PIXELS*PE-1:0] m_axis_tdata,  // pixel p, row pe at lane p*PE + pe
     output wire                           m_axis_tlast,
