@@ -40,11 +40,7 @@ def folder(tmp_path, seed, monkeypatch) -> Path:
 @pytest.mark.parametrize("case", range(4))
 def test_all_compute_the_integers_of_the_reference(seed, case, tmp_path):
     rng = generator(seed, "compare", case)
-    pools = True
-    while pools:  # torch pads pools by no more than half a window
-        quantised = random_network(rng, max_size=10, max_channels=6)
-        layers = quantised.network.layers
-        pools = any(isinstance(p, MaxPool) and 2 * p.padding > p.kernel for p in layers)
+    quantised = random_network(rng, max_size=10, max_channels=6)
     write_onnx(quantised, tmp_path / "network.onnx")
     images = random_images(rng, quantised, 5)
     expected = reference.predict(quantised, images)
