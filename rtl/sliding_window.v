@@ -80,7 +80,7 @@ module sliding_window #(
     localparam FIRST   = at_most(RIGHT, GROUPS);      // groups that a first window takes
     localparam SLIDES  = at_most(STEPS - 1, ceil_div(at_least(GROUPS - RIGHT, 0), SLIDE));
     localparam SWEEP   = FIRST + SLIDES*SLIDE;        // groups to read a sweep
-    localparam QUEUE   = at_least(FIRST, SLIDE) + 2;  // the reader's latency more than a window takes
+    localparam QUEUE   = at_least(FIRST, SLIDE) + 2;  // a window's and the reader's latency
 
     // Rows that the banks hold: those of a sweep and those that the next sweep adds; at the end of
     // an image, all that the next image's first sweep wants.
