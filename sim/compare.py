@@ -117,8 +117,9 @@ def float_predictors(
     except ImportError:
         return
     twin = TorchNetwork(model.network)
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
+    # First the type, then the weights: in float32 they might lose bits.
     twin.to(torch.float64 if model.dtype == np.float64 else torch.float32)
+    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
 
     @torch.no_grad()
     def predict_torch(images: np.ndarray) -> np.ndarray:
