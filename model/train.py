@@ -10,23 +10,24 @@ the test set is looked at once, at the end. Nothing is written before the end.
 
 from __future__ import annotations
 
-import argparse
-import copy
-import dataclasses
-import functools
-import math
-import os
-import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):
     # In place of this folder, whose modules would shadow others' names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse  # noqa: E402
+import copy  # noqa: E402
+import dataclasses  # noqa: E402
+import functools  # noqa: E402
+import math  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
