@@ -1,0 +1,323 @@
+"""Look inside a network: what each layer makes of an image, and how well int8 holds its values.
+
+    python model/inspect.py lenet5 --image 7            # of the test images, counted from 0
+    python model/inspect.py lenet5 --image digit.png --rtl
+
+Writes two pictures to build/inspect/NET/: the image, every layer's feature maps and the logits;
+and histograms of weights and activations. The maps are the integers of the int8 reference; with
+--rtl those of the simulated hardware, where each cell that differs from the reference is marked.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # In place of this folder, whose modules would shadow others' names, first of all this one.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse  # noqa: E402
+import math  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from model import errors, pictures, reference  # noqa: E402
+from model.data import ROOT, load_images, load_user_images  # noqa: E402
+from model.errors import UserError  # noqa: E402
+from model.networks import MaxPool, Network  # noqa: E402
+from model.quantised import Parameters, QuantisedNetwork  # noqa: E402
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BUILD = ROOT / "build" / "inspect"
+SAMPLE = 256
+WIDTH_INCHES = 11.0
+# A row of maps may be so many times as wide as high.
+ASPECT = 9.0
+MARK = "#ff0000"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An image to look at.
+
+    image: uint8 (C, H, W). name: what a title calls it; label: its class, or None. sample: uint8
+    (N, C, H, W), images that the histograms of activations are of.
+    """
+
+    image: np.ndarray
+    name: str
+    label: int | None
+    sample: np.ndarray
+
+
+def choose(network: Network, source: str) -> Subject:
+    """The test image of number `source`, or the one in the file of that name."""
+    if source.lstrip("-").isdecimal():
+        index = int(source)
+        data = load_images("test")
+        images = data.images[:, None]
+        if images.shape[1:] != network.input_shape:
+            raise UserError(
+                f"{network.name} takes images of {network.input_shape}, {data.name} holds "
+                f"{images.shape[1:]} (channels, height, width); name a file with --image"
+            )
+        if not 0 <= index < len(images):
+            raise UserError(
+                f"--image {index}: {data.name} holds images 0 to {len(images) - 1}; choose of those"
+            )
+        name = f"image {index} of {data.name}"
+        return Subject(images[index], name, int(data.labels[index]), images[:SAMPLE])
+    images = load_user_images(source, network.input_shape)
+    sample = images
+    if network.input_shape == (1, 28, 28):
+        sample = load_images("test").images[:, None]
+    return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
+
+
+def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> list[np.ndarray]:
+    """int64 (C, H, W) output of every layer of the int8 reference: uint8, of the last one int32."""
+    outputs = reference.predict(quantised, image[None], all_layers=True)
+    return [
+        output[0].astype(np.int64).reshape(shape)
+        for output, shape in zip(outputs, quantised.network.shapes[1:], strict=True)
+    ]
+
+
+def saturation(
+    parameters: Parameters, layer_input: np.ndarray, stride: int | None, padding: int
+) -> float:
+    """Share of a hidden layer's outputs that are clamped to 255.
+
+    layer_input: uint8 (N, C, H, W); stride: None for a fully connected layer.
+    """
+    if stride is None:
+        flat = np.ascontiguousarray(layer_input.reshape(len(layer_input), -1))
+        acc = reference.fc(flat, parameters.weight, parameters.bias)
+    else:
+        acc = reference.conv2d(layer_input, parameters.weight, parameters.bias, stride, padding)
+    rounded = np.rint(np.ldexp(acc.astype(np.float64), -parameters.shift))
+    return float((rounded > 255).mean())
+
+
+def draw_features(
+    quantised: QuantisedNetwork,
+    subject: Subject,
+    features: list[np.ndarray],
+    rtl: list[np.ndarray] | None,
+    path: Path,
+) -> list[int]:
+    """The image, the maps of each hidden layer and the logits, as a PNG.
+
+    features: of the reference, (C, H, W) each; rtl: of the simulation, drawn in their stead if
+    given, with a mark on each cell that differs. Returns the number of such cells of each layer.
+    """
+    network = quantised.network
+    shown = features if rtl is None else rtl
+    differs = [a != b for a, b in zip(features, shown, strict=True)]
+    hidden = list(zip(network.layer_names, shown, differs, strict=True))[:-1]
+    # What is unknown in the simulation is left blank.
+    known = [np.where(maps < 0, np.nan, maps) for _, maps, _ in hidden]
+    drawn = [pictures.mosaic(maps, _columns(maps)) for maps in known]
+    heights = [_inches(picture) for picture in drawn]
+    made = pictures.figure(WIDTH_INCHES, 3.0 + sum(heights) + 0.35 * len(heights))
+    grid = made.add_gridspec(len(hidden) + 1, 1, height_ratios=[2.6, *heights])
+    top = grid[0].subgridspec(1, 2, width_ratios=[1, 2.5])
+    _draw_image(made.add_subplot(top[0]), subject)
+    _draw_logits(made.add_subplot(top[1]), quantised, shown[-1], differs[-1], subject.label)
+    for row, ((name, maps, wrong), picture) in enumerate(zip(hidden, drawn, strict=True), 1):
+        axes = made.add_subplot(grid[row])
+        axes.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+        y, x = np.nonzero(pictures.mosaic(wrong, _columns(wrong)) == 1)
+        axes.plot(x, y, "s", color=MARK, markerfacecolor="none", markersize=4)
+        size = "x".join(map(str, maps.shape))
+        title = f"{name}: {size}, largest {maps.max()}, {np.mean(maps == 0):.0%} zeros"
+        if rtl is not None:
+            title += f", {wrong.sum():,} of {wrong.size:,} cells differ from the reference"
+        axes.set_title(title, fontsize=9, loc="left", color=MARK if wrong.any() else "black")
+    source = "the int8 reference" if rtl is None else "the simulated RTL"
+    made.suptitle(f"{network.name}, {subject.name}: integers of {source}")
+    pictures.save(made, path)
+    return [int(wrong.sum()) for wrong in differs]
+
+
+def _columns(maps: np.ndarray) -> int:
+    """How many of the maps (C, H, W) to lay side by side: rows fill the width, none is too high."""
+    count, height, width = maps.shape
+    return min(count, max(1, round(math.sqrt(count * ASPECT * (height + 1) / (width + 1)))))
+
+
+def _inches(picture: np.ndarray) -> float:
+    return min(5.0, max(0.3, 0.95 * WIDTH_INCHES * picture.shape[0] / picture.shape[1]))
+
+
+def _draw_image(axes: Axes, subject: Subject) -> None:
+    image = subject.image
+    if len(image) == 3:
+        axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+    else:
+        columns = math.ceil(math.sqrt(len(image)))
+        axes.imshow(
+            pictures.mosaic(image, columns), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
+        )
+    axes.set_axis_off()
+    label = "" if subject.label is None else f", label {subject.label}"
+    axes.set_title(f"image: {'x'.join(map(str, image.shape))}{label}", fontsize=9, loc="left")
+
+
+def _draw_logits(
+    axes: Axes,
+    quantised: QuantisedNetwork,
+    logits: np.ndarray,
+    wrong: np.ndarray,
+    label: int | None,
+) -> None:
+    values, wrong = logits.ravel(), wrong.ravel()
+    known = np.where(values == np.iinfo(np.int32).min, 0, values)
+    winner = int(known.argmax())
+    colours = ["C1" if index == winner else "C0" for index in range(len(known))]
+    axes.bar(range(len(known)), known, color=colours)
+    axes.plot(
+        np.nonzero(wrong)[0], known[wrong], "s", color=MARK, markerfacecolor="none", markersize=9
+    )
+    if len(known) <= 20:
+        axes.set_xticks(range(len(known)))
+    axes.axhline(0, color="black", lw=0.6)
+    name = quantised.network.layer_names[-1]
+    verdict = f"class {winner}"
+    if label is not None:
+        verdict += ", right" if winner == label else f", but the label is {label}"
+    marked = f"; {wrong.sum()} differ from the reference" if wrong.any() else ""
+    axes.set_title(f"{name}: logits (int32), {verdict}{marked}", fontsize=9, loc="left")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path) -> list[dict]:
+    """Weights and activations of each layer against the int8 range, as a PNG.
+
+    sample: uint8 (N, C, H, W). Returns a row a layer: `name`; `weights_at_the_ends`, the share of
+    weights that are -128 or 127; `saturated` and `zeros`, the shares of outputs that are clamped to
+    255, and 0 (None for the logits).
+    """
+    network = quantised.network
+    outputs = reference.predict(quantised, sample, all_layers=True)
+    inputs = [sample, *outputs[:-1]]
+    indices = [i for i, layer in enumerate(network.layers) if not isinstance(layer, MaxPool)]
+    made = pictures.figure(WIDTH_INCHES, 2.2 * len(indices) + 0.5)
+    panels = made.subplots(len(indices), 2, squeeze=False)
+    rows = []
+    for (left, right), index in zip(panels, indices, strict=True):
+        layer, parameters = network.layers[index], quantised.parameters[index]
+        name = network.layer_names[index]
+        weights = parameters.weight.ravel()
+        ends = float(((weights == -128) | (weights == 127)).mean())
+        _histogram(left, weights, np.arange(-128.5, 128.5), "C0")
+        left.axvspan(-133, -128.5, color="red", alpha=0.2)
+        left.axvspan(127.5, 132, color="red", alpha=0.2)
+        left.set_xlim(-133, 132)
+        left.set_title(
+            f"{name}: {weights.size:,} weights, scale 2^{-parameters.weight_exponent}, "
+            f"{ends:.2%} at the ends",
+            fontsize=9,
+            loc="left",
+        )
+        row = {"name": name, "weights_at_the_ends": ends, "saturated": None, "zeros": None}
+        if parameters.shift is None:
+            values = outputs[index].ravel()
+            _histogram(right, values, 60, "C2")
+            right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
+        else:
+            stride = getattr(layer, "stride", None)
+            padding = getattr(layer, "padding", 0)
+            row["saturated"] = saturation(parameters, inputs[index], stride, padding)
+            values = outputs[index].ravel()
+            row["zeros"] = float((values == 0).mean())
+            _histogram(right, values, np.arange(-0.5, 256.5), "C1")
+            right.axvspan(255.5, 262, color="red", alpha=0.2)
+            right.set_xlim(-4, 262)
+            right.set_title(
+                f"{name}: activations, scale 2^{-parameters.output_exponent}, "
+                f"{row['saturated']:.2%} saturate, {row['zeros']:.0%} are 0",
+                fontsize=9,
+                loc="left",
+            )
+        rows.append(row)
+    made.suptitle(f"{network.name}: weights and activations in int8, {len(sample):,} images")
+    pictures.save(made, path)
+    return rows
+
+
+def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: str) -> None:
+    counts, edges = np.histogram(values, bins)
+    axes.stairs(counts, edges, fill=True, color=colour)
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
+    parser = argparse.ArgumentParser(
+        prog="model/inspect.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", metavar="NET", help="name or folder of an exported network")
+    parser.add_argument(
+        "--image", default="0", metavar="FILE|INDEX", help="a PNG, .npy or IDX file, or a number"
+    )
+    parser.add_argument("--rtl", action="store_true", help="take the maps from the simulation")
+    parser.add_argument("--sim", default="verilator", help="for --rtl: verilator or icarus")
+    parser.add_argument("--out", type=Path, help="folder to write; default build/inspect/NET")
+    # An option's value may not begin with a dash unless it is joined to it.
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for index, word in enumerate(given[:-1]):
+        if word == "--image":
+            given[index : index + 2] = [f"--image={given[index + 1]}"]
+            break
+    options = parser.parse_args(given)
+
+    from sim import tools
+    from sim.design import Design, find
+
+    design = Design.read(find(options.network))
+    quantised = design.read_network(Path(design.folder))
+    subject = choose(quantised.network, options.image)
+    out = options.out or BUILD / design.name
+    rtl = None
+    if options.rtl:
+        from sim.probe import layer_outputs
+
+        tools.check(options.sim)
+        rtl = layer_outputs(design, subject.image, BUILD / design.name / "rtl", options.sim)
+    features = features_of(quantised, subject.image)
+    stem = Path(options.image).stem if subject.label is None else options.image
+    wrong = draw_features(quantised, subject, features, rtl, out / f"{stem}.png")
+    rows = draw_histograms(quantised, subject.sample, out / "histograms.png")
+    for row in rows:
+        line = f"{row['name']}: {row['weights_at_the_ends']:.2%} of the weights at the ends"
+        if row["saturated"] is not None:
+            line += f", {row['saturated']:.2%} of the activations saturate"
+        print(line)
+    print(f"{out / f'{stem}.png'}\n{out / 'histograms.png'}")
+    for name, count in zip(quantised.network.layer_names, wrong, strict=True):
+        if count:
+            print(f"{name}: {count:,} cells of the RTL differ from the reference", file=sys.stderr)
+    return int(any(wrong))
+
+
+def command() -> int:
+    """`main`, with a failing simulator's own words instead of a traceback."""
+    try:
+        return main()
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    errors.run(command)
