@@ -8,7 +8,7 @@ values of `Network` and stand in `NETWORKS`, the only place that knows a network
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from model.errors import UserError
@@ -199,13 +199,15 @@ class Recipe:
     epochs, tune_epochs: of the float training and of the quantisation-aware fine-tuning.
     batch, rate, tune_rate, decay: images a step, peak learning rates, weight decay (AdamW, cosine).
     average: decay a step of the moving average of the weights that is validated and kept.
-    restarts, restart_epochs: initialisations that are tried first; the best goes on.
+    restarts, restart_epochs: initialisations that are tried first; the best quarter of them go on
+    for four times as long at half the rate, and so on until one is left.
     teacher: network of `mem/` whose float logits are learned from, or None; teacher_weight: their
     share of the loss; temperature: of both in that share; smoothing: of the labels in the rest.
     rotate (degrees), scale, shear (fractions), shift, elastic (pixels): augmentation, at most or,
-    for elastic, standard deviation. copies: augmented copies of the training set that are made and
-    then taken in turns; 0: always new ones. solve: penalty under which the last layer's weights
-    are brought to their optimum at the end; 0: left as they are.
+    for elastic, standard deviation. clean: share of images left as they are. interpolation:
+    bilinear or bicubic. copies: augmented copies of the training set that are made and then taken
+    in turns; 0: always new ones. solve: penalty under which the last layer's weights are brought to
+    their optimum at the end; 0: left as they are.
     """
 
     epochs: int = 60
@@ -216,7 +218,7 @@ class Recipe:
     decay: float = 1e-2
     average: float = 0.998
     restarts: int = 1
-    restart_epochs: int = 5
+    restart_epochs: int = 1
     teacher: str | None = None
     teacher_weight: float = 0.9
     temperature: float = 3.0
@@ -226,13 +228,30 @@ class Recipe:
     shear: float = 0.1
     shift: float = 1.5
     elastic: float = 0.5
+    clean: float = 0.0
+    interpolation: str = "bilinear"
     copies: int = 0
     solve: float = 0.0
 
 
+_FEW_FILTERS = Recipe(
+    tune_epochs=2,
+    batch=128,
+    average=0.999,
+    restarts=24,
+    rotate=3,
+    scale=0.03,
+    shear=0.03,
+    shift=0.3,
+    elastic=0.3,
+    clean=0.4,
+    interpolation="bicubic",
+    copies=6,
+)
+
 RECIPES: dict[str, Recipe] = {
-    "convnet": Recipe(rate=0.03, rotate=6, scale=0.06, shear=0.06, shift=0.7, elastic=0.3),
-    "cnn7x7": Recipe(rate=0.03),
+    "convnet": replace(_FEW_FILTERS, epochs=20, rate=0.1, decay=0.1, solve=4e-5),
+    "cnn7x7": replace(_FEW_FILTERS, epochs=30, rate=0.05, decay=0.05, solve=2e-5, restarts=12),
     "simplecnn": Recipe(
         epochs=40,
         tune_epochs=4,
@@ -244,7 +263,7 @@ RECIPES: dict[str, Recipe] = {
         shift=2,
         elastic=0.6,
     ),
-    "cnn5x5": Recipe(rate=0.03),
+    "cnn5x5": replace(_FEW_FILTERS, epochs=50, rate=0.03, decay=3e-3, solve=1e-6),
     "lenet5": Recipe(
         epochs=60,
         tune_epochs=4,

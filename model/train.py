@@ -55,13 +55,18 @@ try:
         choose_exponents,
         to_integers,
     )
-except ImportError as error:  # pragma: no cover - depends on the machine
-    raise SystemExit(f"error: training needs the extra [train] ({error})") from None
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    print(f"error: no PyTorch ({error}); pip install -e .[train]", file=sys.stderr)
+    sys.exit(2)
 
 VALIDATION = 5000
 SPLIT_SEED = 20240229
 CALIBRATION = 2048
 EVALUATION_BATCH = 2000
+SOLVE_COPIES = 3
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 @dataclasses.dataclass
@@ -129,7 +134,9 @@ def _basis(height: int, width: int, device: torch.device) -> Tensor:
 def augment(pixels: Tensor, recipe: Recipe) -> Tensor:
     """Randomly distorted copies of `pixels`, (N, C, H, W) floats 0 to 255, rounded to integers.
 
-    One random affine map and one smooth field of displacements an image, sampled bilinearly.
+    One random affine map and one smooth field of displacements an image. Bilinear samples are
+    softer than real strokes, which a network of a few filters takes amiss: for it, bicubic ones,
+    and a share of images left as they are.
     """
     count, _, height, width = pixels.shape
     device = pixels.device
@@ -147,8 +154,12 @@ def augment(pixels: Tensor, recipe: Recipe) -> Tensor:
     weights[:, :3, 0] = torch.stack([cosine * wide, (shear - sine) * high, shift_x], dim=1)
     weights[:, :3, 1] = torch.stack([sine * wide, cosine * high, shift_y], dim=1)
     weights[:, 3:].normal_().mul_(recipe.elastic * 2 / width)
+    if recipe.clean:
+        left = torch.rand(count, device=device) < recipe.clean
+        weights[left] = torch.eye(3 + ELASTIC_GRID**2, 2, device=device)
     grid = (_basis(height, width, device) @ weights).view(count, height, width, 2)
-    return functional.grid_sample(pixels, grid, align_corners=False).round_()
+    samples = functional.grid_sample(pixels, grid, mode=recipe.interpolation, align_corners=False)
+    return samples.round_().clamp_(0, 255)
 
 
 class Source:
@@ -173,7 +184,7 @@ class Source:
         kept = None
         if self.recipe.copies:
             if len(self.copies) < self.recipe.copies:
-                self.copies.append(self._copy())
+                self.copies.append(self.copy())
                 kept = self.copies[-1]
             else:
                 kept = self.copies[self.epoch % len(self.copies)]
@@ -191,7 +202,8 @@ class Source:
         pixels = augment(self.train.pixels[part].float(), self.recipe)
         return pixels, None if self.teacher is None else self.teacher(pixels)
 
-    def _copy(self) -> tuple[Tensor, Tensor | None]:
+    def copy(self) -> tuple[Tensor, Tensor | None]:
+        """A new augmented copy of the training set, uint8, and the teacher's logits for it."""
         everything = torch.arange(len(self.train), device=self.train.labels.device)
         pixels, logits = zip(
             *((p.byte(), t) for p, t in map(self._augmented, everything.split(1000))), strict=True
@@ -347,7 +359,8 @@ def train_float(
     sample = train.pixels[:CALIBRATION].float()
     for model in models:
         initialise(model, sample)
-    if len(models) > 1:
+    epochs, rate = recipe.restart_epochs, recipe.rate
+    while len(models) > 1:
         tries = []
         for index, model in enumerate(models, 1):
             one = fit(
@@ -355,25 +368,30 @@ def train_float(
                 source,
                 validation,
                 recipe,
-                epochs=recipe.restart_epochs,
-                rate=recipe.rate,
+                epochs=epochs,
+                rate=rate,
                 name=f"start {index}/{len(models)}",
                 progress=progress,
             )
             tries.append(one)
-        models = [min(tries, key=lambda one: min(one[1].validation_loss))[0].requires_grad_()]
+        # Fewer and fewer are trained longer and longer: a round costs as much as the one before.
+        tries.sort(key=lambda one: min(one[1].validation_loss))
+        models = [one[0].requires_grad_() for one in tries[: max(1, len(tries) // 4)]]
+        epochs *= 4
+        # What is kept has been found: no need to shake it as hard again.
+        rate /= 2
     model, stage, best = fit(
         models[0],
         source,
         validation,
         recipe,
         epochs=recipe.epochs,
-        rate=recipe.rate,
+        rate=rate,
         name="float",
         progress=progress,
     )
     if recipe.solve:
-        solved = solve_last(model, train, recipe.solve)
+        solved = solve_last(model, source, recipe)
         loss, score = evaluate(solved, validation)
         stage.validation_loss.append(loss)
         stage.validation_accuracy.append(score)
@@ -382,12 +400,13 @@ def train_float(
     return model, stage, best
 
 
-def solve_last(model: TorchNetwork, train: Split, penalty: float) -> TorchNetwork:
-    """A copy of `model` with the last layer's weights at the optimum, given the layers before it:
-    the least cross-entropy on the training images plus penalty/2 times their squared norm.
+def solve_last(model: TorchNetwork, source: Source, recipe: Recipe) -> TorchNetwork:
+    """A copy of `model` with the last layer at the optimum, given the layers before it: the least
+    loss on the source's copies of the training set, plus half of `recipe.solve` times the weights'
+    squared norm.
 
-    Steps of equal size in every weight, as Adam's are, fit rare features to the noise; the optimum
-    under a penalty does not. The problem is convex: L-BFGS finds it in seconds.
+    Adam's steps are of one size in every weight, and so fit rare features to the noise; the optimum
+    does not. The problem is convex: L-BFGS finds it in seconds.
     """
     model = copy.deepcopy(model).requires_grad_(False)
     last = getattr(model, model.network.layer_names[-1])
@@ -395,9 +414,13 @@ def solve_last(model: TorchNetwork, train: Split, penalty: float) -> TorchNetwor
         raise UserError(f"recipe field solve: {model.network.name} does not end fully connected")
     inputs: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _module, given: inputs.append(given[0]))
-    logits_of(model, train.pixels)
+    copies = source.copies[:SOLVE_COPIES] or [source.copy()]
+    for pixels, _ in copies:
+        logits_of(model, pixels)
     hook.remove()
     features = torch.cat(inputs)
+    labels = source.train.labels.repeat(len(copies))
+    wanted = None if source.teacher is None else torch.cat([logits for _, logits in copies])
     last.requires_grad_()
     optimiser = torch.optim.LBFGS(
         last.parameters(), max_iter=150, history_size=20, line_search_fn="strong_wolfe"
@@ -405,8 +428,8 @@ def solve_last(model: TorchNetwork, train: Split, penalty: float) -> TorchNetwor
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = functional.cross_entropy(last(features), train.labels)
-        loss = loss + penalty / 2 * last.weight.square().sum()
+        loss = imitation_loss(last(features), labels, wanted, recipe)
+        loss = loss + recipe.solve / 2 * last.weight.square().sum()
         loss.backward()
         return loss
 
@@ -715,6 +738,10 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError("epochs, batch, restarts and restart_epochs must be at least 1")
     if min(recipe.tune_epochs, recipe.copies) < 0 or not 0 <= recipe.average < 1:
         raise UserError("tune_epochs and copies must be at least 0, average at least 0 and below 1")
+    if recipe.interpolation not in INTERPOLATIONS:
+        raise UserError(
+            f"interpolation {recipe.interpolation!r}: expected {' or '.join(INTERPOLATIONS)}"
+        )
     if options.threads is not None:
         if options.threads < 1:
             raise UserError(f"--threads {options.threads}: expected at least 1")
