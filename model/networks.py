@@ -238,7 +238,7 @@ _FEW_FILTERS = Recipe(
     tune_epochs=2,
     batch=128,
     average=0.999,
-    restarts=24,
+    restarts=16,
     rotate=3,
     scale=0.03,
     shear=0.03,
@@ -251,7 +251,7 @@ _FEW_FILTERS = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     "convnet": replace(_FEW_FILTERS, epochs=20, rate=0.1, decay=0.1, solve=4e-5),
-    "cnn7x7": replace(_FEW_FILTERS, epochs=30, rate=0.05, decay=0.05, solve=2e-5, restarts=12),
+    "cnn7x7": replace(_FEW_FILTERS, epochs=30, rate=0.05, decay=0.05, solve=2e-5),
     "simplecnn": Recipe(
         epochs=40,
         tune_epochs=4,
@@ -263,7 +263,7 @@ RECIPES: dict[str, Recipe] = {
         shift=2,
         elastic=0.6,
     ),
-    "cnn5x5": replace(_FEW_FILTERS, epochs=50, rate=0.03, decay=3e-3, solve=1e-6),
+    "cnn5x5": replace(_FEW_FILTERS, epochs=40, rate=0.03, decay=3e-3, solve=1e-6),
     "lenet5": Recipe(
         epochs=60,
         tune_epochs=4,

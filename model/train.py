@@ -86,9 +86,13 @@ Teacher = Callable[[Tensor], Tensor]
 
 @dataclasses.dataclass
 class Stage:
-    """One stage of training, for the progress bar and the curve: a row of figures an epoch."""
+    """One stage of training, for the progress bar and the curve: a row of figures an epoch.
+
+    epochs: how many there will be.
+    """
 
     name: str
+    epochs: int
     loss: list[float] = dataclasses.field(default_factory=list)
     train_accuracy: list[float] = dataclasses.field(default_factory=list)
     validation_loss: list[float] = dataclasses.field(default_factory=list)
@@ -280,7 +284,7 @@ def fit(
     )
     averaged = copy.deepcopy(model).requires_grad_(False)
     chosen = copy.deepcopy(averaged)
-    stage = Stage(name)
+    stage = Stage(name, epochs)
     best: tuple[float, float] | None = None
     if keep_start:
         loss, score = evaluate(model, validation, exponents)
@@ -459,7 +463,7 @@ def tune_int8(
             return model(pixels)
 
     if recipe.tune_epochs == 0:
-        stage = Stage("int8", [], [], [start[0]], [start[1]])
+        stage = Stage("int8", 0, [], [], [start[0]], [start[1]])
         return copy.deepcopy(model), exponents, stage, start[1]
     tuned, stage, best = fit(
         copy.deepcopy(model).requires_grad_(),
@@ -510,7 +514,7 @@ def load_teacher(recipe: Recipe, folder: Path, device: torch.device) -> Teacher 
 class Display:
     """A progress bar with loss and accuracy for each stage; off a terminal, a line an epoch."""
 
-    def __init__(self, epochs: Callable[[str], int]) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -531,7 +535,6 @@ class Display:
             disable=not console.is_terminal,
         )
         self.console = console
-        self.epochs = epochs
         self.task: tuple[str, TaskID] | None = None
 
     def __enter__(self) -> Display:
@@ -542,7 +545,7 @@ class Display:
         self.bar.stop()
 
     def __call__(self, stage: Stage, epoch: int, share: float) -> None:
-        total = self.epochs(stage.name)
+        total = stage.epochs
         if self.task is None or self.task[0] != stage.name:
             self.task = (
                 stage.name,
@@ -567,20 +570,28 @@ def draw_curve(stages: list[Stage], title: str, path: Path) -> None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    start = 0
+    start = 1
     for stage, colours in zip(stages, (("C0", "C1"), ("C2", "C3")), strict=False):
-        epochs = range(start + 1, start + 1 + len(stage.validation_loss))
         for axes, train, validation in (
             (left, stage.loss, stage.validation_loss),
             (right, stage.train_accuracy, stage.validation_accuracy),
         ):
             # Each stage minimises a loss of its own; cross-entropy on validation is common to all.
-            if train and (axes is right or stage is stages[0]):
+            if axes is right or stage is stages[0]:
                 axes.plot(
-                    epochs, train, color=colours[0], alpha=0.6, label=f"{stage.name}, training"
+                    range(start, start + len(train)),
+                    train,
+                    color=colours[0],
+                    alpha=0.6,
+                    label=f"{stage.name}, training",
                 )
-            axes.plot(epochs, validation, color=colours[1], label=f"{stage.name}, validation")
-        start = epochs[-1]
+            axes.plot(
+                range(start, start + len(validation)),
+                validation,
+                color=colours[1],
+                label=f"{stage.name}, validation",
+            )
+        start += len(stage.validation_loss)
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
     accuracies = sorted(a for stage in stages for a in stage.validation_accuracy)
     # The first epochs would squeeze the rest into one line.
@@ -619,11 +630,7 @@ def train(
         )
     training, validation = hold_out(everything)
 
-    def epochs(stage: str) -> int:
-        by_stage = {"float": recipe.epochs, "int8": recipe.tune_epochs}
-        return by_stage.get(stage, recipe.restart_epochs)
-
-    with Display(epochs) as display:
+    with Display() as display:
         model, float_stage, float_validation = train_float(
             network, training, validation, recipe, seed=seed, teacher=teacher, progress=display
         )
