@@ -596,7 +596,7 @@ def draw_curve(stages: list[Stage], title: str, path: Path) -> None:
     accuracies = sorted(a for stage in stages for a in stage.validation_accuracy)
     # The first epochs would squeeze the rest into one line.
     floor = max(accuracies[len(accuracies) // 10] - 2, 0)
-    right.set(xlabel="epoch", ylabel="accuracy in %", ylim=(floor, None))
+    right.set(xlabel="epoch", ylabel="accuracy in %", ylim=(floor, min(accuracies[-1] + 0.3, 100)))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()

@@ -94,7 +94,7 @@ module convnet (
     localparam CONV1_PE         = 3;
     localparam CONV1_SIMD       = 9;
     localparam CONV1_ACC_WIDTH  = 18;
-    localparam CONV1_SHIFT      = 7;
+    localparam CONV1_SHIFT      = 8;
     localparam CONV1_FIFO_DEPTH = 2;
 
     wire [8*CONV1_PE-1:0] conv1_tdata;
