@@ -197,7 +197,8 @@ class Recipe:
     """How `model/train.py` trains a network; the defaults suit an unknown one.
 
     epochs, tune_epochs: of the float training and of the quantisation-aware fine-tuning.
-    batch, rate, tune_rate, decay: images a step, peak learning rates, weight decay (AdamW, cosine).
+    optimiser: adam (AdamW) or sgd, with momentum. batch, rate, tune_rate, decay: images a step,
+    peak learning rates (warm-up, then a cosine), weight decay.
     average: decay a step of the moving average of the weights that is validated and kept.
     restarts, restart_epochs: initialisations that are tried first; the best quarter of them go on
     for four times as long at half the rate, and so on until one is left.
@@ -212,6 +213,8 @@ class Recipe:
 
     epochs: int = 60
     tune_epochs: int = 15
+    optimiser: str = "adam"
+    momentum: float = 0.9
     batch: int = 256
     rate: float = 3e-3
     tune_rate: float = 3e-4

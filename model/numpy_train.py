@@ -29,6 +29,7 @@ from model.training import (
     CALIBRATION,
     ELASTIC_GRID,
     EVALUATION_BATCH,
+    SOLVE_COPIES,
     Progress,
     Split,
     Stage,
@@ -41,6 +42,7 @@ from model.training import (
 Teacher = Callable[[np.ndarray], np.ndarray]
 """Logits of a batch of pixels."""
 BATCHES_AHEAD = 4
+FRAME = 3
 
 
 def train(
@@ -101,33 +103,39 @@ def train_float(
         FloatNetwork(network, rng.initialise(network)).astype(dtype) for _ in range(recipe.restarts)
     ]
     models = [initialise(model, training.pixels[:CALIBRATION]) for model in models]
-    if len(models) > 1:
+    epochs, rate = recipe.restart_epochs, recipe.rate
+    while len(models) > 1:
         tries = [
             fit(
                 model,
                 source,
                 validation,
                 recipe,
-                epochs=recipe.restart_epochs,
-                rate=recipe.rate,
+                epochs=epochs,
+                rate=rate,
                 name=f"start {index}/{len(models)}",
                 progress=progress,
             )
             for index, model in enumerate(models, 1)
         ]
-        models = [min(tries, key=lambda one: min(one[1].validation_loss))[0]]
+        # Fewer and fewer are trained longer and longer: a round costs as much as the one before.
+        tries.sort(key=lambda one: min(one[1].validation_loss))
+        models = [one[0] for one in tries[: max(1, len(tries) // 4)]]
+        epochs *= 4
+        # What is kept has been found: no need to shake it as hard again.
+        rate /= 2
     model, stage, best = fit(
         models[0],
         source,
         validation,
         recipe,
         epochs=recipe.epochs,
-        rate=recipe.rate,
+        rate=rate,
         name="float",
         progress=progress,
     )
     if recipe.solve:
-        solved = solve_last(model, training, recipe.solve)
+        solved = solve_last(model, source, recipe)
         loss, score = evaluate(solved, validation)
         stage.validation_loss.append(loss)
         stage.validation_accuracy.append(score)
@@ -136,29 +144,32 @@ def train_float(
     return model, stage, best
 
 
-def solve_last(model: FloatNetwork, training: Split, penalty: float) -> FloatNetwork:
-    """A copy of `model` with the last layer's weights at the optimum, given the layers before it:
-    the least cross-entropy on the training images plus penalty/2 times their squared norm.
+def solve_last(model: FloatNetwork, source: Source, recipe: Recipe) -> FloatNetwork:
+    """A copy of `model` with the last layer at the optimum, given the layers before it: the least
+    loss on the source's copies of the training set, plus half of `recipe.solve` times the weights'
+    squared norm.
 
-    Steps of equal size in every weight, as Adam's are, fit rare features to the noise; the optimum
-    under a penalty does not. The problem is convex: L-BFGS finds it in seconds.
+    Adam's steps are of one size in every weight, and so fit rare features to the noise; the optimum
+    does not. The problem is convex: L-BFGS finds it in seconds.
     """
     model = model.astype(model.dtype)
     if model.network.layers[-1].kind != "fc":
         raise UserError(f"recipe field solve: {model.network.name} does not end fully connected")
     name = model.network.layer_names[-1]
     weight, bias = model.parameters[f"{name}.weight"], model.parameters[f"{name}.bias"]
-    parts = range(0, len(training), EVALUATION_BATCH)
-    inputs = [
-        model.forward(training.pixels[start : start + EVALUATION_BATCH])[1][-1].x for start in parts
-    ]
+    copies = source.copies[:SOLVE_COPIES] or [source.copy()]
+    pixels = np.concatenate([pixels for pixels, _ in copies])
+    parts = range(0, len(pixels), EVALUATION_BATCH)
+    inputs = [model.forward(pixels[start : start + EVALUATION_BATCH])[1][-1].x for start in parts]
     inputs = np.concatenate([x.reshape(len(x), -1) for x in inputs])
+    labels = np.tile(source.training.labels, len(copies))
+    wanted = None if source.teacher is None else np.concatenate([t for _, t in copies])
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         w, b = values[: weight.size].reshape(weight.shape), values[weight.size :]
-        value, dlogits = floats.cross_entropy(floats.fc(inputs, w, b), training.labels)
-        value += penalty / 2 * float(np.square(w, dtype=np.float64).sum())
-        dweight, dbias = dlogits.T @ inputs + penalty * w, dlogits.sum(axis=0)
+        value, dlogits = imitation_loss(floats.fc(inputs, w, b), labels, wanted, recipe)
+        value += recipe.solve / 2 * float(np.square(w, dtype=np.float64).sum())
+        dweight, dbias = dlogits.T @ inputs + recipe.solve * w, dlogits.sum(axis=0)
         return value, np.concatenate([dweight.ravel(), dbias])
 
     values = minimise(loss, np.concatenate([weight.ravel(), bias]))
@@ -186,7 +197,7 @@ def tune_int8(
     exponents = choose_exponents(model.network, model.parameters, outputs)
     if recipe.tune_epochs == 0:
         loss, score = evaluate(model, validation, exponents)
-        return model, exponents, Stage("int8", [], [], [loss], [score]), score
+        return model, exponents, Stage("int8", 0, [], [], [loss], [score]), score
     recipe = tuning_recipe(recipe)
     tuned, stage, best = fit(
         model.astype(model.dtype),
@@ -226,7 +237,7 @@ def fit(
     warm_up = warm_up_steps(total, source.steps)
     averaged = model.astype(model.dtype)
     chosen = averaged
-    stage = Stage(name)
+    stage = Stage(name, epochs)
     best: tuple[float, float] | None = None
     if keep_start:
         loss, score = evaluate(model, validation, exponents)
@@ -464,7 +475,7 @@ class Source:
         kept = None
         if self.recipe.copies:
             if len(self.copies) < self.recipe.copies:
-                self.copies.append(self._copy())
+                self.copies.append(self.copy())
                 kept = self.copies[-1]
             else:
                 kept = self.copies[self.epoch % len(self.copies)]
@@ -484,7 +495,8 @@ class Source:
         pixels = augment(self.training.pixels[part], self.recipe, self.rng)
         return pixels, None if self.teacher is None else self.teacher(pixels)
 
-    def _copy(self) -> tuple[np.ndarray, np.ndarray | None]:
+    def copy(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """A new augmented copy of the training set, uint8, and the teacher's logits for it."""
         everything = np.arange(len(self.training))
         parts = (everything[start : start + 1000] for start in range(0, len(everything), 1000))
         pixels, logits = zip(*map(self._augmented, parts), strict=True)
@@ -494,7 +506,9 @@ class Source:
 def augment(pixels: np.ndarray, recipe: Recipe, rng: Mersenne) -> np.ndarray:
     """Randomly distorted copies of `pixels`, uint8 (N, C, H, W).
 
-    One random affine map and one smooth field of displacements an image, sampled bilinearly.
+    One random affine map and one smooth field of displacements an image. Bilinear samples are
+    softer than real strokes, which a network of a few filters takes amiss: for it, bicubic ones,
+    and a share of images left as they are.
     """
     count, channels, height, width = pixels.shape
 
@@ -512,30 +526,47 @@ def augment(pixels: np.ndarray, recipe: Recipe, rng: Mersenne) -> np.ndarray:
     weights[:, 1, :3] = np.stack([sine * wide, cosine * high, shift_y], axis=1)
     bumps = rng.normal((count, ELASTIC_GRID**2, 2)) * np.float32(recipe.elastic * 2 / width)
     weights[:, :, 3:] = bumps.transpose(0, 2, 1)
+    if recipe.clean:
+        left = rng.rand(count) < np.float32(recipe.clean)
+        weights[left] = np.eye(2, 3 + ELASTIC_GRID**2, dtype=np.float32)
     grid = (weights.reshape(2 * count, -1) @ _basis(height, width).T).reshape(count, 2, -1)
 
-    # Where to sample, in pixels of an image with a frame of zeros; beyond it all is zero as well.
-    low, share = [], []
+    # Where to sample: the pixel before, and how far beyond it. Further out all is zero as well.
+    pixel, beyond = [], []
     for axis, size in ((0, width), (1, height)):
         position = ((grid[:, axis] + 1) * size - 1) * np.float32(0.5)
-        np.clip(position, -1, size, out=position)
+        np.clip(position, -2, size + 1, out=position)
         floor = np.floor(position)
-        share.append(position - floor)
-        low.append(floor.astype(np.int64) + 1)
-    framed = np.zeros((count, channels, height + 3, width + 3), np.uint8)
-    framed[:, :, 1 : height + 1, 1 : width + 1] = pixels
-    image = framed.shape[2] * framed.shape[3]
-    corner = low[1] * (width + 3) + low[0] + np.arange(count)[:, None] * (channels * image)
-    across, down = share
+        beyond.append(position - floor)
+        pixel.append(floor.astype(np.int64) + FRAME)
+    columns, rows = (_taps(recipe.interpolation, share) for share in beyond)
+    framed = np.pad(pixels, ((0, 0), (0, 0), (FRAME, FRAME + 1), (FRAME, FRAME + 1)))
+    line = framed.shape[3]
+    area = framed.shape[2] * line
+    corner = pixel[1] * line + pixel[0] + np.arange(count)[:, None] * (channels * area)
     sampled = np.empty((count, channels, height * width), np.uint8)
     for channel in range(channels):
-        flat = framed.ravel()[channel * image :]
-        top = flat[corner] * (1 - across) + flat[corner + 1] * across
-        corner += width + 3
-        bottom = flat[corner] * (1 - across) + flat[corner + 1] * across
-        corner -= width + 3
-        sampled[:, channel] = np.rint(top * (1 - down) + bottom * down)
+        flat = framed.ravel()[channel * area :]
+        value = np.float32(0)
+        for down, row_share in rows:
+            across = (flat[corner + (down * line + right)] * share for right, share in columns)
+            value = value + sum(across) * row_share
+        sampled[:, channel] = np.clip(np.rint(value), 0, 255)
     return sampled.reshape(pixels.shape)
+
+
+def _taps(interpolation: str, beyond: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Pixels that a sample is made of, relative to the one before it, and their shares."""
+    if interpolation == "bilinear":
+        return [(0, 1 - beyond), (1, beyond)]
+    return [(tap, _cubic(np.abs(beyond - tap))) for tap in (-1, 0, 1, 2)]
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Share of a point at a distance of 0 to 2 in a cubic interpolation with a = -0.75."""
+    near = (1.25 * distance - 2.25) * distance**2 + 1
+    far = -0.75 * (((distance - 5) * distance + 8) * distance - 4)
+    return np.where(distance <= 1, near, far)
 
 
 @functools.cache
@@ -560,10 +591,6 @@ def _bicubic(size: int) -> np.ndarray:
         position = row * (ELASTIC_GRID - 1) / max(1, size - 1)
         first = math.floor(position) - 1
         for point in range(first, first + 4):
-            distance = abs(position - point)
-            if distance <= 1:
-                value = (1.25 * distance - 2.25) * distance**2 + 1
-            else:
-                value = -0.75 * (((distance - 5) * distance + 8) * distance - 4)
-            matrix[row, min(max(point, 0), ELASTIC_GRID - 1)] += value
+            column = min(max(point, 0), ELASTIC_GRID - 1)
+            matrix[row, column] += _cubic(np.float64(abs(position - point)))
     return matrix

@@ -1,4 +1,4 @@
-"""From float weights to int8 with power-of-two scales, and the float twin of the int8 arithmetic.
+"""The networks in PyTorch, in floats or as the float twin of the int8 arithmetic.
 
 `TorchNetwork` computes a network in floats or, given `Exponents`, in floats that stand for exactly
 the integers of the int8 reference: an integer q of exponent e is the float q * 2**-e. Rounding and
@@ -10,34 +10,16 @@ always is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model import exponents as numpy_exponents
+from model.exponents import PIXEL_EXPONENT, Exponents
 from model.networks import MaxPool, Network
-from model.quantised import Parameters, QuantisedNetwork
-
-PIXEL_EXPONENT = 8
-
-
-@dataclass(frozen=True)
-class Exponents:
-    """Per layer (None for max-pool): of the weights, and of the uint8 output (None for the logits).
-
-    `input` is that of the pixels. An exponent e means a scale of 2**-e.
-    """
-
-    weight: tuple[int | None, ...]
-    output: tuple[int | None, ...]
-    input: int = PIXEL_EXPONENT
-
-    def layer_input(self, index: int) -> int:
-        """Exponent of what layer `index` takes: max-pool passes that of the layer before it on."""
-        known = [e for e in self.output[:index] if e is not None]
-        return known[-1] if known else self.input
+from model.quantised import QuantisedNetwork
 
 
 class _Round(torch.autograd.Function):
@@ -77,11 +59,12 @@ class TorchNetwork(nn.Module):
     ) -> Tensor:
         """Logits (N, classes) as real values.
 
-        pixels: (N, C, H, W), integers 0 to 255 held as floats.
+        pixels: (N, C, H, W), integers 0 to 255 of any type.
         exponents: compute what int8 computes; without them, plain floats.
         observe: is given each hidden layer's output after its ReLU, by layer name.
         """
-        x = pixels * 2.0 ** -(exponents.input if exponents else PIXEL_EXPONENT)
+        dtype = next(self.parameters()).dtype
+        x = pixels.to(dtype) * 2.0 ** -(exponents.input if exponents else PIXEL_EXPONENT)
         pending = None
         for index, layer in enumerate(self.network.layers):
             if isinstance(layer, MaxPool):
@@ -127,94 +110,28 @@ class TorchNetwork(nn.Module):
 def choose_exponents(model: TorchNetwork, pixels: Tensor) -> Exponents:
     """The exponents of least squared rounding error: of the weights, of activations on `pixels`.
 
-    pixels: (N, C, H, W) calibration images, integers 0 to 255 held as floats.
+    pixels: (N, C, H, W) calibration images, integers 0 to 255.
     """
-    network = model.network
     outputs: dict[str, Tensor] = {}
     with torch.no_grad():
         model(pixels, observe=outputs)
-    weight: list[int | None] = []
-    output: list[int | None] = []
-    exponent = PIXEL_EXPONENT
-    for layer, name in zip(network.layers, network.layer_names, strict=True):
-        if isinstance(layer, MaxPool):
-            weight.append(None)
-            output.append(None)
-            continue
-        weight.append(_best_exponent(getattr(model, name).weight.detach(), -128, 127))
-        if name in outputs:
-            best = _best_exponent(outputs[name], 0, 255)
-            # The requantising shift must not be negative.
-            output.append(min(best, exponent + weight[-1]))
-            exponent = output[-1]
-        else:
-            output.append(None)
-    return Exponents(tuple(weight), tuple(output))
-
-
-def _best_exponent(values: Tensor, low: int, high: int) -> int:
-    """The exponent whose fake quantisation has the least squared error on `values`."""
-    largest = values.abs().max().item()
-    if largest == 0:
-        return 7
-    # Coarse enough to clip nothing, then up to three bits finer: more would clip too much.
-    first = math.floor(math.log2((high + 0.5) / largest))
-    errors = {
-        exponent: (fake_quantise(values, exponent, low, high) - values).square().sum().item()
-        for exponent in range(first, first + 4)
-    }
-    return min(errors, key=errors.__getitem__)
+    outputs = {name: values.cpu().numpy() for name, values in outputs.items()}
+    return numpy_exponents.choose_exponents(model.network, _arrays(model), outputs)
 
 
 def to_integers(model: TorchNetwork, exponents: Exponents) -> QuantisedNetwork:
     """The int8 network that `model` with `exponents` stands for."""
-    parameters: list[Parameters | None] = []
-    for index, (layer, name) in enumerate(
-        zip(model.network.layers, model.network.layer_names, strict=True)
-    ):
-        if isinstance(layer, MaxPool):
-            parameters.append(None)
-            continue
-        module = getattr(model, name)
-        exponent = exponents.weight[index]
-        input_exponent = exponents.layer_input(index)
-        parameters.append(
-            Parameters(
-                weight=_integers(module.weight, exponent, np.int8),
-                bias=_integers(module.bias, input_exponent + exponent, np.int32),
-                input_exponent=input_exponent,
-                weight_exponent=exponent,
-                output_exponent=exponents.output[index],
-            )
-        )
-    return QuantisedNetwork(model.network, tuple(parameters))
+    return numpy_exponents.to_integers(model.network, _arrays(model), exponents)
 
 
 def from_integers(quantised: QuantisedNetwork) -> tuple[TorchNetwork, Exponents]:
     """The float64 twin of an int8 network: with the exponents its logits are exactly the integers
-    of the reference times 2**-(input exponent + weight exponent of the last layer)."""
+    of the reference times 2**-exponents.logits."""
+    parameters, exponents = numpy_exponents.from_integers(quantised)
     model = TorchNetwork(quantised.network).double()
-    with torch.no_grad():
-        for name, parameters in zip(
-            quantised.network.layer_names, quantised.parameters, strict=True
-        ):
-            if parameters is None:
-                continue
-            module = getattr(model, name)
-            exponent = parameters.weight_exponent
-            module.weight.copy_(torch.from_numpy(parameters.weight) * 2.0**-exponent)
-            exponent += parameters.input_exponent
-            module.bias.copy_(torch.from_numpy(parameters.bias).double() * 2.0**-exponent)
-    known = [p for p in quantised.parameters if p is not None]
-    exponents = Exponents(
-        tuple(p and p.weight_exponent for p in quantised.parameters),
-        tuple(p and p.output_exponent for p in quantised.parameters),
-        known[0].input_exponent,
-    )
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in parameters.items()})
     return model, exponents
 
 
-def _integers(values: Tensor, exponent: int, dtype: type) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    scaled = np.rint(values.detach().cpu().double().numpy() * 2.0**exponent)
-    return scaled.clip(limits.min, limits.max).astype(dtype)
+def _arrays(model: TorchNetwork) -> dict[str, np.ndarray]:
+    return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}

@@ -17,7 +17,9 @@ VALIDATION = 5000
 SPLIT_SEED = 20240229
 CALIBRATION = 2048
 EVALUATION_BATCH = 2000
+SOLVE_COPIES = 3
 OPTIMISERS = ("adam", "sgd")
+INTERPOLATIONS = ("bilinear", "bicubic")
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 ELASTIC_GRID = 5
@@ -55,10 +57,11 @@ def hold_out(data: Split) -> tuple[Split, Split]:
 class Stage:
     """One stage of training, for the progress bar and the curve: a row of figures an epoch.
 
-    steps: the loss of every step.
+    epochs: how many there will be. steps: the loss of every step.
     """
 
     name: str
+    epochs: int
     loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)

@@ -13,6 +13,7 @@ from random_networks import generator, random_images, random_network
 
 from model import reference
 from model.data import load_images
+from model.floats import FloatNetwork
 from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
 from model.qdq import read_onnx
 from model.quantised import QuantisedNetwork
@@ -88,12 +89,9 @@ def test_rounding_is_half_to_even_and_lets_gradients_through():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_float_weights_belong_to_the_network(name):
     """`float.npz` holds a network that classifies about as well as the int8 one."""
-    from model.train import load_float
-
-    model = load_float(NETWORKS[name], ROOT / "mem" / name / "float.npz")
+    model = FloatNetwork.load(NETWORKS[name], ROOT / "mem" / name / "float.npz")
     images = load_images("test", download=False).images[:IMAGES, None]
-    with torch.no_grad():
-        floats = model(torch.from_numpy(images).float()).argmax(1).numpy()
+    floats = model.predict(images).argmax(1)
     quantised = read_onnx(ROOT / "mem" / name / "network.onnx", name)
     integers = reference.argmax(reference.predict(quantised, images))
     assert (floats == integers).mean() > 0.97
