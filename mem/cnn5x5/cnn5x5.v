@@ -208,7 +208,7 @@ module cnn5x5 (
     localparam CONV2_PE         = 1;
     localparam CONV2_SIMD       = 19;
     localparam CONV2_ACC_WIDTH  = 20;
-    localparam CONV2_SHIFT      = 8;
+    localparam CONV2_SHIFT      = 7;
     localparam CONV2_FIFO_DEPTH = 2;
 
     wire [8*CONV2_PE-1:0] conv2_tdata;
@@ -319,7 +319,7 @@ module cnn5x5 (
     // fc: 3x4x4 -> 10x1x1, input-major
     localparam FC_PE        = 1;
     localparam FC_SIMD      = 1;
-    localparam FC_ACC_WIDTH = 20;
+    localparam FC_ACC_WIDTH = 19;
 
     wire [32*FC_PE-1:0] fc_tdata;
     wire                fc_tvalid;
