@@ -391,23 +391,27 @@ def _has_logit_fifo(folded: FoldedNetwork) -> bool:
 
 
 def _classify(folded: FoldedNetwork, links: list[_Link], logits: Times, images: int) -> Process:
-    """`argmax` and `frame_drop`, which waits for the image's flag."""
+    """`argmax`, whose registers move on one by one, and `frame_drop`, which waits for the flag."""
     stage, link = folded.stages[-1], links[-1]
     beats, last_in = stage.output_beats, links[0].read
     wait = 1 if _has_logit_fifo(folded) else 0
+    # The clocks at which the beat before left each of argmax's registers.
+    left = [0] * (1 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
     for image in range(images):
         for _ in range(beats):
             index = len(link.read)
             while len(link.written) <= index:
                 yield
-            clock = link.written[index] + wait
-            if logits:
-                clock = max(clock, logits[-1])
+            clock = max(link.written[index] + wait, left[0])
             link.read.append(clock)
+            for register in range(1, len(left)):
+                clock = max(clock + 1, left[register])
+                left[register - 1] = clock
             final = (image + 1) * folded.input_beats - 1
             while len(last_in) <= final:
                 yield
-            logits.append(max(clock + 1, last_in[final] + 2))
+            left[-1] = max(clock + 1, last_in[final] + 2)
+            logits.append(left[-1])
 
 
 def _run(processes: list[Process]) -> None:

@@ -3,7 +3,7 @@
 // Passes the logits on and says beside each beat which has been the largest so far; beside the
 // image's last beat that is the class. The lowest index wins a tie.
 //
-// Latency: 1 clock. Equals model.reference.argmax.
+// Latency: 1 + ceil(log2(LANES)) clocks. Equals model.reference.argmax.
 
 `default_nettype none
 
@@ -25,56 +25,122 @@ module argmax #(
     input  wire                   m_axis_tready
 );
 
-    localparam [31:0] COUNT = CLASSES;
+    localparam BEATS       = (CLASSES + LANES - 1) / LANES;
+    localparam LAST_LANES  = CLASSES - (BEATS - 1)*LANES;  // logits in an image's last beat
+    localparam LEVELS      = (LANES > 1) ? $clog2(LANES) : 0;
+    localparam STAGES      = LEVELS + 1;
+    localparam LANE_WIDTH  = (LANES > 1) ? $clog2(LANES) : 1;
+    localparam [15:0] STEP = LANES[15:0];
 
-    reg [WIDTH*LANES-1:0]  data_reg;
-    reg                    last_reg, valid_reg;
-    reg                    started_reg;           // best and next are of this image
-    reg signed [WIDTH-1:0] best_reg, best, logit;
-    reg [15:0]             best_index_reg, best_index;
-    reg [31:0]             next_reg, index;       // of this beat's first logit
-    reg                    found;
+    function integer nodes;  // of a level: ceil(LANES / 2^level)
+        input integer level_of;
+        nodes = (LANES + (1 << level_of) - 1) >> level_of;
+    endfunction
 
-    assign s_axis_tready = !valid_reg || m_axis_tready;
-    assign m_axis_tdata  = data_reg;
-    assign m_axis_tuser  = best_index_reg;
-    assign m_axis_tlast  = last_reg;
-    assign m_axis_tvalid = valid_reg;
+    // Stage by stage a beat moves on as soon as there is room, with its logits beside it: one
+    // level of comparisons each, and last the one with the largest of the beats before.
+    reg  [STAGES:1] valid_reg = 0;
+    wire [STAGES:0] valid = {valid_reg, s_axis_tvalid};
 
-    integer lane;
-    always @* begin
-        best       = best_reg;
-        best_index = best_index_reg;
-        found      = started_reg;
-        index      = started_reg ? next_reg : 32'd0;
-        logit      = s_axis_tdata[WIDTH-1:0];
-        for (lane = 0; lane < LANES; lane = lane + 1) begin
-            logit = s_axis_tdata[WIDTH*lane +: WIDTH];
-            if (index < COUNT && (!found || logit > best)) begin
-                best       = logit;
-                best_index = index[15:0];
-                found      = 1'b1;
+    assign s_axis_tready = gen_stage[0].ready;
+    assign m_axis_tvalid = valid[STAGES];
+
+    genvar stage, node;
+    generate
+        for (stage = 0; stage <= STAGES; stage = stage + 1) begin : gen_stage
+            wire [WIDTH*LANES:0] beat;
+            wire                 ready;
+            if (stage == 0) begin : gen_in
+                assign beat  = {s_axis_tlast, s_axis_tdata};
+                assign ready = gen_stage[1].ready;
+            end else begin : gen_register
+                reg [WIDTH*LANES:0] beat_reg;
+                assign beat = beat_reg;
+                if (stage == STAGES) begin : gen_out
+                    assign ready = !valid[stage] || m_axis_tready;
+                end else begin : gen_on
+                    assign ready = !valid[stage] || gen_stage[stage+1].ready;
+                end
+                always @(posedge clk) begin
+                    if (ready) begin
+                        valid_reg[stage] <= valid[stage-1];
+                        beat_reg         <= gen_stage[stage-1].beat;
+                    end
+                    if (rst)
+                        valid_reg[stage] <= 1'b0;
+                end
             end
-            index = index + 1'b1;
         end
-    end
+
+        // Node n of a level is the larger of nodes 2n and 2n+1 below. Lanes count from the lowest
+        // on: where the upper one does, the lower one does too.
+        for (stage = 0; stage <= LEVELS; stage = stage + 1) begin : gen_level
+            for (node = 0; node < nodes(stage); node = node + 1) begin : gen_node
+                wire signed [WIDTH-1:0]      logit;
+                wire        [LANE_WIDTH-1:0] lane;
+                wire                         counts;
+                if (stage == 0) begin : gen_lane
+                    assign logit  = s_axis_tdata[WIDTH*node +: WIDTH];
+                    assign lane   = node;
+                    assign counts = node < LAST_LANES || !s_axis_tlast;
+                end else begin : gen_larger
+                    reg signed [WIDTH-1:0]      logit_reg;
+                    reg        [LANE_WIDTH-1:0] lane_reg;
+                    reg                         counts_reg;
+                    assign logit  = logit_reg;
+                    assign lane   = lane_reg;
+                    assign counts = counts_reg;
+                    always @(posedge clk)
+                        if (gen_stage[stage].ready)
+                            counts_reg <= gen_level[stage-1].gen_node[2*node].counts;
+                    if (2*node + 1 < nodes(stage - 1)) begin : gen_two
+                        wire upper = gen_level[stage-1].gen_node[2*node+1].counts
+                                  && gen_level[stage-1].gen_node[2*node+1].logit
+                                     > gen_level[stage-1].gen_node[2*node].logit;
+                        always @(posedge clk)
+                            if (gen_stage[stage].ready) begin
+                                logit_reg <= upper ? gen_level[stage-1].gen_node[2*node+1].logit
+                                                   : gen_level[stage-1].gen_node[2*node].logit;
+                                lane_reg  <= upper ? gen_level[stage-1].gen_node[2*node+1].lane
+                                                   : gen_level[stage-1].gen_node[2*node].lane;
+                            end
+                    end else begin : gen_one
+                        always @(posedge clk)
+                            if (gen_stage[stage].ready) begin
+                                logit_reg <= gen_level[stage-1].gen_node[2*node].logit;
+                                lane_reg  <= gen_level[stage-1].gen_node[2*node].lane;
+                            end
+                    end
+                end
+            end
+        end
+    endgenerate
+
+    wire signed [WIDTH-1:0]      logit = gen_level[LEVELS].gen_node[0].logit;
+    wire        [LANE_WIDTH-1:0] lane  = gen_level[LEVELS].gen_node[0].lane;
+    wire                         last  = gen_stage[LEVELS].beat[WIDTH*LANES];
+    wire unused = &{1'b0, gen_level[LEVELS].gen_node[0].counts};
+
+    reg                    started_reg = 1'b0;  // best and base are of this image
+    reg signed [WIDTH-1:0] best_reg;
+    reg [15:0]             best_index_reg;
+    reg [15:0]             base_reg;            // index of the beat's first logit
+    wire [15:0]            base = started_reg ? base_reg : 16'd0;
+
+    assign {m_axis_tlast, m_axis_tdata} = gen_stage[STAGES].beat;
+    assign m_axis_tuser = best_index_reg;
 
     always @(posedge clk) begin
-        if (s_axis_tready) begin
-            valid_reg <= s_axis_tvalid;
-            data_reg  <= s_axis_tdata;
-            last_reg  <= s_axis_tlast;
-            if (s_axis_tvalid) begin
-                started_reg    <= !s_axis_tlast;
-                best_reg       <= best;
-                best_index_reg <= best_index;
-                next_reg       <= index;
+        if (gen_stage[STAGES].ready && valid[LEVELS]) begin
+            started_reg <= !last;
+            base_reg    <= base + STEP;
+            if (!started_reg || logit > best_reg) begin
+                best_reg       <= logit;
+                best_index_reg <= base + {{(16-LANE_WIDTH){1'b0}}, lane};
             end
         end
-        if (rst) begin
-            valid_reg   <= 1'b0;
+        if (rst)
             started_reg <= 1'b0;
-        end
     end
 
 endmodule

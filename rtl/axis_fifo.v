@@ -34,16 +34,27 @@ module axis_fifo #(
         end
     endgenerate
 
-    reg [WIDTH:0]           memory [0:DEPTH-1];
-    reg [ADDR_WIDTH-1:0]    write_addr_reg, read_addr_reg;
-    reg [COUNT_WIDTH-1:0]   count_reg;
+    reg [WIDTH:0]         memory [0:DEPTH-1];
+    reg [ADDR_WIDTH-1:0]  write_addr_reg = 0, read_addr_reg = 0;
+    reg [COUNT_WIDTH-1:0] count_reg = 0;
+    reg [COUNT_WIDTH-1:0] count_next;
+    // Both follow from the count, and stand in registers so that they come without a comparison.
+    reg                   empty_reg = 1'b1, full_reg = 1'b0;
 
     wire write = s_axis_tvalid && s_axis_tready;
     wire read  = m_axis_tvalid && m_axis_tready;
 
-    assign s_axis_tready = count_reg != COUNT_FULL;
-    assign m_axis_tvalid = count_reg != 0;
+    assign s_axis_tready = !full_reg;
+    assign m_axis_tvalid = !empty_reg;
     assign {m_axis_tlast, m_axis_tdata} = memory[read_addr_reg];
+
+    always @* begin
+        count_next = count_reg;
+        if (write && !read)
+            count_next = count_reg + 1'b1;
+        else if (read && !write)
+            count_next = count_reg - 1'b1;
+    end
 
     always @(posedge clk) begin
         if (write) begin
@@ -54,14 +65,15 @@ module axis_fifo #(
         if (read)
             read_addr_reg <= (read_addr_reg == ADDR_LAST) ? {ADDR_WIDTH{1'b0}}
                                                           : read_addr_reg + 1'b1;
-        if (write && !read)
-            count_reg <= count_reg + 1'b1;
-        else if (read && !write)
-            count_reg <= count_reg - 1'b1;
+        count_reg <= count_next;
+        empty_reg <= count_next == 0;
+        full_reg  <= count_next == COUNT_FULL;
         if (rst) begin
             write_addr_reg <= 0;
             read_addr_reg  <= 0;
             count_reg      <= 0;
+            empty_reg      <= 1'b1;
+            full_reg       <= 1'b0;
         end
     end
 

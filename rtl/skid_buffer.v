@@ -23,7 +23,7 @@ module skid_buffer #(
 );
 
     reg [WIDTH:0] out_reg, skid_reg;
-    reg           out_valid_reg, skid_valid_reg;
+    reg           out_valid_reg = 1'b0, skid_valid_reg = 1'b0;
 
     assign s_axis_tready = !skid_valid_reg;
     assign m_axis_tvalid = out_valid_reg;

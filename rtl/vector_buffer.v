@@ -24,23 +24,30 @@ module vector_buffer #(
 
     localparam ADDR_WIDTH   = $clog2(2*CHUNKS);
     localparam REPEAT_WIDTH = (REPEATS > 1) ? $clog2(REPEATS) : 1;
-    localparam [ADDR_WIDTH-1:0]   CHUNK_LAST  = CHUNKS[ADDR_WIDTH-1:0] - 1'b1;
+    localparam LEAD_WIDTH   = $clog2(2*CHUNKS + 1);
+    localparam [ADDR_WIDTH-1:0]   START_0     = 0;
+    localparam [ADDR_WIDTH-1:0]   START_1     = CHUNKS[ADDR_WIDTH-1:0];
+    localparam [ADDR_WIDTH-1:0]   LAST_0      = START_1 - 1'b1;
+    localparam [ADDR_WIDTH-1:0]   LAST_1      = START_1 + LAST_0;
     localparam [REPEAT_WIDTH-1:0] REPEAT_LAST = REPEATS[REPEAT_WIDTH-1:0] - 1'b1;
-    localparam [ADDR_WIDTH-1:0]   HALF        = CHUNKS[ADDR_WIDTH-1:0];
 
     // Two halves: one is given out, the other takes the next vector.
-    reg [1:0]              full_reg;  // halves that hold a whole vector
-    reg [ADDR_WIDTH-1:0]   write_reg, read_reg;
-    reg                    write_half_reg, read_half_reg;
-    reg [REPEAT_WIDTH-1:0] repeat_reg;
-    reg                    out_valid_reg;
+    reg [1:0]              full_reg = 0;  // halves that hold a whole vector
+    reg [ADDR_WIDTH-1:0]   write_addr_reg = 0, read_addr_reg = 0;
+    reg                    write_half_reg = 1'b0, read_half_reg = 1'b0;
+    reg [REPEAT_WIDTH-1:0] repeat_reg = 0;
+    reg [LEAD_WIDTH-1:0]   lead_reg = 0;  // beats written that no first pass has read yet
+    reg                    out_valid_reg = 1'b0;
 
+    // A later pass finds the whole vector, a first pass what has come in.
     wire write       = s_axis_tvalid && s_axis_tready;
-    wire write_last  = write && write_reg == CHUNK_LAST;
-    wire present     = full_reg != 0 || read_reg < write_reg;
-    wire read        = present && (!out_valid_reg || m_axis_tready);
-    wire pass_last   = read && read_reg == CHUNK_LAST;
+    wire write_last  = write && write_addr_reg == (write_half_reg ? LAST_1 : LAST_0);
+    wire first_pass  = repeat_reg == 0;
+    wire read        = (!first_pass || lead_reg != 0) && (!out_valid_reg || m_axis_tready);
+    wire pass_last   = read && read_addr_reg == (read_half_reg ? LAST_1 : LAST_0);
     wire vector_last = pass_last && repeat_reg == REPEAT_LAST;
+    wire write_half  = write_half_reg ^ write_last;
+    wire read_half   = read_half_reg ^ vector_last;
 
     assign s_axis_tready = !full_reg[1];
     assign m_axis_tvalid = out_valid_reg;
@@ -50,22 +57,24 @@ module vector_buffer #(
     ) vectors (
         .clk(clk),
         .write(write),
-        .write_addr(write_reg + (write_half_reg ? HALF : {ADDR_WIDTH{1'b0}})),
+        .write_addr(write_addr_reg),
         .write_data(s_axis_tdata),
         .read(read),
-        .read_addr(read_reg + (read_half_reg ? HALF : {ADDR_WIDTH{1'b0}})),
+        .read_addr(read_addr_reg),
         .read_data(m_axis_tdata)
     );
 
     always @(posedge clk) begin
-        if (write) begin
-            write_reg      <= write_last ? {ADDR_WIDTH{1'b0}} : write_reg + 1'b1;
-            write_half_reg <= write_half_reg ^ write_last;
-        end
-        if (read) begin
-            read_reg      <= pass_last ? {ADDR_WIDTH{1'b0}} : read_reg + 1'b1;
-            read_half_reg <= read_half_reg ^ vector_last;
-        end
+        write_half_reg <= write_half;
+        read_half_reg  <= read_half;
+        if (write)
+            write_addr_reg <= !write_last ? write_addr_reg + 1'b1 : write_half ? START_1 : START_0;
+        if (read)
+            read_addr_reg <= !pass_last ? read_addr_reg + 1'b1 : read_half ? START_1 : START_0;
+        if (write && !(read && first_pass))
+            lead_reg <= lead_reg + 1'b1;
+        else if (!write && read && first_pass)
+            lead_reg <= lead_reg - 1'b1;
         if (pass_last)
             repeat_reg <= vector_last ? {REPEAT_WIDTH{1'b0}} : repeat_reg + 1'b1;
         if (write_last && !vector_last)
@@ -76,11 +85,12 @@ module vector_buffer #(
             out_valid_reg <= read;
         if (rst) begin
             full_reg       <= 0;
-            write_reg      <= 0;
-            read_reg       <= 0;
+            write_addr_reg <= 0;
+            read_addr_reg  <= 0;
             write_half_reg <= 1'b0;
             read_half_reg  <= 1'b0;
             repeat_reg     <= 0;
+            lead_reg       <= 0;
             out_valid_reg  <= 1'b0;
         end
     end

@@ -58,18 +58,12 @@ module width_converter #(
     localparam MOST  = (FINAL > FULL) ? FINAL : FULL;
     localparam ROOM  = 2*CHUNK + MOST;  // units; less would idle a wide input or a wide output
 
-    localparam FILL_WIDTH  = $clog2(ROOM + 1);
     localparam BEAT_WIDTH  = (BEATS > 1) ? $clog2(BEATS) : 1;
     localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
     localparam [BEAT_WIDTH-1:0]  BEAT_LAST   = BEATS[BEAT_WIDTH-1:0] - 1'b1;
     localparam [GROUP_WIDTH-1:0] GROUP_LAST  = GROUPS[GROUP_WIDTH-1:0] - 1'b1;
     localparam [CHUNK_WIDTH-1:0] CHUNK_LAST  = CHUNKS[CHUNK_WIDTH-1:0] - 1'b1;
-    localparam [FILL_WIDTH-1:0]  FILL_FULL   = FULL[FILL_WIDTH-1:0];
-    localparam [FILL_WIDTH-1:0]  FILL_SHORT  = SHORT[FILL_WIDTH-1:0];
-    localparam [FILL_WIDTH-1:0]  FILL_FINAL  = FINAL[FILL_WIDTH-1:0];
-    localparam [FILL_WIDTH-1:0]  FILL_CHUNK  = CHUNK[FILL_WIDTH-1:0];
-    localparam [FILL_WIDTH-1:0]  FILL_ACCEPT = ROOM[FILL_WIDTH-1:0] - MOST[FILL_WIDTH-1:0];
 
     generate
         if (PIXELS > 1 && CHANNELS % LANES != 0) begin : gen_bad_lanes
@@ -80,15 +74,19 @@ module width_converter #(
         end
     endgenerate
 
-    reg [BEAT_WIDTH-1:0]  beat_reg;
-    reg [GROUP_WIDTH-1:0] group_reg;
-    reg [CHUNK_WIDTH-1:0] chunk_reg;
-    reg [FILL_WIDTH-1:0]  fill_reg;
-    reg [8*UNIT*ROOM-1:0] bytes_reg;  // oldest lowest; all above the fill is zero
-    reg [8*SIMD-1:0]      out_reg;
-    reg                   out_last_reg, out_valid_reg;
+    localparam UNIT_BITS = 8 * UNIT;
 
-    assign s_axis_tready = fill_reg <= FILL_ACCEPT;
+    reg [BEAT_WIDTH-1:0]     beat_reg = 0;
+    reg [GROUP_WIDTH-1:0]    group_reg = 0;
+    reg [CHUNK_WIDTH-1:0]    chunk_reg = 0;
+    // Bit n: more than n units are held. In this code a fill is compared without logic, and added
+    // to by a shift.
+    reg [ROOM-1:0]           fill_reg = 0;
+    reg [UNIT_BITS*ROOM-1:0] units_reg;  // oldest lowest; all above the fill is don't-care
+    reg [8*SIMD-1:0]         out_reg;
+    reg                      out_last_reg, out_valid_reg = 1'b0;
+
+    assign s_axis_tready = !fill_reg[ROOM-MOST];
     assign m_axis_tdata  = out_reg;
     assign m_axis_tlast  = out_last_reg;
     assign m_axis_tvalid = out_valid_reg;
@@ -97,21 +95,43 @@ module width_converter #(
     wire short_beat  = beat_reg == BEAT_LAST;
     wire final_beat  = short_beat && group_reg == GROUP_LAST;
     wire last_chunk  = chunk_reg == CHUNK_LAST;
-    wire give        = (!out_valid_reg || m_axis_tready) && fill_reg >= FILL_CHUNK;
-    wire [FILL_WIDTH-1:0] kept = fill_reg - (give ? FILL_CHUNK : {FILL_WIDTH{1'b0}});
+    wire give        = (!out_valid_reg || m_axis_tready) && fill_reg[CHUNK-1];
 
-    wire [8*UNIT*ROOM-1:0] left = give ? bytes_reg >> 8*SIMD : bytes_reg;
-    wire [8*BEAT_BYTES-1:0] offered;
+    // What stays, and the beat with zeros for what it lacks of a vector's end.
+    wire [ROOM-1:0]           kept = give ? fill_reg >> CHUNK : fill_reg;
+    wire [ROOM-1:0]           first_free = ~kept & {kept[ROOM-2:0], 1'b1};
+    wire [UNIT_BITS*ROOM-1:0] left = give ? units_reg >> 8*SIMD : units_reg;
+    wire [UNIT_BITS*MOST-1:0] offered;
+
+    genvar unit;
     generate
-        if (SHORT_BYTES < BEAT_BYTES) begin : gen_short
-            assign offered = {short_beat ? {8*(BEAT_BYTES-SHORT_BYTES){1'b0}}
-                                         : s_axis_tdata[8*BEAT_BYTES-1:8*SHORT_BYTES],
-                              s_axis_tdata[8*SHORT_BYTES-1:0]};
-        end else begin : gen_full
-            assign offered = s_axis_tdata;
+        for (unit = 0; unit < MOST; unit = unit + 1) begin : gen_offered
+            if (unit < SHORT) begin : gen_always
+                assign offered[UNIT_BITS*unit +: UNIT_BITS] =
+                    s_axis_tdata[UNIT_BITS*unit +: UNIT_BITS];
+            end else if (unit < FULL) begin : gen_full
+                assign offered[UNIT_BITS*unit +: UNIT_BITS] =
+                    short_beat ? {UNIT_BITS{1'b0}} : s_axis_tdata[UNIT_BITS*unit +: UNIT_BITS];
+            end else begin : gen_zero
+                assign offered[UNIT_BITS*unit +: UNIT_BITS] = {UNIT_BITS{1'b0}};
+            end
+        end
+
+        // Unit i of the beat lands i places above the first free one.
+        for (unit = 0; unit < ROOM; unit = unit + 1) begin : gen_place
+            reg [UNIT_BITS-1:0] landed;
+            integer             i;
+            always @* begin
+                landed = {UNIT_BITS{1'b0}};
+                for (i = 0; i < MOST && i <= unit; i = i + 1)
+                    if (first_free[unit-i])
+                        landed = landed | offered[UNIT_BITS*i +: UNIT_BITS];
+            end
+            always @(posedge clk)
+                units_reg[UNIT_BITS*unit +: UNIT_BITS] <=
+                    kept[unit] ? left[UNIT_BITS*unit +: UNIT_BITS] : landed;
         end
     endgenerate
-    wire [8*UNIT*ROOM-1:0] extended = {{8*(UNIT*ROOM-BEAT_BYTES){1'b0}}, offered};
 
     always @(posedge clk) begin
         if (accept) begin
@@ -121,23 +141,19 @@ module width_converter #(
         end
         if (give)
             chunk_reg <= last_chunk ? {CHUNK_WIDTH{1'b0}} : chunk_reg + 1'b1;
-        fill_reg <= kept + (!accept    ? {FILL_WIDTH{1'b0}} :
-                            final_beat ? FILL_FINAL :
-                            short_beat ? FILL_SHORT : FILL_FULL);
-        if (accept || give)
-            bytes_reg <= accept ? left | (extended << 8*UNIT*kept) : left;
+        fill_reg <= !accept    ? kept :
+                    final_beat ? ~(~kept << FINAL) :
+                    short_beat ? ~(~kept << SHORT) : ~(~kept << FULL);
         if (!out_valid_reg || m_axis_tready) begin
             out_valid_reg <= give;
             out_last_reg  <= last_chunk;
-            out_reg       <= bytes_reg[8*SIMD-1:0];
+            out_reg       <= units_reg[8*SIMD-1:0];
         end
-        // The bytes count as data, but all above the fill must be zero.
         if (rst) begin
             beat_reg      <= 0;
             group_reg     <= 0;
             chunk_reg     <= 0;
             fill_reg      <= 0;
-            bytes_reg     <= 0;
             out_valid_reg <= 1'b0;
         end
     end
