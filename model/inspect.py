@@ -310,14 +310,5 @@ def main(arguments: list[str] | None = None) -> int:
     return int(any(wrong))
 
 
-def command() -> int:
-    """`main`, with a failing simulator's own words instead of a traceback."""
-    try:
-        return main()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    errors.run(command)
+    errors.run(main)

@@ -20,7 +20,7 @@ import numpy as np
 
 from model import errors, reference
 from model.data import load_images
-from model.errors import UserError
+from model.errors import ToolError, UserError
 from model.export import export
 from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
 from model.networks import NETWORKS
@@ -89,7 +89,7 @@ def cases(quantised: QuantisedNetwork, targets: int) -> list[Case]:
 
 
 def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
-    """Export, build and simulate a case: a row of the report. `RuntimeError` on a mismatch."""
+    """Export, build and simulate a case: a row of the report. `ToolError` on a mismatch."""
     quantised, folded = case.quantised, case.folded
     folder = case.folder
     export(quantised, folder / quantised.network.name, folded=folded)
@@ -101,7 +101,7 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
     result = shard.run(design, shard.Shard(0, 0, chosen, options, str(folder)))
     wrong = report.complaints([result])
     if wrong:
-        raise RuntimeError(f"{folder}: {'; '.join(report.shorten(wrong))}")
+        raise ToolError(f"{folder}: {'; '.join(report.shorten(wrong))}")
     measured = result.interval
     fifo_bits = sum(
         layer["fifo_depth"] * 8 * layer["out_lanes"] * layer["out_pixels"]
@@ -301,14 +301,5 @@ def draw(rows: list[dict[str, Any]], macs: dict[str, int]) -> None:
     temporary.replace(BUILD / "bench.png")
 
 
-def command() -> int:
-    """`main`, with a failing tool's own words instead of a traceback."""
-    try:
-        return main()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    errors.run(command)
+    errors.run(main)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from model.errors import UserError
+from model.errors import ToolError, UserError
 from sim import tools
 from sim.design import Design
 
@@ -80,7 +80,7 @@ def build(
 
     root: the network's folder for builds; only the newest build of each kind stays there.
     shared: where the parts lie that all networks share, by default beside `root`. jobs: compilers
-    at once. Raises `UserError` where a tool is missing, `RuntimeError` with its words if it fails.
+    at once. Raises `UserError` where a tool is missing, `ToolError` with its words if it fails.
     """
     target = executable(design, simulator, waves, root)
     if target.is_file():
@@ -203,4 +203,4 @@ def _run(command: list[str], work: Path, simulator: str, design: Design) -> None
         lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
         shown = [line for line in lines if re.search(r"error", line, re.IGNORECASE)][:10]
         tail = "\n".join(shown or lines[-20:])
-        raise RuntimeError(f"compiling {design.name} for {simulator} failed:\n{tail}")
+        raise ToolError(f"compiling {design.name} for {simulator} failed:\n{tail}")

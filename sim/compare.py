@@ -440,14 +440,5 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def command() -> int:
-    """`main`, with a failing tool's own words instead of a traceback."""
-    try:
-        return main()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    errors.run(command)
+    errors.run(main)

@@ -32,7 +32,7 @@ def layer_outputs(
 
     int64 (C, H, W) each: uint8 of the hidden layers, int32 logits of the last, UNKNOWN where a bit
     is X or a beat never came. root: folder for the build and for what the probes write.
-    Raises `RuntimeError` where the simulator fails.
+    Raises `ToolError` where the simulator fails.
     """
     layers = design.manifest["layers"]
     root.mkdir(parents=True, exist_ok=True)

@@ -277,14 +277,5 @@ def simulate(
     return results, summary
 
 
-def command() -> int:
-    """`main`, with a failing tool's own words instead of a traceback."""
-    try:
-        return main()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    errors.run(command)
+    errors.run(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.errors import ToolError
 from sim import tools
 from sim.build import build, executable
 from sim.collect import Collected, Mismatch
@@ -103,7 +104,7 @@ def run(design: Design, shard: Shard, report: Callable[[int], None] | None = Non
     """Simulate a shard on this machine; `report` is told the number of images done so far.
 
     A machine that has neither the network's files nor the build makes its own copy and build in its
-    temporary folder. Raises `RuntimeError` where the simulator itself fails.
+    temporary folder. Raises `ToolError` where the simulator itself fails.
     """
     options = shard.options
     tools.check(options.simulator)
@@ -136,7 +137,7 @@ def _run(
     status, log = _simulate(job, program, shard, report)
     if not (scratch / "outcome").is_file():
         tail = "\n".join(log.splitlines()[-15:])
-        raise RuntimeError(f"simulating {design.name} failed (exit status {status}):\n{tail}")
+        raise ToolError(f"simulating {design.name} failed (exit status {status}):\n{tail}")
     with (scratch / "outcome").open("rb") as file:
         outcome: Outcome = pickle.load(file)
     collected = outcome.collected

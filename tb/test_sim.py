@@ -16,7 +16,7 @@ from PIL import Image
 from random_networks import generator, random_images, random_parameters
 
 from model import manifest, reference
-from model.errors import UserError
+from model.errors import ToolError, UserError
 from model.export import export
 from model.folding import FoldedNetwork, Folding
 from model.networks import Conv, Linear, MaxPool, Network
@@ -252,7 +252,7 @@ def test_broken_verilog(folder, tmp_path):
     """The compiler's own words, and nothing half built."""
     design = Design.read(folder)
     broken = dataclasses.replace(design, sources=design.sources | {"tiny.v": "module tiny(;"})
-    with pytest.raises(RuntimeError, match="compiling tiny for icarus failed"):
+    with pytest.raises(ToolError, match="compiling tiny for icarus failed"):
         build(broken, "icarus", False, tmp_path / "build" / "tiny")
     assert not list((tmp_path / "build").rglob("*.vvp"))
     assert not list((tmp_path / "build").rglob(".build-*"))
