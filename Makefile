@@ -19,18 +19,26 @@ SCHEDULER ?=
 SLOW      ?=
 PYTEST    ?=
 
-# Only `sim.run` reads these: simulators and cocotb must not see them in the environment.
-unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST MAKEFLAGS
+# Options of the targets for boards.
+BOARD  ?=
+DEVICE ?=
+CYCLES ?=
+CLOCK  ?=
+
+# Only the programs below read these: simulators and cocotb must not see them in the environment.
+unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST BOARD DEVICE CYCLES CLOCK MAKEFLAGS
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
-	    printf '  make %-8s %s\n' "$$target" "$$text"; \
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+	    printf '  make %-12s %s\n' "$$target" "$$text"; \
 	done
-	@printf '\n%s\n%s\n%s\n%s\n' \
+	@printf '\n%s\n%s\n%s\n%s\n%s\n%s\n' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
 	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \
+	    'Options of bitstream: NET=name  BOARD=ulx3s|icebreaker|orangecrab  DEVICE=25f|45f|85f' \
+	    '  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD; of sim-netlist: NET  BOARD  N' \
 	    'Options of test: PYTEST="-k conv2d -x"'
 
 .PHONY: sim
@@ -58,6 +66,15 @@ compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on
 	@$(PY) -m sim.compare --net '$(NET)' $(if $(N),--n '$(N)') \
 	    $(if $(SLOW),--slow '$(SLOW)') $(if $(IMAGES),--images '$(IMAGES)')
 
+.PHONY: bitstream
+bitstream: $(VENV)/.stamp-fpga ## build a network for an FPGA board, with open tools
+	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
+	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
+
+.PHONY: prog
+prog: $(VENV)/.stamp-fpga ## load what bitstream has built into the board
+	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' --prog
+
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores
 	@PYTHONPATH=. $(VENV)/bin/dask worker '$(SCHEDULER)' --nworkers auto --nthreads 1
@@ -70,6 +87,10 @@ clean: ## remove what was built, but not .venv
 # The environments. A stamp is newer than pyproject.toml once that is installed.
 $(VENV)/.stamp-sim: pyproject.toml scripts/setup.sh
 	@scripts/setup.sh '$(PYTHON)' $(VENV) .
+	@touch $@
+
+$(VENV)/.stamp-fpga: $(VENV)/.stamp-sim
+	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[fpga]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-sim

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -261,6 +262,9 @@ def _whole_beats(network: Network, index: int, out_pixels: int) -> bool:
     return out_pixels > 1 or (last and shape[1] * shape[2] > 1)
 
 
+Price = Callable[[Folding], int]
+
+
 @dataclass(frozen=True)
 class _Choice:
     """A layer folded one way, and what that costs."""
@@ -283,9 +287,10 @@ class _Solver:
     covers the optimum: at most about 4 * sqrt(OC * K*K*IC) of them.
     """
 
-    def __init__(self, network: Network, pixels: int) -> None:
+    def __init__(self, network: Network, pixels: int, price: Price | None) -> None:
         self.network = network
         self.pixels = pixels
+        self.price = price or _multipliers
         self.widths = pixel_chain(network, pixels)
         _, height, width = network.input_shape
         # Before the first PE the lanes are all channels: one beat a group of pixels.
@@ -328,7 +333,8 @@ class _Solver:
             for simd in _smallest_for_each_fold(window):
                 cycles = groups * channel_folds * math.ceil(window / simd)
                 interval = max(cycles, pool_groups * channel_folds)
-                choices.append(_Choice(interval, out_pixels * pe * simd, Folding(pe, simd)))
+                folding = Folding(pe, simd)
+                choices.append(_Choice(interval, out_pixels * self.price(folding), folding))
         return choices
 
     def solve(self, cycles: int) -> FoldedNetwork:
@@ -428,6 +434,10 @@ class _Solver:
         return targets[low]
 
 
+def _multipliers(folding: Folding) -> int:
+    return folding.pe * folding.simd
+
+
 def _cost(shape: tuple[int, ...], lanes: int | None, choice: _Choice) -> tuple[int, ...]:
     """What makes one choice better than another: multipliers first, then the simpler hardware.
 
@@ -464,6 +474,7 @@ def solve(
     multipliers: int | None = None,
     pixels: int = 1,
     latency: int | None = None,
+    price: Price | None = None,
 ) -> FoldedNetwork:
     """Fold `network` optimally for a target of cycles an image or a budget of multipliers.
 
@@ -473,7 +484,7 @@ def solve(
     multipliers until an isolated image takes no longer. Raises `UserError` on a target and a budget
     at once, and on what no folding can reach.
     """
-    solver = _Solver(network, pixels)
+    solver = _Solver(network, pixels, price)
     if multipliers is not None and (cycles is not None or latency is not None):
         raise UserError(
             "a budget of multipliers and a target of cycles or latency given; expected a target or "

@@ -1,0 +1,222 @@
+"""The boards: their chips, clocks and pins. The only place that knows a board by name.
+
+A board is an entry in `BOARDS`, a folder `fpga/boards/<name>/` with a `top.v` and the constraints
+that give its pins, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import UserError
+
+FOLDER = Path(__file__).parent / "boards"
+BAUDS = (3_000_000, 2_000_000, 1_000_000, 500_000, 115_200)
+BAUD_ERROR = 0.02  # after the ten bits of a byte it adds up to a fifth of a bit
+FEWEST_CLOCKS_A_BIT = 8
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of chips, as far as the flow differs between them.
+
+    cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
+    a block RAM can be. products: 8x8 products in a DSP.
+    """
+
+    name: str
+    bram_cell: str
+    dsp_cell: str
+    bram_shapes: tuple[tuple[int, int], ...]
+    products: int
+
+    @property
+    def bram_bits(self) -> int:
+        """Bits of a block RAM."""
+        return max(words * bits for words, bits in self.bram_shapes)
+
+
+ICE40 = Family(
+    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), products=1
+)
+ECP5 = Family(
+    "ecp5",
+    "DP16KD",
+    "MULT18X18D",
+    ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
+    products=1,
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A chip. option: what nextpnr calls it; its lookup tables, DSPs and block RAMs."""
+
+    name: str
+    option: str
+    luts: int
+    dsps: int
+    brams: int
+
+
+UP5K = Device("up5k", "--up5k", luts=5280, dsps=8, brams=30)
+LFE5U_25F = Device("25f", "--25k", luts=24_288, dsps=28, brams=56)
+LFE5U_45F = Device("45f", "--45k", luts=43_848, dsps=72, brams=108)
+LFE5U_85F = Device("85f", "--85k", luts=83_640, dsps=156, brams=208)
+
+
+@dataclass(frozen=True)
+class Pll:
+    """Parameters of a top's PLL, and the clock in Hz that they make."""
+
+    parameters: dict[str, int]
+    hz: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board. name: on the command line, and of its folder. title: what people call it.
+
+    devices: the chips it comes with, the usual one first; package, speed: of each of them.
+    oscillator_mhz: on the board; clock_mhz: which the network runs at by default. loader:
+    options of openFPGALoader.
+    """
+
+    name: str
+    title: str
+    family: Family
+    devices: tuple[Device, ...]
+    package: str
+    speed: str
+    oscillator_mhz: float
+    clock_mhz: float
+    loader: tuple[str, ...]
+
+    @property
+    def top(self) -> Path:
+        """Its top module."""
+        return FOLDER / self.name / "top.v"
+
+    @property
+    def constraints(self) -> Path:
+        """Its pins."""
+        suffix = "pcf" if self.family is ICE40 else "lpf"
+        return FOLDER / self.name / f"{self.name}.{suffix}"
+
+    def device(self, name: str | None = None) -> Device:
+        """One of its chips, by name; the usual one by default."""
+        for device in self.devices:
+            if name in (None, device.name):
+                return device
+        known = ", ".join(device.name for device in self.devices)
+        raise UserError(f"{self.name} with device {name!r}: expected one of {known}")
+
+    def pll(self, mhz: float) -> Pll:
+        """The settings that come closest to a clock of `mhz`, which is 1 % or less away."""
+        solve = _ice40_pll if self.family is ICE40 else _ecp5_pll
+        found = min(
+            solve(self.oscillator_mhz), key=lambda pll: abs(pll.hz - mhz * 1e6), default=None
+        )
+        if found is None or not math.isclose(found.hz, mhz * 1e6, rel_tol=0.01):
+            near = "" if found is None else f"; the nearest is {found.hz / 1e6:.6g} MHz"
+            raise UserError(
+                f"CLOCK={mhz:g}: the PLL of {self.name} cannot make that from "
+                f"{self.oscillator_mhz:g} MHz{near}"
+            )
+        return found
+
+    def uart(self, hz: int) -> tuple[int, int]:
+        """Baud rate and clocks a bit: the fastest rate that `hz` divides into well enough."""
+        for baud in BAUDS:
+            divisor = max(1, round(hz / baud))
+            if divisor >= FEWEST_CLOCKS_A_BIT and abs(hz / divisor / baud - 1) <= BAUD_ERROR:
+                return baud, divisor
+        raise UserError(
+            f"a clock of {hz / 1e6:g} MHz is too slow for a UART; choose a higher CLOCK"
+        )
+
+
+def _ice40_pll(mhz: float) -> list[Pll]:
+    """What SB_PLL40_PAD makes of `mhz` with FEEDBACK_PATH "SIMPLE": the limits are icepll's."""
+    found = []
+    for divr in range(16):
+        reference = mhz / (divr + 1)
+        if not 10 <= reference <= 133:
+            continue
+        # The loop filter goes by the reference: icepll's table.
+        bounds = (17, 26, 44, 66, 101)
+        filter_range = 1 + sum(reference >= bound for bound in bounds)
+        for divf in range(128):
+            oscillator = reference * (divf + 1)
+            if 533 <= oscillator <= 1066:
+                # Below 16 MHz it is out of its range.
+                for divq in range(1, int(math.log2(oscillator / 16)) + 1):
+                    names = {"DIVR": divr, "DIVF": divf, "DIVQ": divq, "FILTER_RANGE": filter_range}
+                    found.append(Pll(names, round(oscillator * 1e6 / 2**divq)))
+    return found
+
+
+def _ecp5_pll(mhz: float) -> list[Pll]:
+    """What EHXPLLL makes of `mhz` with CLKOP as its feedback: the limits are ecppll's."""
+    found = []
+    for clki in range(1, 129):
+        reference = mhz / clki
+        if reference < 3.125:
+            break
+        for clkfb in range(1, 81):
+            clock = reference * clkfb
+            # The oscillator as near to 600 MHz, the middle of its range, as the divider allows.
+            clkop = min(max(1, round(600 / clock)), 128)
+            if 400 <= clock * clkop <= 800:
+                names = {"CLKI_DIV": clki, "CLKFB_DIV": clkfb, "CLKOP_DIV": clkop}
+                found.append(Pll(names, round(clock * 1e6)))
+    return found
+
+
+BOARDS = {
+    board.name: board
+    for board in (
+        Board(
+            name="ulx3s",
+            title="ULX3S",
+            family=ECP5,
+            devices=(LFE5U_85F, LFE5U_45F, LFE5U_25F),
+            package="CABGA381",
+            speed="6",
+            oscillator_mhz=25,
+            clock_mhz=120,
+            loader=("-b", "ulx3s"),
+        ),
+        Board(
+            name="icebreaker",
+            title="iCEBreaker",
+            family=ICE40,
+            devices=(UP5K,),
+            package="sg48",
+            speed="",
+            oscillator_mhz=12,
+            clock_mhz=24,
+            loader=("-b", "ice40_generic"),
+        ),
+        Board(
+            name="orangecrab",
+            title="OrangeCrab r0.2",
+            family=ECP5,
+            devices=(LFE5U_85F, LFE5U_25F),
+            package="CSFBGA285",
+            speed="8",
+            oscillator_mhz=48,
+            clock_mhz=120,
+            loader=("-b", "orangeCrab"),
+        ),
+    )
+}
+
+
+def find(name: str) -> Board:
+    """A board by name. Raises `UserError` where there is none."""
+    if name not in BOARDS:
+        raise UserError(f"unknown board {name!r}; expected one of: {', '.join(BOARDS)}")
+    return BOARDS[name]

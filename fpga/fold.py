@@ -1,0 +1,90 @@
+"""A network's folding for a board: as fast as its DSPs and block RAMs allow, or as asked."""
+
+from __future__ import annotations
+
+import math
+
+from fpga.boards import Board, Device, Family
+from model.errors import UserError
+from model.folding import FoldedNetwork, Folding, Stage, solve
+from model.networks import Network
+
+LINK_BRAMS = 3  # of the UART link: the stored image and the identity
+LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/weight_rom.v
+
+
+def dsps(family: Family, folding: Folding) -> int:
+    """DSPs of a layer that makes one pixel at once; the products of one sum share them."""
+    return folding.pe * math.ceil(folding.simd / family.products)
+
+
+def brams(family: Family, folded: FoldedNetwork) -> int:
+    """Block RAMs of a network's ROMs, and one a layer for the data on their way into it."""
+    return sum(_rom_brams(family, stage) + 1 for stage in folded.stages)
+
+
+def _rom_brams(family: Family, stage: Stage) -> int:
+    if stage.folding is None:
+        return 0
+    roms = (
+        (stage.rom_words, 8 * stage.folding.pe * stage.folding.simd),
+        (stage.channel_folds, 32 * stage.folding.pe),
+    )
+    return sum(
+        min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in shapes)
+        for words, bits in roms
+        if words > LOGIC_WORDS
+        for shapes in (family.bram_shapes,)
+    )
+
+
+def check_memory(network: Network, board: Board, device: Device) -> None:
+    """Raise `UserError` where the weights are more bits than all block RAMs left for them hold."""
+    weights = [
+        layer.weight_shape(shape)
+        for layer, shape in zip(network.layers, network.shapes, strict=False)
+        if layer.kind != "maxpool"
+    ]
+    bits = sum(8 * math.prod(shape) + 32 * shape[0] for shape in weights)
+    held = (device.brams - LINK_BRAMS - len(weights)) * board.family.bram_bits
+    if bits > held:
+        raise UserError(
+            f"{network.name} needs {bits / 1e6:.1f} Mbit of weights; {board.name} holds "
+            f"{held / 1e6:.1f} Mbit; choose a smaller network or a larger device"
+        )
+
+
+def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
+    """`network` folded for `device`: the fewest DSPs for `cycles` an image, or all for the fewest.
+
+    Raises `UserError` where it does not fit.
+    """
+    check_memory(network, board, device)
+
+    def price(folding: Folding) -> int:
+        return dsps(board.family, folding)
+
+    if cycles is not None:
+        folded = solve(network, cycles=cycles, price=price)
+        needed = sum(
+            stage.out_pixels * price(stage.folding) for stage in folded.stages if stage.folding
+        )
+        if needed > device.dsps:
+            raise UserError(
+                f"{network.name} in {cycles:,} cycles needs {needed:,} DSPs; {board.name} "
+                f"({device.name}) has {device.dsps:,}; choose more CYCLES"
+            )
+        return folded
+    # A slower folding has narrower words, which waste less of a block RAM.
+    for budget in range(device.dsps, 0, -1):
+        try:
+            folded = solve(network, multipliers=budget, price=price)
+        except UserError:
+            break
+        if LINK_BRAMS + brams(board.family, folded) <= device.brams:
+            return folded
+    raise UserError(
+        f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
+        f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
+        "device"
+    )
