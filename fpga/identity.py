@@ -17,6 +17,7 @@ from model.errors import UserError
 
 FILE_NAME = "identity.mem"
 HASH_BYTES = 8
+LONGEST_IMAGE = 2**16 - 1  # a frame's length is 16 bits
 _BLOCK = struct.Struct("<16s16s8s8sII5H")
 BLOCK_BYTES = _BLOCK.size
 _SIGNATURE_BYTES = 4
@@ -53,6 +54,10 @@ class Identity:
         ):
             if not 1 <= value < 2**bits:
                 raise UserError(f"{value} cannot stand in an identity: expected {bits} bits, not 0")
+        if self.image_bytes > LONGEST_IMAGE:
+            raise UserError(
+                f"images of {self.image_bytes:,} bytes: the link takes up to {LONGEST_IMAGE:,}"
+            )
 
     @property
     def image_bytes(self) -> int:

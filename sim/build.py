@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from model.errors import ToolError, UserError
@@ -82,24 +83,33 @@ def build(
     shared: where the parts lie that all networks share, by default beside `root`. jobs: compilers
     at once. Raises `UserError` where a tool is missing, `ToolError` with its words if it fails.
     """
-    target = executable(design, simulator, waves, root)
-    if target.is_file():
-        return target
-    tools.check(simulator)
-    variant = target.parent.parent
-    variant.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))
-    try:
+
+    def make(work: Path) -> Path:
+        tools.check(simulator)
         source = work / "source"
         source.mkdir()
         for name, text in design.sources.items():
             (source / name).write_text(text, encoding="utf-8")
         if simulator == "icarus":
-            made = _icarus(design, work, waves)
-        else:
-            made = _verilator(
-                design, work, waves, shared or root.parent, jobs or os.cpu_count() or 1
-            )
+            return _icarus(design, work, waves)
+        return _verilator(design, work, waves, shared or root.parent, jobs)
+
+    return once(executable(design, simulator, waves, root), make)
+
+
+def once(target: Path, make: Callable[[Path], Path]) -> Path:
+    """Have `target` made, unless that has been done, and return it.
+
+    make: builds it, beside a `log.txt`, in the folder that it is given, and says where it is.
+    `target` lies in a folder of its own; only the newest one of these stays.
+    """
+    if target.is_file():
+        return target
+    variant = target.parent.parent
+    variant.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))
+    try:
+        made = make(work)
         finished = work / "finished"
         finished.mkdir()
         made.rename(finished / target.name)
@@ -124,36 +134,48 @@ def _icarus(design: Design, work: Path, waves: bool) -> Path:
     sources = _sources(design, work)
     if waves:
         macros.append("-DWAVES")
-    _run(["iverilog", *ICARUS_FLAGS, *macros, "-o", str(made), *sources], work, "icarus", design)
+    _run(
+        ["iverilog", *ICARUS_FLAGS, *macros, "-o", str(made), *sources], work, "icarus", design.name
+    )
     return made
 
 
-def _verilator(design: Design, work: Path, waves: bool, shared: Path, jobs: int) -> Path:
+def _verilator(design: Design, work: Path, waves: bool, shared: Path, jobs: int | None) -> Path:
     from cocotb_tools import config
 
-    tracing = ["--trace"] if waves else []
-    objects = work / "objects"
+    flags = [*VERILATOR_FLAGS, *(["--trace"] if waves else [])]
     library = f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} -lcocotbvpi_verilator"
     macros = [f"-D{name}={value}" for name, value in design.macros.items()]
     main = config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    sources = ["-LDFLAGS", library, *macros, str(main), *_sources(design, work)]
+    return verilate(flags, sources, work, shared, design.name, jobs)
+
+
+def verilate(
+    flags: list[str], sources: list[str], work: Path, shared: Path, name: str, jobs: int | None
+) -> Path:
+    """Compile with Verilator in `work`; returns the executable. `name`: in complaints.
+
+    flags: with `-o simulator --prefix Vtop`; all that Verilator's own library depends on. sources:
+    the rest of the command line. shared: where that library's objects are kept.
+    """
+    objects = work / "objects"
+    number = str(jobs or os.cpu_count() or 1)
     _run(
-        [
-            *["verilator", *VERILATOR_FLAGS, *tracing, *macros, "--build-jobs", str(jobs)],
-            *["-Mdir", str(objects), "-LDFLAGS", library, str(main), *_sources(design, work)],
-        ],
+        ["verilator", *flags, "--build-jobs", number, "-Mdir", str(objects), *sources],
         work,
         "verilator",
-        design,
+        name,
     )
     # That part takes longer than a small network: compile it once and hand it round.
-    runtime = _runtime_folder(shared, waves)
+    runtime = _runtime_folder(shared, flags)
     for made in runtime.glob("*.o"):
         shutil.copyfile(made, objects / made.name)
     _run(
-        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", str(jobs), *MAKE_FLAGS],
+        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", number, *MAKE_FLAGS],
         work,
         "verilator",
-        design,
+        name,
     )
     _keep_runtime(objects, runtime)
     return objects / "simulator"
@@ -165,9 +187,9 @@ def _sources(design: Design, work: Path) -> list[str]:
     return [str(work / "source" / name) for name in names]
 
 
-def _runtime_folder(shared: Path, waves: bool) -> Path:
-    content = [simulator_version("verilator"), platform.machine(), sys.prefix, VERILATOR_FLAGS]
-    text = json.dumps([*content, MAKE_FLAGS, waves])
+def _runtime_folder(shared: Path, flags: list[str]) -> Path:
+    content = [simulator_version("verilator"), platform.machine(), sys.prefix, flags, MAKE_FLAGS]
+    text = json.dumps(content)
     return shared / f".runtime-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -184,7 +206,7 @@ def _keep_runtime(objects: Path, runtime: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _run(command: list[str], work: Path, simulator: str, design: Design) -> None:
+def _run(command: list[str], work: Path, simulator: str, name: str) -> None:
     environment = tools.build_environment(simulator)
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
@@ -203,4 +225,4 @@ def _run(command: list[str], work: Path, simulator: str, design: Design) -> None
         lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
         shown = [line for line in lines if re.search(r"error", line, re.IGNORECASE)][:10]
         tail = "\n".join(shown or lines[-20:])
-        raise ToolError(f"compiling {design.name} for {simulator} failed:\n{tail}")
+        raise ToolError(f"compiling {name} for {simulator} failed:\n{tail}")

@@ -1,0 +1,288 @@
+"""The link to a board: frames over a serial port, matched by tag, repeated where they get lost.
+
+A frame, little endian: start byte (0xC5 from the host, 0x5C from the board), version, command, tag,
+length of the payload u16, payload, CRC-32 of all but the start byte. The board answers every frame
+that it understands with one of the same command and tag, whose payload starts with a `Status`; all
+other input makes it answer an error, or nothing, and then wait until the line has been silent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import serial
+from serial.tools import list_ports
+
+from model.errors import UserError
+
+HOST_START = 0xC5
+BOARD_START = 0x5C
+VERSION = 1
+ATTEMPTS = 3
+# What a board may take beside the time on the wire.
+TIMEOUT_S = 2.0
+# Twice the silence after which a board listens again.
+SILENCE_S = 0.1
+SETTLE_S = 1.0
+POLL_S = 0.02
+
+_HEADER = struct.Struct("<BBBBH")
+_CRC = struct.Struct("<I")
+OVERHEAD_BYTES = _HEADER.size + _CRC.size
+
+
+class Command(IntEnum):
+    """What a host can ask for."""
+
+    IDENTIFY = 1
+    CLASSIFY = 2
+    REPEAT = 3
+    STATUS = 4
+
+
+class Status(IntEnum):
+    """How a board's answer starts."""
+
+    OK = 0
+    WRONG_CRC = 1
+    UNKNOWN_VERSION = 2
+    UNKNOWN_COMMAND = 3
+    WRONG_LENGTH = 4
+    TIMEOUT = 5
+    NO_IMAGE = 6
+    NO_RESULT = 7
+    FRAMING = 8
+
+
+MEANINGS = {
+    Status.OK: "no error",
+    Status.WRONG_CRC: "wrong CRC",
+    Status.UNKNOWN_VERSION: "unknown version of the protocol",
+    Status.UNKNOWN_COMMAND: "unknown command",
+    Status.WRONG_LENGTH: "wrong length for the command",
+    Status.TIMEOUT: "the frame broke off",
+    Status.NO_IMAGE: "no image stored",
+    Status.NO_RESULT: "the network did not answer",
+    Status.FRAMING: "a byte without its stop bit",
+}
+# Asking again cannot help.
+_FINAL = (Status.NO_IMAGE,)
+
+
+def describe(code: int) -> str:
+    """A status code in words."""
+    return f"{MEANINGS.get(code, 'unknown error')} (code {code})"
+
+
+class LinkError(UserError):
+    """The board cannot be reached, or cannot be understood."""
+
+
+class _NoAnswerError(Exception):
+    """An attempt has failed; another one may not."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame whose CRC was right."""
+
+    command: int
+    tag: int
+    payload: bytes
+
+
+def build_frame(start: int, command: int, tag: int, payload: bytes = b"") -> bytes:
+    """The bytes of a frame; `start` says who sends it."""
+    header = _HEADER.pack(start, VERSION, command, tag, len(payload))
+    return header + payload + _CRC.pack(zlib.crc32(header[1:] + payload))
+
+
+class Parser:
+    """Finds whole frames in a stream that may hold anything else beside them.
+
+    start: the sender's start byte. longest: bytes of payload beyond which a header is not believed,
+    so that garbage that looks like one cannot swallow much of what follows.
+    """
+
+    def __init__(self, start: int, longest: int) -> None:
+        self._start = start
+        self._longest = longest
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes."""
+        self._buffer += data
+        return list(self._frames())
+
+    def _frames(self) -> Iterator[Frame]:
+        while (begin := self._buffer.find(self._start)) >= 0:
+            del self._buffer[:begin]
+            if len(self._buffer) < _HEADER.size:
+                return
+            _, version, command, tag, length = _HEADER.unpack_from(self._buffer)
+            if version == VERSION and length <= self._longest:
+                end = _HEADER.size + length
+                if len(self._buffer) < end + _CRC.size:
+                    return
+                (crc,) = _CRC.unpack_from(self._buffer, end)
+                if crc == zlib.crc32(self._buffer[1:end]):
+                    payload = bytes(self._buffer[_HEADER.size : end])
+                    del self._buffer[: end + _CRC.size]
+                    yield Frame(command, tag, payload)
+                    continue
+            # Not a frame: one may start within what looked like it.
+            del self._buffer[:1]
+        self._buffer.clear()
+
+
+class Link:
+    """A serial port with a board at its other end; a context manager.
+
+    port, baud: of the cable. timeout: seconds that a board may take beside the time on the wire.
+    retries: requests that had to be repeated so far. Raises `LinkError` where the port cannot be
+    used.
+    """
+
+    def __init__(self, port: str, baud: int, timeout: float = TIMEOUT_S) -> None:
+        self.port = port
+        self.baud = baud
+        self.timeout = timeout
+        self.retries = 0
+        self._heard = 0
+        # Not always the same one, so that no answer to the last host is taken for one to this.
+        self._tag = random.randrange(256)
+        self._serial = _open(port, baud, timeout)
+        self._settle()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._serial.close()
+
+    def request(
+        self, command: Command, payload: bytes = b"", *, longest: int, patience: float = 0.0
+    ) -> bytes:
+        """The payload of the board's answer, without its status.
+
+        longest: bytes that may be. patience: seconds to wait longer than `timeout`. A request that
+        is not answered is repeated, under another tag. Raises `LinkError` after `ATTEMPTS`.
+        """
+        wire = 10 * (2 * OVERHEAD_BYTES + len(payload) + 1 + longest) / self.baud
+        self._heard = 0
+        failure = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.retries += 1
+                self._settle()
+            try:
+                return self._ask(command, payload, longest, self.timeout + wire + patience)
+            except _NoAnswerError as error:
+                failure = str(error) or failure
+        if not failure and self._heard:
+            failure = (
+                f"{self._heard} bytes came, but no answer to {command.name.lower()} among them; "
+                f"is {self.baud} the board's baud rate?"
+            )
+        raise LinkError(
+            f"{self.port}: "
+            + (
+                failure
+                or "the board is silent; is it powered, loaded (make prog), and on this port?"
+            )
+        )
+
+    def _ask(self, command: Command, payload: bytes, longest: int, seconds: float) -> bytes:
+        self._tag = self._tag % 255 + 1  # never 0, which stands for a tag the board has not seen
+        parser = Parser(BOARD_START, 1 + longest)
+        self._write(build_frame(HOST_START, command, self._tag, payload))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for frame in parser.feed(self._read()):
+                mine = (frame.command, frame.tag) == (command, self._tag)
+                # Tag 0: the board lost the thread of our frame before it had the tag.
+                if not frame.payload or not (mine or frame.tag == 0):
+                    continue
+                status, content = frame.payload[0], frame.payload[1:]
+                if mine and status == Status.OK:
+                    return content
+                if mine and status in _FINAL:
+                    raise LinkError(f"{self.port}: the board says: {describe(status)}")
+                if status != Status.OK:
+                    raise _NoAnswerError(
+                        f"the board answers {command.name.lower()} with: {describe(status)}, "
+                        f"even at attempt {ATTEMPTS}; check the cable"
+                    )
+        raise _NoAnswerError
+
+    def _settle(self) -> None:
+        """Throw away what still comes, until nothing does: then the board listens again."""
+        now = time.monotonic()
+        end, quiet = now + SETTLE_S, now + SILENCE_S
+        while (now := time.monotonic()) < min(end, quiet):
+            if self._read():
+                quiet = now + SILENCE_S
+
+    def _read(self) -> bytes:
+        """What has come, or comes within `POLL_S`."""
+        with _connected(self.port):
+            data = self._serial.read(max(1, self._serial.in_waiting))
+        self._heard += len(data)
+        return data
+
+    def _write(self, data: bytes) -> None:
+        with _connected(self.port):
+            try:
+                self._serial.write(data)
+            except serial.SerialTimeoutException:
+                raise LinkError(f"{self.port}: takes no bytes; is a board behind it?") from None
+
+
+def _open(port: str, baud: int, timeout: float) -> serial.Serial:
+    try:
+        # Exclusive: two hosts at a time would steal each other's answers.
+        opened = serial.Serial(port, baud, timeout=POLL_S, write_timeout=timeout, exclusive=True)
+    except ValueError as error:
+        raise LinkError(f"{port}: cannot be set to {baud} baud ({error}); choose another") from None
+    except (serial.SerialException, OSError) as error:
+        raise LinkError(f"{port}: {_why_not(error)}") from None
+    # An FTDI chip keeps short answers for 16 ms otherwise; other ports know nothing of this.
+    with contextlib.suppress(ValueError, OSError, AttributeError, NotImplementedError):
+        opened.set_low_latency_mode(True)
+    return opened
+
+
+def _why_not(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+            ports = ", ".join(sorted(found.device for found in list_ports.comports())) or "none"
+            return f"no such port; plug in the board, or choose one of those present: {ports}"
+        case errno.EACCES | errno.EPERM:
+            return (
+                "permission denied; let yourself use serial ports (sudo usermod -aG dialout $USER) "
+                "and log in again"
+            )
+        case errno.EAGAIN | errno.EBUSY:
+            return "in use by another program; end that one first"
+    return f"cannot be opened as a serial port ({error}); choose another"
+
+
+@contextlib.contextmanager
+def _connected(port: str) -> Iterator[None]:
+    """What the operating system says of a port that has gone, in one line."""
+    try:
+        yield
+    except serial.SerialTimeoutException:
+        raise
+    except OSError:
+        raise LinkError(
+            f"{port}: the connection broke; plug the board in again and start over"
+        ) from None
