@@ -51,6 +51,10 @@ sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images th
 test: $(VENV)/.stamp-test icarus ## run all tests
 	@$(PY) -m pytest tb -n auto --dist worksteal $(PYTEST)
 
+.PHONY: formal
+formal: $(VENV)/.stamp-formal ## prove modules by induction; each proof must fail on a planted bug
+	@$(PY) -m tb.formal.run $(MODULE)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-sim ## ruff, and Verilator -Wall on every module alone
 	@$(VENV)/bin/ruff check .
@@ -91,6 +95,10 @@ $(VENV)/.stamp-sim: pyproject.toml scripts/setup.sh
 
 $(VENV)/.stamp-fpga: $(VENV)/.stamp-sim
 	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[fpga]'
+	@touch $@
+
+$(VENV)/.stamp-formal: $(VENV)/.stamp-sim
+	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[formal]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-sim
