@@ -19,6 +19,7 @@ from model.folding import FoldedNetwork, Folding, Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
+READER = 3  # clocks from a read of `sliding_window` until the column may enter the window
 MOST_ORDERS = 4  # fully connected layers whose loop orders are tried in every combination
 
 Times = list[int]
@@ -151,7 +152,10 @@ class _Window:
         right = ((stage.out_pixels - 1) * layer.stride + layer.kernel - 1 - layer.padding) // pixels
         self.first = min(right + 1, self.groups)
         self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
-        self.queue = max(self.first, self.slide) + 2
+        most, pace = max(self.first, self.slide), stage.channel_folds * stage.window_folds
+        # Clocks to read a column, and columns that are read ahead; None: of no later window.
+        self.rows_read = layer.kernel if pace >= layer.kernel * most + READER else 1
+        self.queue = None if pace >= most + READER else most + READER
         unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
         wanted = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
         self.rows = layer.kernel * math.ceil(wanted / layer.kernel)
@@ -179,8 +183,10 @@ def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process
     if stage.kind == "conv":
         pipeline = _Pipeline(_depth(stage.folding), link)
     else:
-        pipeline = _Pipeline(2, link)
+        # A tree of the window's taps, a level a clock.
+        pipeline = _Pipeline(max(1, (stage.layer.kernel**2 - 1).bit_length()), link)
     taken: deque[int] = deque()  # loads that took the last `queue` columns
+    granted = -1  # load of the window before
     column_read = used = -1
     for image in range(images):
         for sweep in range(window.out_height):
@@ -199,15 +205,19 @@ def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process
                         while len(window.written) <= index:
                             yield
                         clock = max(clock, window.written[index] + 1)
-                    if len(taken) == window.queue:
+                    if window.queue is None:
+                        clock = max(clock, granted + 1)
+                    elif len(taken) == window.queue:
                         clock = max(clock, taken.popleft() + 1)
-                    column_read = clock
+                    column_read = clock + window.rows_read - 1
                     column += 1
                 if wanted:
-                    load = max(load, column_read + 2)
-                taken.extend([load] * wanted)
-                while len(taken) > window.queue:
-                    taken.popleft()
+                    load = max(load, column_read + READER)
+                granted = load
+                if window.queue is not None:
+                    taken.extend([load] * wanted)
+                    while len(taken) > window.queue:
+                        taken.popleft()
                 if step == window.slides:
                     last = sweep == window.out_height - 1
                     oldest = window.height if last else max(top + window.stride, 0)

@@ -5,7 +5,8 @@
 //   y[c] = max over ky, kx of x[c][row + ky][col + kx]
 //
 // Padding is zero, which never exceeds a real value. Streams are in raster order, channel fastest,
-// LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
+// LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats. The taps of a
+// window are compared in a tree, a level a clock.
 // Cycles an image: one an input beat. Equals model.reference.maxpool2d.
 
 `default_nettype none
@@ -33,6 +34,7 @@ module maxpool2d #(
 );
 
     localparam TAPS        = KERNEL * KERNEL;
+    localparam LEVELS      = (TAPS > 1) ? $clog2(TAPS) : 1;  // of the tree
     localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
     localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam PADDED      = GROUPS * LANES;  // channels, with the unused lanes of the last beat
@@ -41,16 +43,17 @@ module maxpool2d #(
     wire [8*OUT_PIXELS*TAPS*CHANNELS-1:0] window;
     wire                                  window_last, window_valid;
 
-    // The pipeline moves or holds together: maxima of the rows of a window, then of these.
-    reg  out_valid_reg, out_last_reg, rows_valid_reg, rows_last_reg;
-    wire enable = !out_valid_reg || m_axis_tready;
+    // The pipeline moves or holds together. Bit i of these stands beside level i of the tree.
+    reg  [LEVELS:1] valid_reg = 0;
+    reg  [LEVELS:1] last_reg;
+    wire            enable = !valid_reg[LEVELS] || m_axis_tready;
 
-    reg  [GROUP_WIDTH-1:0] group_reg;
+    reg  [GROUP_WIDTH-1:0] group_reg  = 0;
     wire                   group_last = group_reg == GROUP_LAST;
 
     sliding_window #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS)
+        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS)
     ) windows (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -58,26 +61,27 @@ module maxpool2d #(
         .m_window_ready(enable && group_last)
     );
 
-    assign m_axis_tvalid = out_valid_reg;
-    assign m_axis_tlast  = out_last_reg;
+    assign m_axis_tvalid = valid_reg[LEVELS];
+    assign m_axis_tlast  = last_reg[LEVELS];
+
+    wire [LEVELS:0] valid = {valid_reg, window_valid};
+    wire [LEVELS:0] last  = {last_reg, window_last && group_last};
+    wire            unused = &{1'b0, valid[LEVELS], last[LEVELS]};
 
     always @(posedge clk) begin
         if (enable) begin
             if (window_valid)
                 group_reg <= group_last ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
-            rows_valid_reg <= window_valid;
-            rows_last_reg  <= window_last && group_last;
-            out_valid_reg  <= rows_valid_reg;
-            out_last_reg   <= rows_last_reg;
+            valid_reg <= valid[LEVELS-1:0];
+            last_reg  <= last[LEVELS-1:0];
         end
         if (rst) begin
-            group_reg      <= 0;
-            rows_valid_reg <= 1'b0;
-            out_valid_reg  <= 1'b0;
+            group_reg <= 0;
+            valid_reg <= 0;
         end
     end
 
-    genvar pixel, tap, lane;
+    genvar pixel, tap, lane, level;
     generate
         for (pixel = 0; pixel < OUT_PIXELS; pixel = pixel + 1) begin : gen_pixel
             wire [8*TAPS*LANES-1:0] taps;  // of this group of channels, channel fastest
@@ -96,31 +100,30 @@ module maxpool2d #(
                 end
             end
 
-            for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
-                reg [8*KERNEL-1:0] row_max, row_max_reg;
-                reg [7:0]          max, max_reg;
-                integer            ky, kx;
-
-                always @* begin
-                    row_max = {8*KERNEL{1'b0}};
-                    max     = 8'd0;
-                    for (ky = 0; ky < KERNEL; ky = ky + 1) begin
-                        for (kx = 0; kx < KERNEL; kx = kx + 1)
-                            if (taps[8*(LANES*(ky*KERNEL + kx) + lane) +: 8] > row_max[8*ky +: 8])
-                                row_max[8*ky +: 8] = taps[8*(LANES*(ky*KERNEL + kx) + lane) +: 8];
-                        if (row_max_reg[8*ky +: 8] > max)
-                            max = row_max_reg[8*ky +: 8];
+            // Level 0 is the taps; a node is the larger of two of the level before, or passes on the
+            // odd one out.
+            for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level
+                localparam NODES = (TAPS + (1 << level) - 1) >> level;
+                wire [8*NODES*LANES-1:0] nodes;
+                if (level == 0) begin : gen_taps
+                    assign nodes = taps;
+                end else begin : gen_larger
+                    localparam BEFORE = (TAPS + (1 << (level - 1)) - 1) >> (level - 1);
+                    for (tap = 0; tap < NODES; tap = tap + 1) begin : gen_node
+                        localparam OTHER = (2*tap + 1 < BEFORE) ? 2*tap + 1 : 2*tap;
+                        for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
+                            wire [7:0] one = gen_level[level-1].nodes[8*(2*tap*LANES + lane) +: 8];
+                            wire [7:0] two = gen_level[level-1].nodes[8*(OTHER*LANES + lane) +: 8];
+                            reg  [7:0] larger_reg;
+                            always @(posedge clk)
+                                if (enable)
+                                    larger_reg <= (one > two) ? one : two;
+                            assign nodes[8*(tap*LANES + lane) +: 8] = larger_reg;
+                        end
                     end
                 end
-
-                always @(posedge clk)
-                    if (enable) begin
-                        row_max_reg <= row_max;
-                        max_reg     <= max;
-                    end
-
-                assign m_axis_tdata[8*(pixel*LANES + lane) +: 8] = max_reg;
             end
+            assign m_axis_tdata[8*pixel*LANES +: 8*LANES] = gen_level[LEVELS].nodes;
         end
     endgenerate
 
