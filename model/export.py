@@ -115,7 +115,7 @@ def describe(
     for stage, parameters, depth in zip(
         folded.stages, quantised.parameters, buffering.fifo_depths, strict=True
     ):
-        last = stage is folded.stages[-1]
+        bits = parameters.accumulator_width if stage is folded.stages[-1] else 8
         layer: dict[str, Any] = {
             "name": stage.name,
             "kind": stage.kind,
@@ -138,6 +138,7 @@ def describe(
                 "pe": stage.folding.pe,
                 "simd": stage.folding.simd,
                 "input_major": stage.folding.input_major,
+                "fabric": stage.folding.fabric,
             }
         layer |= {
             "lanes": stage.lanes,
@@ -151,7 +152,7 @@ def describe(
             "utilisation": round(_utilisation(stage, folded), 4),
             "rom_bits": stage.rom_bits,
             "fifo_depth": depth,
-            "fifo_bits": depth * stage.out_pixels * stage.out_lanes * (32 if last else 8),
+            "fifo_bits": depth * stage.out_pixels * stage.out_lanes * bits,
         }
         layers.append(layer)
     return {
@@ -317,7 +318,7 @@ def print_table(folded: FoldedNetwork, buffering: Buffers) -> None:
                 f"{_utilisation(stage, folded):.1%}",
                 f"{stage.rom_bits:,}",
             ]
-        table.add_row(stage.name, *cells, f"{depth:,}" if depth else "")
+        table.add_row(stage.name, *cells, f"{depth:,}")
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)

@@ -32,12 +32,14 @@ class Folding:
     """Output channels at once (`pe`), products summed for each (`simd`); for fc the loop order.
 
     input_major: an fc consumes inputs as they come and keeps every accumulator; otherwise it keeps
-    the whole input vector and finishes one group of outputs after the other.
+    the whole input vector and finishes one group of outputs after the other. fabric: how many of
+    the `simd` products are made in plain logic instead of DSP blocks.
     """
 
     pe: int
     simd: int
     input_major: bool = False
+    fabric: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ class FoldedNetwork:
                 raise UserError(
                     f"{stage.name}: PE {pe}, SIMD {simd}; expected PE from 1 to "
                     f"{stage.out_shape[0]} and SIMD from 1 to {stage.window}"
+                )
+            if not 0 <= stage.folding.fabric <= simd:
+                raise UserError(
+                    f"{stage.name}: {stage.folding.fabric} of {simd} products in plain logic; "
+                    f"expected 0 to {simd}"
                 )
             if _whole_beats(self.network, index, stage.out_pixels) and stage.out_shape[0] % pe:
                 raise UserError(
@@ -512,7 +519,7 @@ def solve(
 
 
 def fifo_depths(folded: FoldedNetwork) -> list[int]:
-    """Depth in beats of the FIFO behind each layer, 0 for none: see `schedule.buffers`."""
+    """Depth in beats of the FIFO at the end of each layer: see `schedule.buffers`."""
     from model import schedule  # which needs the classes above
 
     return schedule.buffers(folded).fifo_depths

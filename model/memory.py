@@ -98,6 +98,28 @@ def from_hex(text: str, dtype: type[np.int8 | np.int32]) -> np.ndarray:
     return np.ascontiguousarray(words.reshape(len(lines), -1)[:, ::-1]).astype(dtype)
 
 
+def signature(weights: str, biases: str) -> int:
+    """What rtl/rom_signature.v makes of a layer's two ROMs, from the texts of their `.mem` files.
+
+    The bias ROM's hash in the upper 16 bits, the weight ROM's in the lower: a CRC register (left
+    shift, polynomial 0x1021, from 0xFFFF) into which each word goes as the exclusive or of its
+    slices of 16 bits.
+    """
+    halves = []
+    for text in (biases, weights):
+        state = 0xFFFF
+        for line in text.split():
+            state <<= 1
+            if state >> 16:
+                state ^= 0x11021
+            word = int(line, 16)
+            while word:
+                state ^= word & 0xFFFF
+                word >>= 16
+        halves.append(state)
+    return halves[0] << 16 | halves[1]
+
+
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
     """Every ROM of a network: file name to text."""
     files = {}

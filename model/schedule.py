@@ -28,7 +28,7 @@ Process = Iterator[None]
 
 @dataclass
 class _Link:
-    """A stream through an `axis_fifo` of `depth` beats (None: no end of room)."""
+    """A stream through a FIFO of `depth` beats (None: no end of room)."""
 
     depth: int | None
     written: Times = field(default_factory=list)
@@ -70,8 +70,39 @@ class Timing:
         return most
 
 
+class _Compute:
+    """`matrix_vector`: a pipeline that never holds, with a FIFO at its end.
+
+    A beat enters only while there is credit for its result: fewer than the FIFO's depth are between
+    here and the FIFO's output.
+    """
+
+    def __init__(self, folding: Folding, link: _Link) -> None:
+        # From a result's last beat until the FIFO takes it.
+        self.length = 4 + (folding.simd - 1).bit_length()
+        self.link = link
+        self.entered = -1
+
+    def enter(self, earliest: int, beats: int = 1) -> Process:
+        """Take `beats` successive beats, the first not before; `entered` is when the last came."""
+        link = self.link
+        clock = max(earliest, self.entered + 1)
+        if link.depth is not None:
+            before = len(link.written) - link.depth
+            if before >= 0:
+                while len(link.read) <= before:
+                    yield
+                clock = max(clock, link.read[before] + 1)
+        self.entered = clock + beats - 1
+
+    def leave(self) -> Process:
+        """Write the result of the beat that entered last."""
+        self.link.written.append(self.entered + self.length)
+        yield from ()
+
+
 class _Pipeline:
-    """A pipeline of `length` registers that moves or holds as one, like matrix_vector's.
+    """A pipeline of `length` registers that moves or holds as one, like maxpool2d's.
 
     It holds while a result waits at its end. Results are written to `link` as soon as their
     operands enter, since nothing that enters later can change when they leave.
@@ -83,8 +114,8 @@ class _Pipeline:
         self.holds: deque[tuple[int, int]] = deque()  # clocks [from, to) in which it holds
         self.entered = -1
 
-    def enter(self, earliest: int, beats: int = 1) -> int:
-        """Clock at which the last of `beats` successive beats enters, the first not before."""
+    def enter(self, earliest: int, beats: int = 1) -> Process:
+        """Take `beats` successive beats, the first not before; `entered` is when the last came."""
         clock = max(earliest, self.entered + 1)
         while self.holds and self.holds[0][1] <= clock:
             self.holds.popleft()
@@ -94,7 +125,7 @@ class _Pipeline:
         else:
             clock += beats - 1
         self.entered = clock
-        return clock
+        yield from ()
 
     def leave(self) -> Process:
         """Write the result of the beat that entered last."""
@@ -181,7 +212,7 @@ def _write_rows(window: _Window, link: _Link, images: int) -> Process:
 def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process:
     """Column reader, column queue, window register and what computes on the windows."""
     if stage.kind == "conv":
-        pipeline = _Pipeline(_depth(stage.folding), link)
+        pipeline = _Compute(stage.folding, link)
     else:
         # A tree of the window's taps, a level a clock.
         pipeline = _Pipeline(max(1, (stage.layer.kernel**2 - 1).bit_length()), link)
@@ -224,13 +255,9 @@ def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process
                     window.freed.append((image * window.height + oldest, column_read + 1))
                 # The window is there a clock after its load, until its last beat has entered.
                 for _ in range(stage.channel_folds):
-                    used = pipeline.enter(load + 1, stage.window_folds)
+                    yield from pipeline.enter(load + 1, stage.window_folds)
                     yield from pipeline.leave()
-
-
-def _depth(folding: Folding) -> int:
-    """Clocks from a beat of matrix_vector to its result."""
-    return 3 + (folding.simd - 1).bit_length()
+                    used = pipeline.entered
 
 
 class _Converter:
@@ -302,18 +329,18 @@ class _Chunks:
 def _input_major(stage: Stage, source: _Link, sink: _Link, converter: _Converter, images: int):
     """An fc that uses each chunk for all outputs as it comes."""
     chunks = _Chunks(converter, source)
-    pipeline = _Pipeline(_depth(stage.folding), sink)
+    compute = _Compute(stage.folding, sink)
     for _ in range(images):
         for chunk in range(converter.chunks):
             yield from chunks.next()
             earliest = converter.given[-1] + 1
             if chunk < converter.chunks - 1:
-                pipeline.enter(earliest, stage.channel_folds)
+                yield from compute.enter(earliest, stage.channel_folds)
             else:
                 for _ in range(stage.channel_folds):
-                    pipeline.enter(earliest)
-                    yield from pipeline.leave()
-            chunks.taken = pipeline.entered
+                    yield from compute.enter(earliest)
+                    yield from compute.leave()
+            chunks.taken = compute.entered
 
 
 def _keep(
@@ -337,7 +364,7 @@ def _keep(
 
 def _output_major(stage: Stage, sink: _Link, kept: Times, freed: Times, images: int) -> Process:
     """An fc that goes through its whole vector once for each group of outputs."""
-    pipeline = _Pipeline(_depth(stage.folding), sink)
+    compute = _Compute(stage.folding, sink)
     chunks, groups = stage.window_folds, stage.channel_folds
     fetched = -1
     for image in range(images):
@@ -345,15 +372,15 @@ def _output_major(stage: Stage, sink: _Link, kept: Times, freed: Times, images: 
             index = image * chunks + chunk
             while len(kept) <= index:
                 yield
-            fetched = max(fetched + 1, pipeline.entered, kept[index] + 1)
-            pipeline.enter(fetched + 1)
-        yield from pipeline.leave()
+            fetched = max(fetched + 1, compute.entered, kept[index] + 1)
+            yield from compute.enter(fetched + 1)
+        yield from compute.leave()
         for _ in range(groups - 1):
             if chunks > 1:
-                pipeline.enter(pipeline.entered + 1, chunks - 1)
-            fetched = pipeline.entered
-            pipeline.enter(fetched + 1)
-            yield from pipeline.leave()
+                yield from compute.enter(compute.entered + 1, chunks - 1)
+            fetched = compute.entered
+            yield from compute.enter(fetched + 1)
+            yield from compute.leave()
         freed.append(fetched)
 
 
@@ -395,16 +422,10 @@ def simulate(folded: FoldedNetwork, depths: list[int] | None, images: int) -> Ti
     )
 
 
-def _has_logit_fifo(folded: FoldedNetwork) -> bool:
-    """Whether a FIFO stands behind the last layer: in networks without fc, see `buffers`."""
-    return all(stage.kind != "fc" for stage in folded.stages)
-
-
 def _classify(folded: FoldedNetwork, links: list[_Link], logits: Times, images: int) -> Process:
     """`argmax`, whose registers move on one by one, and `frame_drop`, which waits for the flag."""
     stage, link = folded.stages[-1], links[-1]
     beats, last_in = stage.output_beats, links[0].read
-    wait = 1 if _has_logit_fifo(folded) else 0
     # The clocks at which the beat before left each of argmax's registers.
     left = [0] * (1 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
     for image in range(images):
@@ -412,7 +433,7 @@ def _classify(folded: FoldedNetwork, links: list[_Link], logits: Times, images: 
             index = len(link.read)
             while len(link.written) <= index:
                 yield
-            clock = max(link.written[index] + wait, left[0])
+            clock = max(link.written[index] + 1, left[0])
             link.read.append(clock)
             for register in range(1, len(left)):
                 clock = max(clock + 1, left[register])
@@ -445,9 +466,9 @@ def _most_held(link: _Link) -> int:
 class Buffers:
     """What the FIFOs of a network must hold, and the timing that they give it.
 
-    fifo_depths: beats of the FIFO behind each layer, 0 for none. flag_depth: images whose flags
-    wait for their logits. latency: clocks from the first pixel to the last logits of an isolated
-    image. interval: clocks from image to image.
+    fifo_depths: beats of the FIFO at the end of each layer. flag_depth: images whose flags wait for
+    their logits. latency: clocks from the first pixel to the last logits of an isolated image.
+    interval: clocks from image to image.
     """
 
     fifo_depths: list[int]
@@ -457,37 +478,48 @@ class Buffers:
 
 
 def buffers(folded: FoldedNetwork) -> Buffers:
-    """The smallest FIFOs with which a network takes images as fast as its slowest stage.
+    """The smallest FIFOs that cost no time.
 
-    A FIFO of 2 beats passes a beat every clock and cuts the ready path; more is needed only where a
-    burst meets a stage that is busy for longer, and no more than bisection finds.
+    That is: a network takes images as fast as its slowest stage, and an isolated image leaves as
+    soon as it would with no end of room. A FIFO of 2 beats does where results are far apart; a
+    convolution or fc that gives one a clock needs as many as its pipeline is long, and a burst that
+    meets a stage that is busy for longer needs more. Bisection finds how many.
     """
     images = _images(folded)
     stages = folded.stages
-    depths = [2] * len(stages)
-    # Without an fc the first logits leave before the last pixel has come in: they wait until the
-    # length of the whole image is known.
-    depths[-1] = stages[-1].output_beats if _has_logit_fifo(folded) else 0
-    timing = simulate(folded, depths, images)
+    least = [2] * len(stages)
+    if all(stage.kind != "fc" for stage in stages):
+        # The first logits leave before the last pixel has come in: they wait until the length of
+        # the whole image is known.
+        least[-1] = stages[-1].output_beats
+    soonest = latency(folded)
     enough = TOLERANCE * folded.cycles
-    if timing.interval > enough:
+
+    def suffices(depths: list[int]) -> bool:
+        return (
+            simulate(folded, depths, 1).latency <= soonest
+            and simulate(folded, depths, images).interval <= enough
+        )
+
+    depths = list(least)
+    if not suffices(depths):
         enough = max(enough, simulate(folded, None, images).interval)
-        inner = range(len(stages) - 1)
-        while timing.interval > enough and max(depths[:-1], default=1 << 16) < 1 << 16:
-            depths = [*(2 * depth for depth in depths[:-1]), depths[-1]]
-            timing = simulate(folded, depths, images)
+        while not suffices(depths) and max(depths) < 1 << 16:
+            depths = [2 * depth for depth in depths]
         # The widest streams first: there a beat saved saves most.
-        for index in sorted(inner, key=lambda i: -stages[i].out_lanes * stages[i].out_pixels):
-            low, high = 2, depths[index]
+        for index in sorted(
+            range(len(stages)), key=lambda i: -stages[i].out_lanes * stages[i].out_pixels
+        ):
+            low, high = least[index], depths[index]
             while low < high:
-                # Most need no more than 2, so that is tried first.
-                depths[index] = low if low == 2 else (low + high) // 2
-                if simulate(folded, depths, images).interval <= enough:
+                # Most need no more than the least, so that is tried first.
+                depths[index] = low if low == least[index] else (low + high) // 2
+                if suffices(depths):
                     high = depths[index]
                 else:
                     low = depths[index] + 1
             depths[index] = high
-        timing = simulate(folded, depths, images)
+    timing = simulate(folded, depths, images)
     return Buffers(
         fifo_depths=depths,
         flag_depth=max(FLAGS, timing.in_flight + 2),

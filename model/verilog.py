@@ -1,4 +1,4 @@
-"""Writes the top module of a network: a chain of the layers in rtl/, with FIFOs between them."""
+"""Writes the top module of a network: a chain of the layers in rtl/."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
     first, last = folded.stages[0], folded.stages[-1]
     in_bits = 8 * first.pixels * first.lanes
     logit_lanes = last.out_pixels * last.out_lanes
+    weighted = [stage for stage in folded.stages if stage.folding is not None]
     check_name(network.name)
 
     parts = [
         _header(folded, buffers, logit_lanes),
-        _module(network.name, in_bits, logit_lanes),
+        _module(network.name, in_bits, logit_lanes, len(weighted)),
         _frame_check(first, buffers.flag_depth),
     ]
     stream = "frame"
@@ -78,27 +79,33 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             + [out_lanes]
         )
         local = _localparams(stage, parameters, depth)
+        # The FIFO behind a max-pool has a tlast, the layers have no use for it.
+        tlast = logits or stage.kind == "maxpool"
+        signature: Connections = []
+        if stage.folding is not None:
+            low = 32 * weighted.index(stage)
+            signature = [("signature", f"signature[{low + 31}:{low}]")]
         parts.append(
             f"    // {_title(stage)}\n"
             + local
-            + _wires(stage.name, bits)
+            + _wires(stage.name, bits, tlast)
             + _instance(
                 {"conv": "conv2d", "maxpool": "maxpool2d", "fc": "fc"}[stage.kind],
                 stage.name,
                 _layer_parameters(stage, lanes, logits),
-                CLOCKED + _sink(stream, tlast=False) + _source(stage.name),
+                CLOCKED + _sink(stream, tlast=False) + _source(stage.name, tlast) + signature,
             )
         )
         stream, lanes = stage.name, out_lanes
-        if depth:
+        if stage.kind == "maxpool":
             stream = f"{stage.name}_fifo"
             parts.append(
-                _wires(stream, bits, tlast=logits)
+                _wires(stream, bits, tlast=False)
                 + _instance(
                     "axis_fifo",
                     stream,
                     [("WIDTH", bits), ("DEPTH", f"{prefix}_FIFO_DEPTH")],
-                    CLOCKED + _sink(stage.name) + _source(stream, tlast=logits),
+                    CLOCKED + _sink(stage.name) + _source(stream, tlast=False),
                 )
             )
     parts.append(_classify(stream, network.classes, logit_lanes))
@@ -173,6 +180,11 @@ def _header(folded: FoldedNetwork, buffers: Buffers, logit_lanes: int) -> str:
             "the last beat, where tuser is the class: the index of the largest logit, the lowest "
             "of equals.",
         ),
+        *_paragraph(
+            "     ",
+            "signature: hashes of the weights and biases, 32 bits a layer that has some, the first "
+            "layer's lowest; final after the first image. See rom_signature.",
+        ),
         "// Equals model.reference.predict. The .mem files are looked up in the working directory.",
         "",
         "`default_nettype none",
@@ -191,7 +203,7 @@ def _paragraph(label: str, text: str) -> list[str]:
     )
 
 
-def _module(name: str, in_bits: int, logit_lanes: int) -> str:
+def _module(name: str, in_bits: int, logit_lanes: int, weighted: int) -> str:
     def port(direction: str, bits: int, signal: str) -> str:
         vector = f"[{bits - 1}:0]" if bits > 1 else ""
         return f"    {direction:<6} wire {vector:<8} {signal}".rstrip()
@@ -209,6 +221,7 @@ def _module(name: str, in_bits: int, logit_lanes: int) -> str:
         port("input", 1, "m_axis_tready"),
         port("output", 1, "m_axis_tlast"),
         port("output", 1, "frame_error"),
+        port("output", 32 * weighted, "signature"),
     ]
     return f"module {name} (\n" + ",\n".join(ports) + "\n);\n"
 
@@ -265,11 +278,10 @@ def _localparams(stage: Stage, parameters: object, depth: int) -> str:
         ]
         if parameters.shift is not None:
             values.append(("SHIFT", parameters.shift))
-    if depth:
-        values.append(("FIFO_DEPTH", depth))
-    width = max((len(key) for key, _ in values), default=0)
+    values.append(("FIFO_DEPTH", depth))
+    width = max(len(key) for key, _ in values)
     lines = [f"    localparam {stage.name.upper()}_{key:<{width}} = {n};" for key, n in values]
-    return "\n".join([*lines, "", ""]) if lines else ""
+    return "\n".join([*lines, "", ""])
 
 
 def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str, str | int]]:
@@ -296,6 +308,8 @@ def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str,
             ("ACC_WIDTH", f"{prefix}_ACC_WIDTH"),
             ("SHIFT", 0 if logits else f"{prefix}_SHIFT"),
             ("OUT_WIDTH", 32 if logits else 8),
+            ("FABRIC", stage.folding.fabric),
+            ("FIFO_DEPTH", f"{prefix}_FIFO_DEPTH"),
             ("WEIGHT_FILE", f'"{stage.name}_weight.mem"'),
             ("BIAS_FILE", f'"{stage.name}_bias.mem"'),
         ]

@@ -2,11 +2,10 @@
 //
 // Running sums of GROUPS output channels that take turns at one dot product.
 //
-//   acc = (first ? bias : what this group had before) + sum
+//   acc = (first ? bias : what this group had before) + sum, a clock after `sum`
 //
-// `acc` is combinational, so that the last chunk's result leaves without another clock; the memory
-// takes it at the clock edge. It is exact as long as the final result fits: the arithmetic is
-// modulo 2^ACC_WIDTH.
+// The groups of successive sums are 0, 1, ..., GROUPS - 1, 0, ... It is exact as long as the final
+// result fits: the arithmetic is modulo 2^ACC_WIDTH.
 
 `default_nettype none
 
@@ -17,9 +16,9 @@ module accumulator #(
     parameter GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1
 ) (
     input  wire                          clk,
-    input  wire                          enable,
-    input  wire                          first,  // this is the first chunk of a sum
-    input  wire        [GROUP_WIDTH-1:0] group,
+    input  wire                          enable,     // `sum` is one
+    input  wire                          first,      // it is the first of its result
+    input  wire        [GROUP_WIDTH-1:0] next_group, // of the sum that is two clocks away
     input  wire signed [ACC_WIDTH-1:0]   bias,
     input  wire signed [SUM_WIDTH-1:0]   sum,
     output wire signed [ACC_WIDTH-1:0]   acc
@@ -27,8 +26,7 @@ module accumulator #(
 
     wire signed [ACC_WIDTH-1:0] resized;
     wire signed [ACC_WIDTH-1:0] previous;
-
-    assign acc = (first ? bias : previous) + resized;
+    wire signed [ACC_WIDTH-1:0] total = (first ? bias : previous) + resized;
 
     generate
         if (ACC_WIDTH > SUM_WIDTH) begin : gen_extend
@@ -40,19 +38,48 @@ module accumulator #(
             assign resized = sum;
         end
 
-        if (GROUPS > 1) begin : gen_memory
-            reg signed [ACC_WIDTH-1:0] memory [0:GROUPS-1];
-            assign previous = memory[group];
-            always @(posedge clk)
-                if (enable)
-                    memory[group] <= acc;
-        end else begin : gen_register
-            reg signed [ACC_WIDTH-1:0] acc_reg;
-            wire unused = &{1'b0, group};
-            assign previous = acc_reg;
-            always @(posedge clk)
-                if (enable)
-                    acc_reg <= acc;
+        if (GROUPS > 2) begin : gen_memory
+            // Reading takes two clocks, as the memory may be a slow block RAM. A sum is written in
+            // the clock that adds it, so it is there when its group comes again, at the earliest
+            // three sums later.
+            reg         [GROUP_WIDTH-1:0] group_reg [0:1];
+            reg  signed [ACC_WIDTH-1:0]   acc_reg, previous_reg;
+            wire        [ACC_WIDTH-1:0]   read_data;
+
+            line_memory #(
+                .WIDTH(ACC_WIDTH), .DEPTH(GROUPS), .ADDR_WIDTH(GROUP_WIDTH)
+            ) sums (
+                .clk(clk),
+                .write(enable), .write_addr(group_reg[1]), .write_data(total),
+                .read(1'b1), .read_addr(next_group), .read_data(read_data)
+            );
+
+            assign previous = previous_reg;
+            assign acc      = acc_reg;
+
+            always @(posedge clk) begin
+                group_reg[0] <= next_group;
+                group_reg[1] <= group_reg[0];
+                previous_reg <= read_data;
+                acc_reg      <= total;
+            end
+        end else begin : gen_registers
+            // The oldest sum is the one whose turn it is.
+            reg  [ACC_WIDTH*GROUPS-1:0] acc_reg;
+            wire                        unused = &{1'b0, next_group};
+
+            assign previous = acc_reg[ACC_WIDTH*GROUPS-1 -: ACC_WIDTH];
+            assign acc      = acc_reg[ACC_WIDTH-1:0];
+
+            if (GROUPS == 2) begin : gen_two
+                always @(posedge clk)
+                    if (enable)
+                        acc_reg <= {acc_reg[ACC_WIDTH-1:0], total};
+            end else begin : gen_one
+                always @(posedge clk)
+                    if (enable)
+                        acc_reg <= total;
+            end
         end
     endgenerate
 

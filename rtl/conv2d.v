@@ -30,6 +30,8 @@ module conv2d #(
     parameter ACC_WIDTH    = 32,           // bits that hold every accumulator
     parameter SHIFT        = 0,            // requantising shift
     parameter OUT_WIDTH    = 8,            // 8: uint8, 32: logits
+    parameter FABRIC       = 0,            // of SIMD products, those in plain logic
+    parameter FIFO_DEPTH   = 16,           // output beats taken up, see matrix_vector
     parameter WEIGHT_FILE  = "",           // words of PE*SIMD weights, order as in model/memory.py
     parameter BIAS_FILE    = "",           // words of PE biases of 32 bits
     parameter OUT_PIXELS   = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
@@ -42,7 +44,8 @@ module conv2d #(
     output wire [OUT_WIDTH*OUT_PIXELS*PE-1:0] m_axis_tdata,
     output wire                               m_axis_tlast,
     output wire                               m_axis_tvalid,
-    input  wire                               m_axis_tready
+    input  wire                               m_axis_tready,
+    output wire [31:0]                        signature  // {bias, weight}, see rom_signature
 );
 
     localparam TAPS        = KERNEL * KERNEL * IN_CHANNELS;
@@ -97,16 +100,17 @@ module conv2d #(
     endgenerate
 
     matrix_vector #(
-        .PIXELS(OUT_PIXELS), .PE(PE), .SIMD(SIMD), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
+        .PIXELS(OUT_PIXELS), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
         .GROUP_INNER(0), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
-        .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
+        .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),
         .s_axis_tdata(operands), .s_axis_tlast(window_last), .s_axis_tvalid(window_valid),
         .s_axis_tready(ready),
         .s_chunk(chunk), .s_chunk_done(unused_done), .s_vector_done(window_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
-        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
+        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
+        .signature(signature)
     );
 
 endmodule

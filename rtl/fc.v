@@ -29,6 +29,8 @@ module fc #(
     parameter ACC_WIDTH    = 32,  // bits that hold every accumulator
     parameter SHIFT        = 0,   // requantising shift
     parameter OUT_WIDTH    = 8,   // 8: uint8, 32: logits
+    parameter FABRIC       = 0,   // of SIMD products, those in plain logic
+    parameter FIFO_DEPTH   = 16,  // output beats taken up, see matrix_vector
     parameter WEIGHT_FILE  = "",  // words of PE*SIMD weights, order as in model/memory.py
     parameter BIAS_FILE    = ""   // words of PE biases of 32 bits
 ) (
@@ -40,7 +42,8 @@ module fc #(
     output wire [OUT_WIDTH*PE-1:0]   m_axis_tdata,
     output wire                      m_axis_tlast,
     output wire                      m_axis_tvalid,
-    input  wire                      m_axis_tready
+    input  wire                      m_axis_tready,
+    output wire [31:0]               signature  // {bias, weight}, see rom_signature
 );
 
     localparam IN_FEATURES = POSITIONS * CHANNELS;
@@ -89,16 +92,17 @@ module fc #(
     endgenerate
 
     matrix_vector #(
-        .PIXELS(1), .PE(PE), .SIMD(SIMD), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
+        .PIXELS(1), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
         .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
-        .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
+        .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),
         .s_axis_tdata(operands), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
         .s_axis_tready(operands_ready),
         .s_chunk(unused_chunk), .s_chunk_done(chunk_done), .s_vector_done(unused_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
-        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
+        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
+        .signature(signature)
     );
 
 endmodule

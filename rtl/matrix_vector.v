@@ -9,7 +9,12 @@
 // fold_counter names; the beat wanted next is chunk `s_chunk`. Weights and biases are those of
 // model/memory.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
-// Latency: 3 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
+//
+// Nothing in the pipeline ever waits: results go into a FIFO, and a beat is taken only while there
+// is credit for its result, that is, while fewer than FIFO_DEPTH results are in the pipeline and
+// the FIFO together. So no signal that comes late reaches the arithmetic. A result a clock needs as
+// much credit as the latency and 1; 2 is enough where a result takes that long.
+// Latency: 5 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
 
 `default_nettype none
 
@@ -17,12 +22,14 @@ module matrix_vector #(
     parameter PIXELS      = 1,   // vectors at once
     parameter PE          = 1,   // rows at once
     parameter SIMD        = 1,   // columns at once
+    parameter FABRIC      = 0,   // of SIMD products, those in plain logic
     parameter GROUPS      = 1,   // ceil(rows / PE)
     parameter CHUNKS      = 1,   // ceil(columns / SIMD)
     parameter GROUP_INNER = 0,   // order of the folds, see fold_counter
     parameter ACC_WIDTH   = 32,  // bits that hold every accumulator
     parameter SHIFT       = 0,   // requantising shift
     parameter OUT_WIDTH   = 8,   // 8: uint8, 32: logits
+    parameter FIFO_DEPTH  = 16,  // results it takes up; see above
     parameter WEIGHT_FILE = "",
     parameter BIAS_FILE   = "",
     parameter CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1
@@ -39,112 +46,137 @@ module matrix_vector #(
     output wire [OUT_WIDTH*PIXELS*PE-1:0] m_axis_tdata,  // pixel p, row pe at lane p*PE + pe
     output wire                           m_axis_tlast,
     output wire                           m_axis_tvalid,
-    input  wire                           m_axis_tready
+    input  wire                           m_axis_tready,
+    output wire [31:0]                    signature      // {bias, weight}, see rom_signature
 );
 
-    localparam SUM_WIDTH   = 16 + ((SIMD > 1) ? $clog2(SIMD) : 0);
-    localparam DEPTH       = GROUPS * CHUNKS;
-    localparam ADDR_WIDTH  = (DEPTH > 1) ? $clog2(DEPTH) : 1;
-    localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
-    localparam STAGES      = SUM_WIDTH - 15;  // latency of the dot products
-    localparam [ADDR_WIDTH-1:0] ADDR_LAST = DEPTH[ADDR_WIDTH-1:0] - 1'b1;
+    localparam LEVELS       = (SIMD > 1) ? $clog2(SIMD) : 0;  // of the adder trees
+    localparam SUM_WIDTH    = 16 + LEVELS;
+    localparam DEPTH        = GROUPS * CHUNKS;
+    localparam ADDR_WIDTH   = (DEPTH > 1) ? $clog2(DEPTH) : 1;
+    localparam GROUP_WIDTH  = (GROUPS > 1) ? $clog2(GROUPS) : 1;
+    localparam CREDIT_WIDTH = $clog2(FIFO_DEPTH + 1);
+    localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : ACC_WIDTH;  // bits of a result in the FIFO
+    localparam [CREDIT_WIDTH-1:0] CREDIT_ALL = FIFO_DEPTH[CREDIT_WIDTH-1:0];
+    localparam [CREDIT_WIDTH-1:0] CREDIT_ONE = 1;
 
-    // The whole pipeline moves or holds together.
-    reg  out_valid_reg;
-    wire enable = !out_valid_reg || m_axis_tready;
-    wire accept = s_axis_tvalid && s_axis_tready;
-    assign s_axis_tready = enable;
+    // Credit: results that may still begin. One is spent with a group's last beat, so it is there
+    // for all the beats of a group.
+    reg  [CREDIT_WIDTH-1:0] credit_reg = CREDIT_ALL;
+    reg                     ready_reg  = 1'b1;  // some is left
+    wire                    s_group_last, s_chunk_last, s_last;
+
+    wire accept = s_axis_tvalid && ready_reg;
+    wire spend  = accept && s_chunk_last;
+    wire earn   = m_axis_tvalid && m_axis_tready;
+    assign s_axis_tready = ready_reg;
+
+    always @(posedge clk) begin
+        if (spend && !earn) begin
+            credit_reg <= credit_reg - 1'b1;
+            ready_reg  <= credit_reg != CREDIT_ONE;
+        end else if (earn && !spend) begin
+            credit_reg <= credit_reg + 1'b1;
+            ready_reg  <= 1'b1;
+        end
+        if (rst) begin
+            credit_reg <= CREDIT_ALL;
+            ready_reg  <= 1'b1;
+        end
+    end
 
     // Operands. The weights are read in the order in which they stand.
-    reg  [ADDR_WIDTH-1:0]        addr_reg;
+    reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
     reg  [8*SIMD*PIXELS-1:0]     x_reg;
     wire [8*SIMD*PE-1:0]         weights;
-    wire                         s_group_last, s_chunk_last;
     wire [GROUP_WIDTH-1:0]       unused_group;
 
     fold_counter #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) input_fold (
         .clk(clk), .rst(rst), .step(accept),
-        .group(unused_group), .chunk(s_chunk), .group_last(s_group_last), .chunk_last(s_chunk_last)
+        .group(unused_group), .chunk(s_chunk),
+        .group_last(s_group_last), .chunk_last(s_chunk_last), .last(s_last)
     );
 
     assign s_chunk_done  = (GROUP_INNER == 0) || s_group_last;
-    assign s_vector_done = s_group_last && s_chunk_last;
+    assign s_vector_done = s_last;
 
     weight_rom #(
         .WIDTH(8*SIMD*PE), .DEPTH(DEPTH), .FILE(WEIGHT_FILE)
     ) weight_memory (
-        .clk(clk), .read(enable), .addr(addr_reg), .data(weights)
+        .clk(clk), .addr(addr_reg), .data(weights)
     );
 
     always @(posedge clk) begin
-        if (enable)
-            x_reg <= s_axis_tdata;
+        x_reg <= s_axis_tdata;
         if (accept)
-            addr_reg <= (addr_reg == ADDR_LAST) ? {ADDR_WIDTH{1'b0}} : addr_reg + 1'b1;
+            addr_reg <= s_last ? {ADDR_WIDTH{1'b0}} : addr_reg + 1'b1;
         if (rst)
             addr_reg <= 0;
     end
 
-    // Bit i of these stands beside the operands that entered the dot products i clocks ago.
-    reg [STAGES:0] valid_reg, image_last_reg;
+    // Bit i of these stands beside the operands that came i clocks ago: bit 0 beside x_reg, bit
+    // LEVELS + 2 beside the sums.
+    reg [LEVELS+2:0] valid_reg = 0;
+    reg [LEVELS+2:0] image_last_reg;
 
     always @(posedge clk) begin
-        if (enable) begin
-            valid_reg      <= {valid_reg[STAGES-1:0], s_axis_tvalid};
-            image_last_reg <= {image_last_reg[STAGES-1:0], s_axis_tlast};
-        end
+        valid_reg      <= {valid_reg[LEVELS+1:0], accept};
+        image_last_reg <= {image_last_reg[LEVELS+1:0], s_axis_tlast};
         if (rst)
             valid_reg <= 0;
     end
 
-    // Sums arrive in the order of the beats, so a second counter names them.
+    // Sums arrive in the order of the beats, so a second counter names them, two clocks ahead: it
+    // addresses memories.
     wire [GROUP_WIDTH-1:0] group;
-    reg  [GROUP_WIDTH-1:0] group_reg;
     wire [CHUNK_WIDTH-1:0] chunk;
-    wire                   group_last, chunk_last;
-    reg                    first_reg, final_reg, group_last_reg;
+    wire                   group_last, chunk_last, unused_last;
+    reg  [1:0]             first_reg, final_reg, group_last_reg;
     wire [32*PE-1:0]       biases;
+    reg  [32*PE-1:0]       biases_reg;
 
     fold_counter #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) sum_fold (
-        .clk(clk), .rst(rst), .step(enable && valid_reg[STAGES-1]),
-        .group(group), .chunk(chunk), .group_last(group_last), .chunk_last(chunk_last)
+        .clk(clk), .rst(rst), .step(valid_reg[LEVELS]),
+        .group(group), .chunk(chunk),
+        .group_last(group_last), .chunk_last(chunk_last), .last(unused_last)
     );
 
     weight_rom #(
         .WIDTH(32*PE), .DEPTH(GROUPS), .FILE(BIAS_FILE)
     ) bias_memory (
-        .clk(clk), .read(enable), .addr(group), .data(biases)
+        .clk(clk), .addr(group), .data(biases)
     );
 
-    always @(posedge clk)
-        if (enable) begin
-            group_reg      <= group;
-            group_last_reg <= group_last;
-            first_reg      <= chunk == 0;
-            final_reg      <= chunk_last;
-        end
+    always @(posedge clk) begin
+        biases_reg     <= biases;
+        first_reg      <= {first_reg[0], chunk == 0};
+        final_reg      <= {final_reg[0], chunk_last};
+        group_last_reg <= {group_last_reg[0], group_last};
+    end
 
-    // The array.
+    // The array, whose results stand a clock behind the sums.
+    wire [RESULT_WIDTH*PIXELS*PE-1:0] results, fifo_tdata;
+
     genvar pixel, pe;
     generate
         for (pixel = 0; pixel < PIXELS; pixel = pixel + 1) begin : gen_pixel
             for (pe = 0; pe < PE; pe = pe + 1) begin : gen_pe
+                localparam LANE = pixel*PE + pe;
+
                 // A bias fits into the accumulator; the rest of its word is the sign.
-                wire signed [31:0]          bias = biases[32*pe +: 32];
+                wire signed [31:0]          bias = biases_reg[32*pe +: 32];
                 wire                        unused = &{1'b0, bias};
                 wire signed [SUM_WIDTH-1:0] sum;
                 wire signed [ACC_WIDTH-1:0] acc;
-                wire        [OUT_WIDTH-1:0] y;
-                reg         [OUT_WIDTH-1:0] y_reg;
 
                 dot_product #(
-                    .SIMD(SIMD)
+                    .SIMD(SIMD), .FABRIC(FABRIC)
                 ) dot_product (
-                    .clk(clk), .enable(enable),
+                    .clk(clk),
                     .x(x_reg[8*SIMD*pixel +: 8*SIMD]), .w(weights[8*SIMD*pe +: 8*SIMD]),
                     .sum(sum)
                 );
@@ -153,38 +185,71 @@ module matrix_vector #(
                     .GROUPS((GROUP_INNER != 0) ? GROUPS : 1), .GROUP_WIDTH(GROUP_WIDTH),
                     .SUM_WIDTH(SUM_WIDTH), .ACC_WIDTH(ACC_WIDTH)
                 ) accumulator (
-                    .clk(clk), .enable(enable && valid_reg[STAGES]), .first(first_reg),
-                    .group(group_reg), .bias(bias[ACC_WIDTH-1:0]), .sum(sum), .acc(acc)
+                    .clk(clk), .enable(valid_reg[LEVELS+2]), .first(first_reg[1]),
+                    .next_group(group), .bias(bias[ACC_WIDTH-1:0]), .sum(sum), .acc(acc)
                 );
 
-                requantise #(
-                    .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH)
-                ) requantise (
-                    .acc(acc), .y(y)
-                );
-
-                always @(posedge clk)
-                    if (enable)
-                        y_reg <= y;
-
-                assign m_axis_tdata[OUT_WIDTH*(pixel*PE + pe) +: OUT_WIDTH] = y_reg;
+                if (OUT_WIDTH == 8) begin : gen_uint8
+                    requantise #(
+                        .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT)
+                    ) requantise (
+                        .acc(acc), .y(results[8*LANE +: 8])
+                    );
+                    assign m_axis_tdata[8*LANE +: 8] = fifo_tdata[8*LANE +: 8];
+                end else begin : gen_logit
+                    // The sign is extended behind the FIFO.
+                    wire [ACC_WIDTH-1:0] logit = fifo_tdata[ACC_WIDTH*LANE +: ACC_WIDTH];
+                    assign results[ACC_WIDTH*LANE +: ACC_WIDTH] = acc;
+                    assign m_axis_tdata[32*LANE +: ACC_WIDTH] = logit;
+                    if (ACC_WIDTH < 32) begin : gen_extend
+                        assign m_axis_tdata[32*LANE + ACC_WIDTH +: 32 - ACC_WIDTH] =
+                            {(32-ACC_WIDTH){logit[ACC_WIDTH-1]}};
+                    end
+                end
             end
+        end
+
+        if (OUT_WIDTH != 8 && OUT_WIDTH != 32) begin : gen_bad_out_width
+            error_OUT_WIDTH_must_be_8_or_32 error();
         end
     endgenerate
 
     // A result leaves when a group's last chunk has been added.
-    reg out_last_reg;
-    assign m_axis_tvalid = out_valid_reg;
-    assign m_axis_tlast  = out_last_reg;
+    reg result_valid_reg = 1'b0;
+    reg result_last_reg;
+    wire unused_ready;
 
     always @(posedge clk) begin
-        if (enable) begin
-            out_valid_reg <= valid_reg[STAGES] && final_reg;
-            out_last_reg  <= image_last_reg[STAGES] && group_last_reg;
-        end
+        result_valid_reg <= valid_reg[LEVELS+2] && final_reg[1];
+        result_last_reg  <= image_last_reg[LEVELS+2] && group_last_reg[1];
         if (rst)
-            out_valid_reg <= 1'b0;
+            result_valid_reg <= 1'b0;
     end
+
+    axis_fifo #(
+        .WIDTH(RESULT_WIDTH*PIXELS*PE), .DEPTH(FIFO_DEPTH)
+    ) result_fifo (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(results), .s_axis_tlast(result_last_reg), .s_axis_tvalid(result_valid_reg),
+        .s_axis_tready(unused_ready),  // credit is room
+        .m_axis_tdata(fifo_tdata), .m_axis_tlast(m_axis_tlast),
+        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
+    );
+
+    // Weight words come in order; a bias word comes with each chunk of its group, so only with the
+    // first one is it new.
+    rom_signature #(
+        .WIDTH(8*SIMD*PE), .DEPTH(DEPTH)
+    ) weight_signature (
+        .clk(clk), .rst(rst), .word(weights), .valid(valid_reg[0]), .signature(signature[15:0])
+    );
+
+    rom_signature #(
+        .WIDTH(32*PE), .DEPTH(GROUPS)
+    ) bias_signature (
+        .clk(clk), .rst(rst), .word(biases), .valid(valid_reg[LEVELS+1] && first_reg[0]),
+        .signature(signature[31:16])
+    );
 
 endmodule
 

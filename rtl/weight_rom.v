@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Read-only memory of weights or biases, filled from a `.mem` file of hexadecimal words.
-// The read is synchronous, so that it maps to block RAM; the data holds while `read` is low.
-// The order of the words is that of model/memory.py.
+// The read is synchronous, so that many words map to block RAM; few are cheaper in logic, and a
+// single one is a constant. The order of the words is that of model/memory.py.
 
 `default_nettype none
 
@@ -13,12 +13,13 @@ module weight_rom #(
     parameter ADDR_WIDTH = (DEPTH > 1) ? $clog2(DEPTH) : 1
 ) (
     input  wire                  clk,
-    input  wire                  read,
     input  wire [ADDR_WIDTH-1:0] addr,
     output reg  [WIDTH-1:0]      data
 );
 
-    (* rom_style = "block" *)
+    localparam STYLE = (DEPTH > 16) ? "block" : "logic";
+
+    (* rom_style = STYLE *)
     reg [WIDTH-1:0] memory [0:DEPTH-1];
 
     generate
@@ -33,8 +34,7 @@ module weight_rom #(
     endgenerate
 
     always @(posedge clk)
-        if (read)
-            data <= memory[addr];
+        data <= memory[addr];
 
 endmodule
 

@@ -103,10 +103,7 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
     if wrong:
         raise ToolError(f"{folder}: {'; '.join(report.shorten(wrong))}")
     measured = result.interval
-    fifo_bits = sum(
-        layer["fifo_depth"] * 8 * layer["out_lanes"] * layer["out_pixels"]
-        for layer in design.manifest["layers"]
-    )
+    fifo_bits = sum(layer["fifo_bits"] for layer in design.manifest["layers"])
     row = {
         "network": design.name,
         "pixels_per_beat": folded.pixels,

@@ -63,7 +63,8 @@ module harness;
         .m_axis_tready(m_axis_tready),
         .m_axis_tlast(m_axis_tlast),
         .m_axis_tuser(m_axis_tuser),
-        .frame_error(frame_error)
+        .frame_error(frame_error),
+        .signature()
     );
 
     // One image at a time is in memory.

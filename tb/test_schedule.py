@@ -34,7 +34,7 @@ module bench;
         .clk(clk), .rst(rst), .s_axis_tdata(data), .s_axis_tvalid(valid), .s_axis_tready(ready),
         .s_axis_tlast(last), .m_axis_tdata(logits), .m_axis_tuser(class),
         .m_axis_tvalid(out_valid), .m_axis_tready(1'b1), .m_axis_tlast(out_last),
-        .frame_error(frame_error)
+        .frame_error(frame_error), .signature()
     );
     always #5 clk = !clk;
     initial begin
