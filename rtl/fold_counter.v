@@ -27,9 +27,11 @@ module fold_counter #(
     output wire                   last        // of all folds: both
 );
 
-    // The numbers before the last ones; those of a single group or chunk never come up.
-    localparam [GROUP_WIDTH-1:0] GROUP_NEXT_LAST = (GROUPS > 1) ? GROUPS - 2 : 1;
-    localparam [CHUNK_WIDTH-1:0] CHUNK_NEXT_LAST = (CHUNKS > 1) ? CHUNKS - 2 : 1;
+    // The numbers before the last ones.
+    localparam [GROUP_WIDTH-1:0] GROUP_LAST      = GROUPS[GROUP_WIDTH-1:0] - 1'b1;
+    localparam [CHUNK_WIDTH-1:0] CHUNK_LAST      = CHUNKS[CHUNK_WIDTH-1:0] - 1'b1;
+    localparam [GROUP_WIDTH-1:0] GROUP_NEXT_LAST = GROUP_LAST - 1'b1;
+    localparam [CHUNK_WIDTH-1:0] CHUNK_NEXT_LAST = CHUNK_LAST - 1'b1;
 
     reg [GROUP_WIDTH-1:0] group_reg      = 0;
     reg [CHUNK_WIDTH-1:0] chunk_reg      = 0;

@@ -21,40 +21,53 @@ module lut_products #(
     output wire [16*COUNT-1:0] y   // int16, element i at bits 16*i
 );
 
-    // d*x in one's complement, without its sign: where the upper bit of the digit is set it is
-    // negative and lacks 1.
-    function [8:0] row;
-        input [2:0] digit;  // bits 2k+1, 2k and 2k-1 of the weight
+    // Digit times x in one's complement; where the digit's upper bit is set, that is, where the row
+    // is negative, it lacks 1.
+    function [9:0] row;
         input [7:0] multiplicand;
-        row = ((digit[1] ^ digit[0]) ? {1'b0, multiplicand} :
-               (digit[2] ^ digit[1]) ? {multiplicand, 1'b0} : 9'd0) ^ {9{digit[2]}};
+        input [2:0] digit;  // bits 2k+1, 2k and 2k-1 of the weight
+        row = ((digit[1] ^ digit[0]) ? {2'b0, multiplicand} :
+               (digit[2] ^ digit[1]) ? {1'b0, multiplicand, 1'b0} : 10'd0) ^ {10{digit[2]}};
     endfunction
 
-    genvar i;
-    generate
-        for (i = 0; i < COUNT; i = i + 1) begin : gen_product
-            wire [7:0] multiplicand = x[8*i +: 8];
-            wire [7:0] weight       = w[8*i +: 8];
-
-            reg signed [9:0]  row0_reg, row1_reg, row2_reg, row3_reg;
-            reg signed [15:0] y_reg;
-
-            // Below each row there is room for what the one before lacks.
-            wire signed [12:0] lower  = row0_reg + $signed({row1_reg, 1'b0, row0_reg[9]});
-            wire signed [12:0] higher = row2_reg + $signed({row3_reg, 1'b0, row2_reg[9]});
-
-            always @(posedge clk) begin
-                row0_reg <= {weight[1], row({weight[1:0], 1'b0}, multiplicand)};
-                row1_reg <= {weight[3], row(weight[3:1], multiplicand)};
-                row2_reg <= {weight[5], row(weight[5:3], multiplicand)};
-                row3_reg <= {weight[7], row(weight[7:5], multiplicand)};
-                y_reg    <= lower + $signed({higher, 1'b0, row1_reg[9], 2'b0})
-                          + $signed({1'b0, row3_reg[9], 6'b0});
-            end
-
-            assign y[16*i +: 16] = y_reg;
+    function [40*COUNT-1:0] rows;  // those of element i from bit 40*i on
+        input [8*COUNT-1:0] activations, weights;
+        integer i;
+        reg [8:0] weight;
+        for (i = 0; i < COUNT; i = i + 1) begin
+            weight = {weights[8*i +: 8], 1'b0};
+            rows[40*i +: 40] = {row(activations[8*i +: 8], weight[8:6]),
+                                row(activations[8*i +: 8], weight[6:4]),
+                                row(activations[8*i +: 8], weight[4:2]),
+                                row(activations[8*i +: 8], weight[2:0])};
         end
-    endgenerate
+    endfunction
+
+    // Below each row there is room for what the one before lacks.
+    function [16*COUNT-1:0] sums;
+        input [40*COUNT-1:0] all;
+        integer i;
+        reg [39:0] r;
+        reg [12:0] lower;  // rows 0 and 1
+        reg [11:0] upper;  // rows 2 and 3, as far as they matter
+        for (i = 0; i < COUNT; i = i + 1) begin
+            r     = all[40*i +: 40];
+            lower = {{3{r[9]}}, r[9:0]} + {r[19], r[19:10], 1'b0, r[9]};
+            upper = {{2{r[29]}}, r[29:20]} + {r[39:30], 1'b0, r[29]};
+            sums[16*i +: 16] = {{3{lower[12]}}, lower} + {upper, 1'b0, r[19], 2'b0}
+                             + {9'b0, r[39], 6'b0};
+        end
+    endfunction
+
+    reg [40*COUNT-1:0] rows_reg;
+    reg [16*COUNT-1:0] y_reg;
+
+    assign y = y_reg;
+
+    always @(posedge clk) begin
+        rows_reg <= rows(x, w);
+        y_reg    <= sums(rows_reg);
+    end
 
 endmodule
 

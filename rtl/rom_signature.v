@@ -33,9 +33,17 @@ module rom_signature #(
         slices = (SLICES + (1 << 2*level_of) - 1) >> 2*level_of;
     endfunction
 
+    reg [LEVELS-1:0]      valid_reg     = 0;  // from level 1 on
+    reg [COUNT_WIDTH-1:0] count_reg     = 0;
+    reg                   done_reg      = 1'b0;
+    reg [15:0]            signature_reg = 16'hFFFF;
+
+    // Bit i stands beside level i.
+    wire [LEVELS:0] valids = {valid_reg, valid && !done_reg};
+
     // Each level makes one slice of up to four, and is registered after that single LUT: words come
-    // late out of a block RAM.
-    genvar level, node;
+    // late out of a block RAM. Beyond the first pass nothing moves.
+    genvar level;
     generate
         for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level
             wire [16*slices(level)-1:0] value;
@@ -45,30 +53,27 @@ module rom_signature #(
                     assign value[16*SLICES-1:WIDTH] = {(16*SLICES-WIDTH){1'b0}};
                 end
             end else begin : gen_fold
-                for (node = 0; node < slices(level); node = node + 1) begin : gen_node
-                    localparam LEFT = slices(level - 1) - 4*node;
-                    localparam USED = (LEFT < 4) ? LEFT : 4;
-                    wire [63:0] four;
-                    reg  [15:0] folded_reg;
-                    assign four[16*USED-1:0] = gen_level[level-1].value[64*node +: 16*USED];
-                    if (USED < 4) begin : gen_extend
-                        assign four[63:16*USED] = {(64-16*USED){1'b0}};
+                localparam FROM = slices(level - 1);
+                reg [16*slices(level)-1:0] value_reg;
+                assign value = value_reg;
+
+                function [16*slices(level)-1:0] fold;
+                    input [16*FROM-1:0] wide;
+                    integer slice;
+                    begin
+                        fold = 0;
+                        for (slice = 0; slice < FROM; slice = slice + 1)
+                            fold[16*(slice/4) +: 16] = fold[16*(slice/4) +: 16]
+                                                     ^ wide[16*slice +: 16];
                     end
-                    always @(posedge clk)
-                        folded_reg <= four[15:0] ^ four[31:16] ^ four[47:32] ^ four[63:48];
-                    assign value[16*node +: 16] = folded_reg;
-                end
+                endfunction
+
+                always @(posedge clk)
+                    if (valids[level-1])
+                        value_reg <= fold(gen_level[level-1].value);
             end
         end
     endgenerate
-
-    reg [LEVELS-1:0]      valid_reg     = 0;  // from level 1 on
-    reg [COUNT_WIDTH-1:0] count_reg     = 0;
-    reg                   done_reg      = 1'b0;
-    reg [15:0]            signature_reg = 16'hFFFF;
-
-    // Bit i stands beside level i.
-    wire [LEVELS:0] valids = {valid_reg, valid && !done_reg};
 
     assign signature = signature_reg;
 

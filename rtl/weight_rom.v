@@ -17,9 +17,7 @@ module weight_rom #(
     output reg  [WIDTH-1:0]      data
 );
 
-    localparam STYLE = (DEPTH > 16) ? "block" : "logic";
-
-    (* rom_style = STYLE *)
+    (* rom_style = (DEPTH > 16) ? "block" : "logic" *)
     reg [WIDTH-1:0] memory [0:DEPTH-1];
 
     generate

@@ -27,7 +27,7 @@ Parameters = dict[str, int | str]
 # divide, both loop orders, several pixels a beat, logits instead of uint8.
 _ROMS: Parameters = {"WEIGHT_FILE": "weight.mem", "BIAS_FILE": "bias.mem"}
 PARAMETERS: dict[str, list[Parameters]] = {
-    "accumulator": [{"GROUPS": 5, "SUM_WIDTH": 19, "ACC_WIDTH": 23}, {"GROUPS": 1}],
+    "accumulator": [{"GROUPS": 5, "SUM_WIDTH": 19, "ACC_WIDTH": 23}, {"GROUPS": 2}],
     "argmax": [{"CLASSES": 1}, {"CLASSES": 7, "LANES": 3}, {"CLASSES": 10, "LANES": 10}],
     "axis_fifo": [{"DEPTH": 1}, {"DEPTH": 7, "WIDTH": 3}, {"DEPTH": 16, "WIDTH": 1}],
     "conv2d": [
@@ -46,7 +46,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"PIXELS": 4, "PADDING": 1, "PE": 3, "SIMD": 9, "SHIFT": 7, **_ROMS},
         {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "SHIFT": 1},
     ],
-    "dot_product": [{"SIMD": 2}, {"SIMD": 7}, {"SIMD": 100}],
+    "dot_product": [{"SIMD": 2}, {"SIMD": 7, "FABRIC": 3}, {"SIMD": 100}, {"FABRIC": 1}],
     "fc": [
         {"CHANNELS": 1, "OUT_FEATURES": 1},
         {"POSITIONS": 4, "CHANNELS": 3, "LANES": 2, "PE": 3, "SIMD": 5, **_ROMS},
@@ -63,19 +63,21 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"PE": 3, "SIMD": 5, "GROUPS": 4, "CHUNKS": 3, "GROUP_INNER": 1, "OUT_WIDTH": 32},
         {"PIXELS": 2, "PE": 2, "SIMD": 9, "ACC_WIDTH": 22, "SHIFT": 5},
     ],
+    "lut_products": [{"COUNT": 5}],
     "maxpool2d": [
         {"CHANNELS": 1, "KERNEL": 1, "STRIDE": 1},
         {"CHANNELS": 5, "LANES": 2, "KERNEL": 3, "STRIDE": 2, "PADDING": 1},
         {"CHANNELS": 5, "KERNEL": 3, "STRIDE": 1, "PADDING": 2},
         {"PIXELS": 4},
     ],
+    "products": [{"COUNT": 5}],
     "requantise": [
         {"SHIFT": 1, "ACC_WIDTH": 9},
         {"SHIFT": 12, "ACC_WIDTH": 20},
         {"SHIFT": 30, "ACC_WIDTH": 16},
-        {"OUT_WIDTH": 32, "ACC_WIDTH": 20},
         {"ACC_WIDTH": 5},
     ],
+    "rom_signature": [{"WIDTH": 16}, {"WIDTH": 24, "DEPTH": 3}, {"WIDTH": 1160, "DEPTH": 9}],
     "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
     "sliding_window": [
         {"KERNEL": 1},
@@ -139,10 +141,12 @@ def main() -> int:
         runs.append((f"network {name}", name, [folder / f"{name}.v"], []))
     if folders:
         # The harness is no synthesisable Verilog: it has delays, files, blocking assignments and a
-        # time scale, which rtl/ has not, and drops what $fread and $value$plusargs return.
+        # time scale, which rtl/ has not, drops what $fread and $value$plusargs return, and leaves
+        # the signature open.
         design = Design.read(folders[0])
         macros = [f"-D{name}={value}" for name, value in design.macros.items()]
-        waivers = [f"-Wno-{name}" for name in ("BLKSEQ", "STMTDLY", "TIMESCALEMOD", "UNUSEDSIGNAL")]
+        waived = ("BLKSEQ", "PINCONNECTEMPTY", "STMTDLY", "TIMESCALEMOD", "UNUSEDSIGNAL")
+        waivers = [f"-Wno-{name}" for name in waived]
         top = folders[0] / f"{design.name}.v"
         runs.append(("harness", "harness", [HARNESS, top], ["--timing", *waivers, *macros]))
 

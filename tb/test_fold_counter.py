@@ -20,6 +20,8 @@ def case(groups, chunks, inner=0) -> dict:
 CASES = {
     "group_inner": case(3, 5, 1),
     "chunk_inner": case(3, 5),
+    "two_of_each": case(2, 2),
+    "two_of_each_group_inner": case(2, 2, 1),
     "one_group": case(1, 7),
     "one_group_group_inner": case(1, 7, 1),
     "one_chunk": case(6, 1),
@@ -51,14 +53,15 @@ async def walks_all_folds(dut, stalled: bool) -> None:
     for count in range(12 * len(order) + 100):
         await edge
         group, chunk = order[index]
-        wanted = group, chunk, group == groups[-1], chunk == chunks[-1]
-        signals = dut.group, dut.chunk, dut.group_last, dut.chunk_last
+        ends = group == groups[-1], chunk == chunks[-1]
+        wanted = group, chunk, *ends, all(ends)
+        signals = dut.group, dut.chunk, dut.group_last, dut.chunk_last, dut.last
         got = tuple(str(signal.value) for signal in signals)
         assert all(set(bits) <= set("01") for bits in got), f"fold_counter: X in {got}"
         got = tuple(int(bits, 2) for bits in got)
         assert got == wanted, (
-            f"fold_counter: fold {index}: (group, chunk, group_last, chunk_last) = {got}, "
-            f"expected {wanted}"
+            f"fold_counter: fold {index}: (group, chunk, group_last, chunk_last, last) = "
+            f"{got}, expected {wanted}"
         )
         index = 0 if rst else (index + step) % len(order)
         rst = int(count > 6 * len(order) and rng.random() < 1 / (1 + len(order)))

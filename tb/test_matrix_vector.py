@@ -14,7 +14,7 @@ from runner import on_simulators
 from testbench import Layout, Stall, Testbench
 from traffic import Weighted
 
-from model import reference
+from model import memory, reference
 from model.folding import Folding, Stage
 from model.networks import Linear
 
@@ -34,6 +34,10 @@ CASES = {
     "one_chunk": case(1, 7, 5, 1),
     "one_chunk_group_inner": case(2, 1, 6, 1, 1),
     "one_fold": case(3, 9, 1, 1, PIXELS=2),
+    "fabric": case(3, 5, 3, 4, FABRIC=2),
+    "little_credit": case(2, 5, 4, 1, FIFO_DEPTH=1),
+    "little_credit_group_inner": case(2, 3, 5, 2, 1, FIFO_DEPTH=2),
+    "many_words": case(1, 1, 5, 7, 1),
     "logits": case(2, 1, 3, 5, OUT_WIDTH=32),
     "logits_group_inner": case(4, 3, 5, 3, 1, OUT_WIDTH=32),
 }
@@ -90,6 +94,10 @@ class MatrixVector(Weighted):
         out_width = self.parameters["OUT_WIDTH"]
         self.sink = Layout(rows, 1, width, pe, p["PIXELS"], out_width)
         self.interval = self.source.beats
+        if "FIFO_DEPTH" in p:
+            # At least that many results go round in the time that one's credit takes.
+            credit = 6 + (simd - 1).bit_length()
+            self.interval += -(-self.sink.beats * credit // p["FIFO_DEPTH"])
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         vectors = images.transpose(0, 2, 3, 1)
@@ -166,10 +174,13 @@ async def names_its_folds(dut, stall: Stall) -> None:
         traffic.check(bench.output.beats, traffic.compute(images))
     if stall is Stall.NONE:
         # The header's latency, from a group's last chunk to its result.
-        latency = 3 + math.ceil(math.log2(p["SIMD"]))
+        latency = 5 + math.ceil(math.log2(p["SIMD"]))
         ends = [beat.cycle for beat in bench.output.beats]
         found = {end - start for end, start in zip(ends, bench.completed, strict=True)}
         assert found == {latency}, f"matrix_vector: latency {found}, expected {latency}"
+    texts = [(Path(p[f"{rom}_FILE"])).read_text() for rom in ("WEIGHT", "BIAS")]
+    got, wanted = dut.signature.value.to_unsigned(), memory.signature(*texts)
+    assert got == wanted, f"matrix_vector: signature {got:#010x}, expected {wanted:#010x}"
 
 
 @on_simulators(CASES)

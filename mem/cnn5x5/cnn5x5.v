@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cnn5x5: from 1x28x28 images to logits and a class.
-// A new image every 784 cycles with 95 multipliers; latency 1237 cycles.
+// A new image every 784 cycles with 95 multipliers; latency 1241 cycles.
 //
 // Written by model/export.py from network.onnx: change the folding there, not here.
 //
@@ -16,6 +16,8 @@
 //      beat. An image that ends early or late is dropped whole, and frame_error pulses once for it.
 // Out: 1 logit a beat, int32, the first in the lowest bits; tlast on the last beat, where tuser is
 //      the class: the index of the largest logit, the lowest of equals.
+//      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
+//      layer's lowest; final after the first image. See rom_signature.
 // Equals model.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
@@ -32,7 +34,8 @@ module cnn5x5 (
     output wire          m_axis_tvalid,
     input  wire          m_axis_tready,
     output wire          m_axis_tlast,
-    output wire          frame_error
+    output wire          frame_error,
+    output wire [95:0]   signature
 );
 
     localparam HEIGHT   = 28;
@@ -97,12 +100,12 @@ module cnn5x5 (
     localparam CONV1_SIMD       = 25;
     localparam CONV1_ACC_WIDTH  = 19;
     localparam CONV1_SHIFT      = 8;
-    localparam CONV1_FIFO_DEPTH = 2;
+    localparam CONV1_FIFO_DEPTH = 10;
 
     wire [8*CONV1_PE-1:0] conv1_tdata;
     wire                  conv1_tvalid;
     wire                  conv1_tready;
-    wire                  conv1_tlast;
+    wire                  unused_conv1_tlast;
 
     conv2d #(
         .HEIGHT       (28),
@@ -119,6 +122,8 @@ module cnn5x5 (
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv1_weight.mem"),
         .BIAS_FILE    ("conv1_bias.mem")
     ) conv1 (
@@ -130,28 +135,8 @@ module cnn5x5 (
         .m_axis_tdata  (conv1_tdata),
         .m_axis_tvalid (conv1_tvalid),
         .m_axis_tready (conv1_tready),
-        .m_axis_tlast  (conv1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
-    wire                  conv1_fifo_tvalid;
-    wire                  conv1_fifo_tready;
-    wire                  unused_conv1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (CONV1_FIFO_DEPTH)
-    ) conv1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv1_tdata),
-        .s_axis_tvalid (conv1_tvalid),
-        .s_axis_tready (conv1_tready),
-        .s_axis_tlast  (conv1_tlast),
-        .m_axis_tdata  (conv1_fifo_tdata),
-        .m_axis_tvalid (conv1_fifo_tvalid),
-        .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  (unused_conv1_fifo_tlast)
+        .m_axis_tlast  (unused_conv1_tlast),
+        .signature     (signature[31:0])
     );
 
     // pool1: 3x24x24 -> 3x12x12, 2x2 stride 2
@@ -174,9 +159,9 @@ module cnn5x5 (
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv1_fifo_tdata),
-        .s_axis_tvalid (conv1_fifo_tvalid),
-        .s_axis_tready (conv1_fifo_tready),
+        .s_axis_tdata  (conv1_tdata),
+        .s_axis_tvalid (conv1_tvalid),
+        .s_axis_tready (conv1_tready),
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
@@ -209,12 +194,12 @@ module cnn5x5 (
     localparam CONV2_SIMD       = 19;
     localparam CONV2_ACC_WIDTH  = 20;
     localparam CONV2_SHIFT      = 7;
-    localparam CONV2_FIFO_DEPTH = 2;
+    localparam CONV2_FIFO_DEPTH = 4;
 
     wire [8*CONV2_PE-1:0] conv2_tdata;
     wire                  conv2_tvalid;
     wire                  conv2_tready;
-    wire                  conv2_tlast;
+    wire                  unused_conv2_tlast;
 
     conv2d #(
         .HEIGHT       (12),
@@ -231,6 +216,8 @@ module cnn5x5 (
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv2_weight.mem"),
         .BIAS_FILE    ("conv2_bias.mem")
     ) conv2 (
@@ -242,28 +229,8 @@ module cnn5x5 (
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
-        .m_axis_tlast  (conv2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] conv2_fifo_tdata;
-    wire                  conv2_fifo_tvalid;
-    wire                  conv2_fifo_tready;
-    wire                  unused_conv2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (CONV2_FIFO_DEPTH)
-    ) conv2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv2_tdata),
-        .s_axis_tvalid (conv2_tvalid),
-        .s_axis_tready (conv2_tready),
-        .s_axis_tlast  (conv2_tlast),
-        .m_axis_tdata  (conv2_fifo_tdata),
-        .m_axis_tvalid (conv2_fifo_tvalid),
-        .m_axis_tready (conv2_fifo_tready),
-        .m_axis_tlast  (unused_conv2_fifo_tlast)
+        .m_axis_tlast  (unused_conv2_tlast),
+        .signature     (signature[63:32])
     );
 
     // pool2: 3x8x8 -> 3x4x4, 2x2 stride 2
@@ -286,9 +253,9 @@ module cnn5x5 (
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv2_fifo_tdata),
-        .s_axis_tvalid (conv2_fifo_tvalid),
-        .s_axis_tready (conv2_fifo_tready),
+        .s_axis_tdata  (conv2_tdata),
+        .s_axis_tvalid (conv2_tvalid),
+        .s_axis_tready (conv2_tready),
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
@@ -317,9 +284,10 @@ module cnn5x5 (
     );
 
     // fc: 3x4x4 -> 10x1x1, input-major
-    localparam FC_PE        = 1;
-    localparam FC_SIMD      = 1;
-    localparam FC_ACC_WIDTH = 19;
+    localparam FC_PE         = 1;
+    localparam FC_SIMD       = 1;
+    localparam FC_ACC_WIDTH  = 19;
+    localparam FC_FIFO_DEPTH = 6;
 
     wire [32*FC_PE-1:0] fc_tdata;
     wire                fc_tvalid;
@@ -338,6 +306,8 @@ module cnn5x5 (
         .ACC_WIDTH    (FC_ACC_WIDTH),
         .SHIFT        (0),
         .OUT_WIDTH    (32),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc_weight.mem"),
         .BIAS_FILE    ("fc_bias.mem")
     ) fc (
@@ -349,7 +319,8 @@ module cnn5x5 (
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),
-        .m_axis_tlast  (fc_tlast)
+        .m_axis_tlast  (fc_tlast),
+        .signature     (signature[95:64])
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.

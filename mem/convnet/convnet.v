@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // convnet: from 1x28x28 images to logits and a class.
-// A new image every 784 cycles with 35 multipliers; latency 867 cycles.
+// A new image every 784 cycles with 35 multipliers; latency 871 cycles.
 //
 // Written by model/export.py from network.onnx: change the folding there, not here.
 //
@@ -14,6 +14,8 @@
 //      beat. An image that ends early or late is dropped whole, and frame_error pulses once for it.
 // Out: 2 logits a beat, int32, the first in the lowest bits; tlast on the last beat, where tuser is
 //      the class: the index of the largest logit, the lowest of equals.
+//      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
+//      layer's lowest; final after the first image. See rom_signature.
 // Equals model.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
@@ -30,7 +32,8 @@ module convnet (
     output wire          m_axis_tvalid,
     input  wire          m_axis_tready,
     output wire          m_axis_tlast,
-    output wire          frame_error
+    output wire          frame_error,
+    output wire [63:0]   signature
 );
 
     localparam HEIGHT   = 28;
@@ -95,12 +98,12 @@ module convnet (
     localparam CONV1_SIMD       = 9;
     localparam CONV1_ACC_WIDTH  = 18;
     localparam CONV1_SHIFT      = 8;
-    localparam CONV1_FIFO_DEPTH = 2;
+    localparam CONV1_FIFO_DEPTH = 10;
 
     wire [8*CONV1_PE-1:0] conv1_tdata;
     wire                  conv1_tvalid;
     wire                  conv1_tready;
-    wire                  conv1_tlast;
+    wire                  unused_conv1_tlast;
 
     conv2d #(
         .HEIGHT       (28),
@@ -117,6 +120,8 @@ module convnet (
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv1_weight.mem"),
         .BIAS_FILE    ("conv1_bias.mem")
     ) conv1 (
@@ -128,28 +133,8 @@ module convnet (
         .m_axis_tdata  (conv1_tdata),
         .m_axis_tvalid (conv1_tvalid),
         .m_axis_tready (conv1_tready),
-        .m_axis_tlast  (conv1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
-    wire                  conv1_fifo_tvalid;
-    wire                  conv1_fifo_tready;
-    wire                  unused_conv1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (CONV1_FIFO_DEPTH)
-    ) conv1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv1_tdata),
-        .s_axis_tvalid (conv1_tvalid),
-        .s_axis_tready (conv1_tready),
-        .s_axis_tlast  (conv1_tlast),
-        .m_axis_tdata  (conv1_fifo_tdata),
-        .m_axis_tvalid (conv1_fifo_tvalid),
-        .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  (unused_conv1_fifo_tlast)
+        .m_axis_tlast  (unused_conv1_tlast),
+        .signature     (signature[31:0])
     );
 
     // pool1: 3x28x28 -> 3x14x14, 2x2 stride 2
@@ -172,9 +157,9 @@ module convnet (
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv1_fifo_tdata),
-        .s_axis_tvalid (conv1_fifo_tvalid),
-        .s_axis_tready (conv1_fifo_tready),
+        .s_axis_tdata  (conv1_tdata),
+        .s_axis_tvalid (conv1_tvalid),
+        .s_axis_tready (conv1_tready),
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
@@ -203,9 +188,10 @@ module convnet (
     );
 
     // fc: 3x14x14 -> 10x1x1, input-major
-    localparam FC_PE        = 2;
-    localparam FC_SIMD      = 4;
-    localparam FC_ACC_WIDTH = 23;
+    localparam FC_PE         = 2;
+    localparam FC_SIMD       = 4;
+    localparam FC_ACC_WIDTH  = 23;
+    localparam FC_FIFO_DEPTH = 5;
 
     wire [32*FC_PE-1:0] fc_tdata;
     wire                fc_tvalid;
@@ -224,6 +210,8 @@ module convnet (
         .ACC_WIDTH    (FC_ACC_WIDTH),
         .SHIFT        (0),
         .OUT_WIDTH    (32),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc_weight.mem"),
         .BIAS_FILE    ("fc_bias.mem")
     ) fc (
@@ -235,7 +223,8 @@ module convnet (
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),
-        .m_axis_tlast  (fc_tlast)
+        .m_axis_tlast  (fc_tlast),
+        .signature     (signature[63:32])
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.

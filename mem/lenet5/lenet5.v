@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lenet5: from 1x28x28 images to logits and a class.
-// A new image every 784 cycles with 580 multipliers; latency 1961 cycles.
+// A new image every 784 cycles with 580 multipliers; latency 1968 cycles.
 //
 // Written by model/export.py from network.onnx: change the folding there, not here.
 //
@@ -18,6 +18,8 @@
 //      beat. An image that ends early or late is dropped whole, and frame_error pulses once for it.
 // Out: 2 logits a beat, int32, the first in the lowest bits; tlast on the last beat, where tuser is
 //      the class: the index of the largest logit, the lowest of equals.
+//      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
+//      layer's lowest; final after the first image. See rom_signature.
 // Equals model.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
@@ -34,7 +36,8 @@ module lenet5 (
     output wire          m_axis_tvalid,
     input  wire          m_axis_tready,
     output wire          m_axis_tlast,
-    output wire          frame_error
+    output wire          frame_error,
+    output wire [159:0]  signature
 );
 
     localparam HEIGHT   = 28;
@@ -99,12 +102,12 @@ module lenet5 (
     localparam CONV1_SIMD       = 25;
     localparam CONV1_ACC_WIDTH  = 19;
     localparam CONV1_SHIFT      = 8;
-    localparam CONV1_FIFO_DEPTH = 2;
+    localparam CONV1_FIFO_DEPTH = 11;
 
     wire [8*CONV1_PE-1:0] conv1_tdata;
     wire                  conv1_tvalid;
     wire                  conv1_tready;
-    wire                  conv1_tlast;
+    wire                  unused_conv1_tlast;
 
     conv2d #(
         .HEIGHT       (28),
@@ -121,6 +124,8 @@ module lenet5 (
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv1_weight.mem"),
         .BIAS_FILE    ("conv1_bias.mem")
     ) conv1 (
@@ -132,28 +137,8 @@ module lenet5 (
         .m_axis_tdata  (conv1_tdata),
         .m_axis_tvalid (conv1_tvalid),
         .m_axis_tready (conv1_tready),
-        .m_axis_tlast  (conv1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
-    wire                  conv1_fifo_tvalid;
-    wire                  conv1_fifo_tready;
-    wire                  unused_conv1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (CONV1_FIFO_DEPTH)
-    ) conv1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv1_tdata),
-        .s_axis_tvalid (conv1_tvalid),
-        .s_axis_tready (conv1_tready),
-        .s_axis_tlast  (conv1_tlast),
-        .m_axis_tdata  (conv1_fifo_tdata),
-        .m_axis_tvalid (conv1_fifo_tvalid),
-        .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  (unused_conv1_fifo_tlast)
+        .m_axis_tlast  (unused_conv1_tlast),
+        .signature     (signature[31:0])
     );
 
     // pool1: 6x28x28 -> 6x14x14, 2x2 stride 2
@@ -176,9 +161,9 @@ module lenet5 (
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv1_fifo_tdata),
-        .s_axis_tvalid (conv1_fifo_tvalid),
-        .s_axis_tready (conv1_fifo_tready),
+        .s_axis_tdata  (conv1_tdata),
+        .s_axis_tvalid (conv1_tvalid),
+        .s_axis_tready (conv1_tready),
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
@@ -211,12 +196,12 @@ module lenet5 (
     localparam CONV2_SIMD       = 22;
     localparam CONV2_ACC_WIDTH  = 21;
     localparam CONV2_SHIFT      = 9;
-    localparam CONV2_FIFO_DEPTH = 2;
+    localparam CONV2_FIFO_DEPTH = 3;
 
     wire [8*CONV2_PE-1:0] conv2_tdata;
     wire                  conv2_tvalid;
     wire                  conv2_tready;
-    wire                  conv2_tlast;
+    wire                  unused_conv2_tlast;
 
     conv2d #(
         .HEIGHT       (14),
@@ -233,6 +218,8 @@ module lenet5 (
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv2_weight.mem"),
         .BIAS_FILE    ("conv2_bias.mem")
     ) conv2 (
@@ -244,28 +231,8 @@ module lenet5 (
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
-        .m_axis_tlast  (conv2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] conv2_fifo_tdata;
-    wire                  conv2_fifo_tvalid;
-    wire                  conv2_fifo_tready;
-    wire                  unused_conv2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (CONV2_FIFO_DEPTH)
-    ) conv2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv2_tdata),
-        .s_axis_tvalid (conv2_tvalid),
-        .s_axis_tready (conv2_tready),
-        .s_axis_tlast  (conv2_tlast),
-        .m_axis_tdata  (conv2_fifo_tdata),
-        .m_axis_tvalid (conv2_fifo_tvalid),
-        .m_axis_tready (conv2_fifo_tready),
-        .m_axis_tlast  (unused_conv2_fifo_tlast)
+        .m_axis_tlast  (unused_conv2_tlast),
+        .signature     (signature[63:32])
     );
 
     // pool2: 16x10x10 -> 16x5x5, 2x2 stride 2
@@ -288,9 +255,9 @@ module lenet5 (
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv2_fifo_tdata),
-        .s_axis_tvalid (conv2_fifo_tvalid),
-        .s_axis_tready (conv2_fifo_tready),
+        .s_axis_tdata  (conv2_tdata),
+        .s_axis_tvalid (conv2_tvalid),
+        .s_axis_tready (conv2_tready),
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
@@ -323,12 +290,12 @@ module lenet5 (
     localparam FC1_SIMD       = 31;
     localparam FC1_ACC_WIDTH  = 22;
     localparam FC1_SHIFT      = 8;
-    localparam FC1_FIFO_DEPTH = 2;
+    localparam FC1_FIFO_DEPTH = 11;
 
     wire [8*FC1_PE-1:0] fc1_tdata;
     wire                fc1_tvalid;
     wire                fc1_tready;
-    wire                fc1_tlast;
+    wire                unused_fc1_tlast;
 
     fc #(
         .POSITIONS    (25),
@@ -342,6 +309,8 @@ module lenet5 (
         .ACC_WIDTH    (FC1_ACC_WIDTH),
         .SHIFT        (FC1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC1_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc1_weight.mem"),
         .BIAS_FILE    ("fc1_bias.mem")
     ) fc1 (
@@ -353,28 +322,8 @@ module lenet5 (
         .m_axis_tdata  (fc1_tdata),
         .m_axis_tvalid (fc1_tvalid),
         .m_axis_tready (fc1_tready),
-        .m_axis_tlast  (fc1_tlast)
-    );
-
-    wire [8*FC1_PE-1:0] fc1_fifo_tdata;
-    wire                fc1_fifo_tvalid;
-    wire                fc1_fifo_tready;
-    wire                unused_fc1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*FC1_PE),
-        .DEPTH (FC1_FIFO_DEPTH)
-    ) fc1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (fc1_tdata),
-        .s_axis_tvalid (fc1_tvalid),
-        .s_axis_tready (fc1_tready),
-        .s_axis_tlast  (fc1_tlast),
-        .m_axis_tdata  (fc1_fifo_tdata),
-        .m_axis_tvalid (fc1_fifo_tvalid),
-        .m_axis_tready (fc1_fifo_tready),
-        .m_axis_tlast  (unused_fc1_fifo_tlast)
+        .m_axis_tlast  (unused_fc1_tlast),
+        .signature     (signature[95:64])
     );
 
     // fc2: 120x1x1 -> 84x1x1, output-major
@@ -387,7 +336,7 @@ module lenet5 (
     wire [8*FC2_PE-1:0] fc2_tdata;
     wire                fc2_tvalid;
     wire                fc2_tready;
-    wire                fc2_tlast;
+    wire                unused_fc2_tlast;
 
     fc #(
         .POSITIONS    (1),
@@ -401,45 +350,28 @@ module lenet5 (
         .ACC_WIDTH    (FC2_ACC_WIDTH),
         .SHIFT        (FC2_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC2_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc2_weight.mem"),
         .BIAS_FILE    ("fc2_bias.mem")
     ) fc2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (fc1_fifo_tdata),
-        .s_axis_tvalid (fc1_fifo_tvalid),
-        .s_axis_tready (fc1_fifo_tready),
+        .s_axis_tdata  (fc1_tdata),
+        .s_axis_tvalid (fc1_tvalid),
+        .s_axis_tready (fc1_tready),
         .m_axis_tdata  (fc2_tdata),
         .m_axis_tvalid (fc2_tvalid),
         .m_axis_tready (fc2_tready),
-        .m_axis_tlast  (fc2_tlast)
-    );
-
-    wire [8*FC2_PE-1:0] fc2_fifo_tdata;
-    wire                fc2_fifo_tvalid;
-    wire                fc2_fifo_tready;
-    wire                unused_fc2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*FC2_PE),
-        .DEPTH (FC2_FIFO_DEPTH)
-    ) fc2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (fc2_tdata),
-        .s_axis_tvalid (fc2_tvalid),
-        .s_axis_tready (fc2_tready),
-        .s_axis_tlast  (fc2_tlast),
-        .m_axis_tdata  (fc2_fifo_tdata),
-        .m_axis_tvalid (fc2_fifo_tvalid),
-        .m_axis_tready (fc2_fifo_tready),
-        .m_axis_tlast  (unused_fc2_fifo_tlast)
+        .m_axis_tlast  (unused_fc2_tlast),
+        .signature     (signature[127:96])
     );
 
     // fc3: 84x1x1 -> 10x1x1, input-major
-    localparam FC3_PE        = 2;
-    localparam FC3_SIMD      = 1;
-    localparam FC3_ACC_WIDTH = 21;
+    localparam FC3_PE         = 2;
+    localparam FC3_SIMD       = 1;
+    localparam FC3_ACC_WIDTH  = 21;
+    localparam FC3_FIFO_DEPTH = 5;
 
     wire [32*FC3_PE-1:0] fc3_tdata;
     wire                 fc3_tvalid;
@@ -458,18 +390,21 @@ module lenet5 (
         .ACC_WIDTH    (FC3_ACC_WIDTH),
         .SHIFT        (0),
         .OUT_WIDTH    (32),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC3_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc3_weight.mem"),
         .BIAS_FILE    ("fc3_bias.mem")
     ) fc3 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (fc2_fifo_tdata),
-        .s_axis_tvalid (fc2_fifo_tvalid),
-        .s_axis_tready (fc2_fifo_tready),
+        .s_axis_tdata  (fc2_tdata),
+        .s_axis_tvalid (fc2_tvalid),
+        .s_axis_tready (fc2_tready),
         .m_axis_tdata  (fc3_tdata),
         .m_axis_tvalid (fc3_tvalid),
         .m_axis_tready (fc3_tready),
-        .m_axis_tlast  (fc3_tlast)
+        .m_axis_tlast  (fc3_tlast),
+        .signature     (signature[159:128])
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.

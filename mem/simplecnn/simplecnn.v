@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // simplecnn: from 1x28x28 images to logits and a class.
-// A new image every 784 cycles with 3430 multipliers; latency 1895 cycles.
+// A new image every 784 cycles with 3430 multipliers; latency 1903 cycles.
 //
 // Written by model/export.py from network.onnx: change the folding there, not here.
 //
@@ -16,6 +16,8 @@
 //      beat. An image that ends early or late is dropped whole, and frame_error pulses once for it.
 // Out: 4 logits a beat, int32, the first in the lowest bits; tlast on the last beat, where tuser is
 //      the class: the index of the largest logit, the lowest of equals.
+//      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
+//      layer's lowest; final after the first image. See rom_signature.
 // Equals model.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
@@ -32,7 +34,8 @@ module simplecnn (
     output wire          m_axis_tvalid,
     input  wire          m_axis_tready,
     output wire          m_axis_tlast,
-    output wire          frame_error
+    output wire          frame_error,
+    output wire [159:0]  signature
 );
 
     localparam HEIGHT   = 28;
@@ -97,12 +100,12 @@ module simplecnn (
     localparam CONV1_SIMD       = 9;
     localparam CONV1_ACC_WIDTH  = 18;
     localparam CONV1_SHIFT      = 7;
-    localparam CONV1_FIFO_DEPTH = 2;
+    localparam CONV1_FIFO_DEPTH = 10;
 
     wire [8*CONV1_PE-1:0] conv1_tdata;
     wire                  conv1_tvalid;
     wire                  conv1_tready;
-    wire                  conv1_tlast;
+    wire                  unused_conv1_tlast;
 
     conv2d #(
         .HEIGHT       (28),
@@ -119,6 +122,8 @@ module simplecnn (
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv1_weight.mem"),
         .BIAS_FILE    ("conv1_bias.mem")
     ) conv1 (
@@ -130,28 +135,8 @@ module simplecnn (
         .m_axis_tdata  (conv1_tdata),
         .m_axis_tvalid (conv1_tvalid),
         .m_axis_tready (conv1_tready),
-        .m_axis_tlast  (conv1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] conv1_fifo_tdata;
-    wire                  conv1_fifo_tvalid;
-    wire                  conv1_fifo_tready;
-    wire                  unused_conv1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (CONV1_FIFO_DEPTH)
-    ) conv1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv1_tdata),
-        .s_axis_tvalid (conv1_tvalid),
-        .s_axis_tready (conv1_tready),
-        .s_axis_tlast  (conv1_tlast),
-        .m_axis_tdata  (conv1_fifo_tdata),
-        .m_axis_tvalid (conv1_fifo_tvalid),
-        .m_axis_tready (conv1_fifo_tready),
-        .m_axis_tlast  (unused_conv1_fifo_tlast)
+        .m_axis_tlast  (unused_conv1_tlast),
+        .signature     (signature[31:0])
     );
 
     // conv2: 32x14x14 -> 64x7x7, 3x3 stride 2 pad 1
@@ -159,12 +144,12 @@ module simplecnn (
     localparam CONV2_SIMD       = 288;
     localparam CONV2_ACC_WIDTH  = 22;
     localparam CONV2_SHIFT      = 9;
-    localparam CONV2_FIFO_DEPTH = 2;
+    localparam CONV2_FIFO_DEPTH = 15;
 
     wire [8*CONV2_PE-1:0] conv2_tdata;
     wire                  conv2_tvalid;
     wire                  conv2_tready;
-    wire                  conv2_tlast;
+    wire                  unused_conv2_tlast;
 
     conv2d #(
         .HEIGHT       (14),
@@ -181,39 +166,21 @@ module simplecnn (
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv2_weight.mem"),
         .BIAS_FILE    ("conv2_bias.mem")
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv1_fifo_tdata),
-        .s_axis_tvalid (conv1_fifo_tvalid),
-        .s_axis_tready (conv1_fifo_tready),
+        .s_axis_tdata  (conv1_tdata),
+        .s_axis_tvalid (conv1_tvalid),
+        .s_axis_tready (conv1_tready),
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
-        .m_axis_tlast  (conv2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] conv2_fifo_tdata;
-    wire                  conv2_fifo_tvalid;
-    wire                  conv2_fifo_tready;
-    wire                  unused_conv2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (CONV2_FIFO_DEPTH)
-    ) conv2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv2_tdata),
-        .s_axis_tvalid (conv2_tvalid),
-        .s_axis_tready (conv2_tready),
-        .s_axis_tlast  (conv2_tlast),
-        .m_axis_tdata  (conv2_fifo_tdata),
-        .m_axis_tvalid (conv2_fifo_tvalid),
-        .m_axis_tready (conv2_fifo_tready),
-        .m_axis_tlast  (unused_conv2_fifo_tlast)
+        .m_axis_tlast  (unused_conv2_tlast),
+        .signature     (signature[63:32])
     );
 
     // conv3: 64x7x7 -> 128x4x4, 3x3 stride 2 pad 1
@@ -221,12 +188,12 @@ module simplecnn (
     localparam CONV3_SIMD       = 192;
     localparam CONV3_ACC_WIDTH  = 23;
     localparam CONV3_SHIFT      = 8;
-    localparam CONV3_FIFO_DEPTH = 2;
+    localparam CONV3_FIFO_DEPTH = 6;
 
     wire [8*CONV3_PE-1:0] conv3_tdata;
     wire                  conv3_tvalid;
     wire                  conv3_tready;
-    wire                  conv3_tlast;
+    wire                  unused_conv3_tlast;
 
     conv2d #(
         .HEIGHT       (7),
@@ -243,39 +210,21 @@ module simplecnn (
         .ACC_WIDTH    (CONV3_ACC_WIDTH),
         .SHIFT        (CONV3_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (CONV3_FIFO_DEPTH),
         .WEIGHT_FILE  ("conv3_weight.mem"),
         .BIAS_FILE    ("conv3_bias.mem")
     ) conv3 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv2_fifo_tdata),
-        .s_axis_tvalid (conv2_fifo_tvalid),
-        .s_axis_tready (conv2_fifo_tready),
+        .s_axis_tdata  (conv2_tdata),
+        .s_axis_tvalid (conv2_tvalid),
+        .s_axis_tready (conv2_tready),
         .m_axis_tdata  (conv3_tdata),
         .m_axis_tvalid (conv3_tvalid),
         .m_axis_tready (conv3_tready),
-        .m_axis_tlast  (conv3_tlast)
-    );
-
-    wire [8*CONV3_PE-1:0] conv3_fifo_tdata;
-    wire                  conv3_fifo_tvalid;
-    wire                  conv3_fifo_tready;
-    wire                  unused_conv3_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV3_PE),
-        .DEPTH (CONV3_FIFO_DEPTH)
-    ) conv3_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (conv3_tdata),
-        .s_axis_tvalid (conv3_tvalid),
-        .s_axis_tready (conv3_tready),
-        .s_axis_tlast  (conv3_tlast),
-        .m_axis_tdata  (conv3_fifo_tdata),
-        .m_axis_tvalid (conv3_fifo_tvalid),
-        .m_axis_tready (conv3_fifo_tready),
-        .m_axis_tlast  (unused_conv3_fifo_tlast)
+        .m_axis_tlast  (unused_conv3_tlast),
+        .signature     (signature[95:64])
     );
 
     // fc1: 128x4x4 -> 250x1x1, input-major
@@ -283,12 +232,12 @@ module simplecnn (
     localparam FC1_SIMD       = 74;
     localparam FC1_ACC_WIDTH  = 25;
     localparam FC1_SHIFT      = 10;
-    localparam FC1_FIFO_DEPTH = 24;
+    localparam FC1_FIFO_DEPTH = 26;
 
     wire [8*FC1_PE-1:0] fc1_tdata;
     wire                fc1_tvalid;
     wire                fc1_tready;
-    wire                fc1_tlast;
+    wire                unused_fc1_tlast;
 
     fc #(
         .POSITIONS    (16),
@@ -302,45 +251,28 @@ module simplecnn (
         .ACC_WIDTH    (FC1_ACC_WIDTH),
         .SHIFT        (FC1_SHIFT),
         .OUT_WIDTH    (8),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC1_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc1_weight.mem"),
         .BIAS_FILE    ("fc1_bias.mem")
     ) fc1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (conv3_fifo_tdata),
-        .s_axis_tvalid (conv3_fifo_tvalid),
-        .s_axis_tready (conv3_fifo_tready),
+        .s_axis_tdata  (conv3_tdata),
+        .s_axis_tvalid (conv3_tvalid),
+        .s_axis_tready (conv3_tready),
         .m_axis_tdata  (fc1_tdata),
         .m_axis_tvalid (fc1_tvalid),
         .m_axis_tready (fc1_tready),
-        .m_axis_tlast  (fc1_tlast)
-    );
-
-    wire [8*FC1_PE-1:0] fc1_fifo_tdata;
-    wire                fc1_fifo_tvalid;
-    wire                fc1_fifo_tready;
-    wire                unused_fc1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*FC1_PE),
-        .DEPTH (FC1_FIFO_DEPTH)
-    ) fc1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (fc1_tdata),
-        .s_axis_tvalid (fc1_tvalid),
-        .s_axis_tready (fc1_tready),
-        .s_axis_tlast  (fc1_tlast),
-        .m_axis_tdata  (fc1_fifo_tdata),
-        .m_axis_tvalid (fc1_fifo_tvalid),
-        .m_axis_tready (fc1_fifo_tready),
-        .m_axis_tlast  (unused_fc1_fifo_tlast)
+        .m_axis_tlast  (unused_fc1_tlast),
+        .signature     (signature[127:96])
     );
 
     // fc2: 250x1x1 -> 10x1x1, output-major
-    localparam FC2_PE        = 4;
-    localparam FC2_SIMD      = 1;
-    localparam FC2_ACC_WIDTH = 22;
+    localparam FC2_PE         = 4;
+    localparam FC2_SIMD       = 1;
+    localparam FC2_ACC_WIDTH  = 22;
+    localparam FC2_FIFO_DEPTH = 2;
 
     wire [32*FC2_PE-1:0] fc2_tdata;
     wire                 fc2_tvalid;
@@ -359,18 +291,21 @@ module simplecnn (
         .ACC_WIDTH    (FC2_ACC_WIDTH),
         .SHIFT        (0),
         .OUT_WIDTH    (32),
+        .FABRIC       (0),
+        .FIFO_DEPTH   (FC2_FIFO_DEPTH),
         .WEIGHT_FILE  ("fc2_weight.mem"),
         .BIAS_FILE    ("fc2_bias.mem")
     ) fc2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (fc1_fifo_tdata),
-        .s_axis_tvalid (fc1_fifo_tvalid),
-        .s_axis_tready (fc1_fifo_tready),
+        .s_axis_tdata  (fc1_tdata),
+        .s_axis_tvalid (fc1_tvalid),
+        .s_axis_tready (fc1_tready),
         .m_axis_tdata  (fc2_tdata),
         .m_axis_tvalid (fc2_tvalid),
         .m_axis_tready (fc2_tready),
-        .m_axis_tlast  (fc2_tlast)
+        .m_axis_tlast  (fc2_tlast),
+        .signature     (signature[159:128])
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.
