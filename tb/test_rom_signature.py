@@ -27,7 +27,7 @@ CASES = {
 @cocotb.test()
 @cocotb.parametrize(gaps=[False, True])
 async def equals_model(dut, gaps: bool) -> None:
-    """Passes that come whole, after one that a reset cuts; what follows the first changes nothing."""
+    """Every first pass, also after one that a reset cuts; later passes change nothing."""
     case = json.loads(Path("case.json").read_text())
     p = case["parameters"]
     rng = random.Random(case["seed"])
