@@ -1,4 +1,5 @@
-"""Verilator -Wall on every module of rtl/ alone, at several parameter sets, and on every network.
+"""Verilator -Wall on every module of rtl/ and fpga/rtl/ alone, at several parameter sets, and on
+every network.
 
 python -m sim.lint
 """
@@ -19,9 +20,19 @@ from sim import tools
 from sim.cluster import cores
 from sim.design import HARNESS, MEM, ROOT, Design
 
-RTL = ROOT / "rtl"
-
 Parameters = dict[str, int | str]
+
+RTL = ROOT / "rtl"
+FPGA_RTL = ROOT / "fpga" / "rtl"
+# The network of the benches of board_core, and the parameters that both have.
+STAND_IN = ROOT / "tb" / "stand_in.v"
+_STAND_IN: Parameters = {
+    "IMAGE_BYTES": 784,
+    "BEAT_BYTES": 1,
+    "CLASSES": 10,
+    "LOGIT_LANES": 1,
+    "LAYERS": 1,
+}
 
 # Beside each module's defaults: sizes of one, sizes that are no powers of two, folds that do not
 # divide, both loop orders, several pixels a beat, logits instead of uint8.
@@ -29,6 +40,11 @@ _ROMS: Parameters = {"WEIGHT_FILE": "weight.mem", "BIAS_FILE": "bias.mem"}
 PARAMETERS: dict[str, list[Parameters]] = {
     "accumulator": [{"GROUPS": 5, "SUM_WIDTH": 19, "ACC_WIDTH": 23}, {"GROUPS": 2}],
     "argmax": [{"CLASSES": 1}, {"CLASSES": 7, "LANES": 3}, {"CLASSES": 10, "LANES": 10}],
+    "board_core": [
+        {"IMAGE_BYTES": 12, "BEAT_BYTES": 3, "CLASSES": 5, "LOGIT_LANES": 2, "LAYERS": 3},
+        {"CLASSES": 1, "IDENTITY_FILE": "identity.mem", "BAUD_DIVISOR": 9, "TIMEOUT": 91},
+        {"CLASSES": 1000, "LOGIT_LANES": 3, "IDENTITY_BYTES": 1},
+    ],
     "axis_fifo": [{"DEPTH": 1}, {"DEPTH": 7, "WIDTH": 3}, {"DEPTH": 16, "WIDTH": 1}],
     "conv2d": [
         {"KERNEL": 1, "OUT_CHANNELS": 1},
@@ -57,7 +73,18 @@ PARAMETERS: dict[str, list[Parameters]] = {
     "fold_counter": [{"GROUPS": 3, "CHUNKS": 5}, {"GROUPS": 3, "CHUNKS": 5, "GROUP_INNER": 1}],
     "frame_check": [{"BEATS": 1}, {"BEATS": 5, "WIDTH": 24}],
     "frame_drop": [{"WIDTH": 1}],
+    "frame_receive": [{"IMAGE_BYTES": 1, "TIMEOUT": 1000}, {"IMAGE_BYTES": 65535}],
+    "frame_send": [{"LENGTH_WIDTH": 5}],
+    "image_store": [
+        {"IMAGE_BYTES": 4, "BEAT_BYTES": 4, "IDENTITY_FILE": "identity.mem"},
+        {"IMAGE_BYTES": 9, "BEAT_BYTES": 3, "IDENTITY_BYTES": 100},
+    ],
     "line_memory": [{"DEPTH": 1}, {"DEPTH": 5, "WIDTH": 3}],
+    "logit_store": [
+        {"CLASSES": 1},
+        {"CLASSES": 7, "LOGIT_LANES": 3},
+        {"CLASSES": 10, "LOGIT_LANES": 10},
+    ],
     "matrix_vector": [
         {"PE": 3, "SIMD": 5, "GROUPS": 4, "CHUNKS": 3, "SHIFT": 4, **_ROMS},
         {"PE": 3, "SIMD": 5, "GROUPS": 4, "CHUNKS": 3, "GROUP_INNER": 1, "OUT_WIDTH": 32},
@@ -78,6 +105,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"ACC_WIDTH": 5},
     ],
     "rom_signature": [{"WIDTH": 16}, {"WIDTH": 24, "DEPTH": 3}, {"WIDTH": 1160, "DEPTH": 9}],
+    "run_control": [{"TIMEOUT": 1000}],
     "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
     "sliding_window": [
         {"KERNEL": 1},
@@ -86,6 +114,8 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"PIXELS": 4, "PADDING": 1},
         {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "CHANNELS": 4, "LANES": 2},
     ],
+    "uart_rx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
+    "uart_tx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
     "vector_buffer": [{"CHUNKS": 5, "REPEATS": 3}, {"CHUNKS": 5}, {"REPEATS": 2, "WIDTH": 24}],
     "weight_rom": [{"FILE": "words.mem"}, {"DEPTH": 1, "FILE": "words.mem"}, {"DEPTH": 5}],
     "width_converter": [
@@ -104,7 +134,16 @@ def lint(top: str, sources: list[Path], extra: list[str]) -> str:
     command = [program, "--lint-only", "-Wall", "-Wpedantic", "--language", "1364-2005"]
     # Registers have initial values beside their resets: an FPGA may start without a reset.
     command += ["-Wno-PROCASSINIT"]
-    command += ["-y", str(RTL), "--top-module", top, *extra, *map(str, sources)]
+    command += [
+        "-y",
+        str(RTL),
+        "-y",
+        str(FPGA_RTL),
+        "--top-module",
+        top,
+        *extra,
+        *map(str, sources),
+    ]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
@@ -121,20 +160,31 @@ def _set(parameters: Parameters) -> list[str]:
     ]
 
 
+def _network(parameters: Parameters) -> list[str]:
+    """Arguments that give board_core a stand-in with the same parameters."""
+    values = {name: parameters.get(name, default) for name, default in _STAND_IN.items()}
+    macros = {f"STAND_IN_{name}": value for name, value in values.items()}
+    macros |= {"NETWORK": "stand_in", "STAND_IN_STALL": 0}
+    return [str(STAND_IN), *(f"-D{name}={value}" for name, value in macros.items())]
+
+
 def main() -> int:
     """Lint everything; 1 where anything is complained about."""
     tools.check("verilator")
-    modules = sorted(RTL.glob("*.v"))
+    modules = sorted((*RTL.glob("*.v"), *FPGA_RTL.glob("*.v")), key=lambda path: path.stem)
     if not modules:
         raise UserError(f"{RTL} holds no Verilog; restore it")
     unknown = PARAMETERS.keys() - {path.stem for path in modules}
     if unknown:
-        raise UserError(f"sim/lint.py names modules that rtl/ lacks: {', '.join(sorted(unknown))}")
+        raise UserError(
+            f"sim/lint.py names modules that are not there: {', '.join(sorted(unknown))}"
+        )
     runs = []
     for path in modules:
         for parameters in [{}, *PARAMETERS.get(path.stem, [])]:
             what = " ".join([path.stem, *(f"{k}={v}" for k, v in parameters.items())])
-            runs.append((what, path.stem, [path], _set(parameters)))
+            extra = _network(parameters) if path.stem == "board_core" else []
+            runs.append((what, path.stem, [path], [*_set(parameters), *extra]))
     folders = [path.parent for path in sorted(MEM.glob(f"*/{manifest.FILE_NAME}"))]
     for folder in folders:
         name = json.loads((folder / manifest.FILE_NAME).read_text())["name"]

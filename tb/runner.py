@@ -22,6 +22,7 @@ from sim import tools
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
 RTL = ROOT / "rtl"
+FPGA_RTL = ROOT / "fpga" / "rtl"
 BUILD = ROOT / "build" / "tb"
 
 # The benches count on Verilog-2005. Verilator's own optimisations cost more than they save here.
@@ -52,10 +53,14 @@ def simulate(
     parameters: dict,
     seed: str,
     tests: str = "bench_stream",
+    macros: dict[str, str | int] | None = None,
+    sources: tuple[Path, ...] = (),
+    files: dict[str, str] | None = None,
 ) -> None:
-    """Run the cocotb tests of the Python module `tests` on rtl/`module`.v.
+    """Run the cocotb tests of the Python module `tests` on `module`.v of rtl/ or fpga/rtl/.
 
-    bench: the test file, which may hold a `TRAFFIC` class. The simulator runs in a folder of its
+    bench: the test file, which may hold a `TRAFFIC` class. sources: Verilog beside the module's
+    own. files: name and text of what the module reads. The simulator runs in a folder of its
     own, build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the message of the first
     failing cocotb test, and on any warning of the simulator.
     """
@@ -67,7 +72,9 @@ def simulate(
     if traffic is not None:
         traffic = traffic(parameters, seed)
         traffic.write_memories(folder)
-    case = {"bench": bench, "parameters": parameters, "seed": seed}
+    for file, text in (files or {}).items():
+        (folder / file).write_text(text)
+    case = {"bench": bench, "parameters": parameters, "macros": macros or {}, "seed": seed}
     (folder / "case.json").write_text(json.dumps(case))
     print(f"{module} {name} in {simulator}, seed {seed}: {parameters}")
 
@@ -81,8 +88,12 @@ def simulate(
             toplevel=module,
             module=tests,
             python_search=[str(TB), str(ROOT)],
-            verilog_sources=[str(RTL / f"{module}.v")],
-            compile_args=["-y", str(RTL), *(ICARUS_ARGS if simulator == "icarus" else [])],
+            verilog_sources=[*map(str, sources), str(_source(module))],
+            compile_args=[
+                *("-y", str(RTL), "-y", str(FPGA_RTL)),
+                *(ICARUS_ARGS if simulator == "icarus" else []),
+            ],
+            defines=[f"{key}={value}" for key, value in (macros or {}).items()],
             parameters=_literals(parameters if traffic is None else traffic.parameters),
             sim_build=str(folder),
             force_compile=True,
@@ -98,6 +109,12 @@ def simulate(
         failure = crash or NO_TEST
     if failure:
         pytest.fail(f"{module} [{name}, {simulator}]: {failure}", pytrace=False)
+
+
+def _source(module: str) -> Path:
+    """The file of a module."""
+    path = RTL / f"{module}.v"
+    return path if path.exists() else FPGA_RTL / path.name
 
 
 def _run(simulator: str, **arguments) -> None:
@@ -168,12 +185,25 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def refuse(module: str, parameters: dict, error: str) -> None:
-    """Check that Icarus refuses rtl/`module`.v with `parameters`, and `error` is its reason."""
+def refuse(module: str, parameters: dict, error: str, macros: dict | None = None) -> None:
+    """Check that Icarus refuses `module`.v with `parameters`, and `error` is its reason."""
     overrides = [f"-P{module}.{key}={value}" for key, value in _literals(parameters).items()]
-    command = ["iverilog", "-g2005", "-t", "null", "-y", str(RTL), "-s", module, *overrides]
+    command = [
+        "iverilog",
+        "-g2005",
+        "-t",
+        "null",
+        "-y",
+        str(RTL),
+        "-y",
+        str(FPGA_RTL),
+        "-s",
+        module,
+        *overrides,
+    ]
+    command += [f"-D{key}={value}" for key, value in (macros or {}).items()]
     result = subprocess.run(
-        [*command, str(RTL / f"{module}.v")], capture_output=True, text=True, timeout=60
+        [*command, str(_source(module))], capture_output=True, text=True, timeout=60
     )
     assert result.returncode and error in result.stderr, (
         f"{module} {parameters}: expected to be refused with {error}, found: {result.stderr!r}"
