@@ -53,10 +53,10 @@ module frame_receive #(
     reg                   wrong_length_reg;
     reg                   wrong_crc_reg;
 
-    wire known   = command == IDENTIFY || command == CLASSIFY || command == REPEAT
-                   || command == STATUS;
-    wire inside  = state_reg == HEADER || state_reg == PAYLOAD || state_reg == CHECK;
-    wire expired = timer_reg[TIMER_WIDTH-1];
+    wire known    = command == IDENTIFY || command == CLASSIFY || command == REPEAT
+                    || command == STATUS;
+    wire in_frame = state_reg == HEADER || state_reg == PAYLOAD || state_reg == CHECK;
+    wire expired  = timer_reg[TIMER_WIDTH-1];
 
     // In the clock in which the header's last byte is there.
     wire [15:0] length   = {rx_data, left_reg[7:0]};
@@ -141,7 +141,7 @@ module frame_receive #(
                     state_reg <= HUNT;
         endcase
 
-        if (inside && (rx_framing_error || expired)) begin
+        if (in_frame && (rx_framing_error || expired)) begin
             state_reg <= HOLD;
             code      <= rx_framing_error ? FRAMING : GAP;
         end
