@@ -28,7 +28,8 @@ module top #(
     input  wire       clk_in,   // 25 MHz
     input  wire       uart_rx,
     output wire       uart_tx,
-    output wire [7:0] led
+    output wire [7:0] led,
+    output wire       wifi_gpio0
 );
 
     wire clk;
@@ -78,6 +79,9 @@ module top #(
     status_leds status_leds (
         .clk(clk), .active(active), .alive(alive), .busy(busy)
     );
+
+    // Low, it can make the ESP32 on the board start over and load a design of its own.
+    assign wifi_gpio0 = 1'b1;
 
     assign led = {alive, 1'b0, busy, digit_valid, digit};
 
