@@ -37,8 +37,9 @@ help: ## list the targets
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
 	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \
-	    'Options of bitstream: NET=name  BOARD=ulx3s|icebreaker|orangecrab  DEVICE=25f|45f|85f' \
-	    '  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD; of sim-netlist: NET  BOARD  N' \
+	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
+	    '  DEVICE=25f|45f|85f  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD' \
+	    'Options of sim-netlist: NET  BOARD  N' \
 	    'Options of test: PYTEST="-k conv2d -x"'
 
 .PHONY: sim
@@ -78,6 +79,11 @@ bitstream: $(VENV)/.stamp-fpga ## build a network for an FPGA board, with open t
 .PHONY: prog
 prog: $(VENV)/.stamp-fpga ## load what bitstream has built into the board
 	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' --prog
+
+.PHONY: board-sim
+board-sim: $(VENV)/.stamp-fpga ## simulate a board; the host program talks to it as to a cable
+	@$(PY) -m fpga.board_sim --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
+	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores

