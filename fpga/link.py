@@ -108,8 +108,8 @@ def build_frame(start: int, command: int, tag: int, payload: bytes = b"") -> byt
 class Parser:
     """Finds whole frames in a stream that may hold anything else beside them.
 
-    start: the sender's start byte. longest: bytes of payload beyond which a header is not believed,
-    so that garbage that looks like one cannot swallow much of what follows.
+    start: the sender's start byte. longest: bytes of payload beyond which a header is not believed.
+    What looks like the start of a frame but is none does not hide the frames behind it.
     """
 
     def __init__(self, start: int, longest: int) -> None:
@@ -120,27 +120,36 @@ class Parser:
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes."""
         self._buffer += data
-        return list(self._frames())
+        found = []
+        unfinished = None  # where a frame may begin that has not come whole
+        at = self._buffer.find(self._start)
+        while at >= 0:
+            size = self._size(at)
+            if at + size > len(self._buffer):
+                unfinished = at if unfinished is None else unfinished
+                size = 0
+            frame = self._frame(at, size) if size else None
+            if frame is not None:
+                found.append(frame)
+                unfinished = None
+            at = self._buffer.find(self._start, at + (1 if frame is None else size))
+        del self._buffer[: len(self._buffer) if unfinished is None else unfinished]
+        return found
 
-    def _frames(self) -> Iterator[Frame]:
-        while (begin := self._buffer.find(self._start)) >= 0:
-            del self._buffer[:begin]
-            if len(self._buffer) < _HEADER.size:
-                return
-            _, version, command, tag, length = _HEADER.unpack_from(self._buffer)
-            if version == VERSION and length <= self._longest:
-                end = _HEADER.size + length
-                if len(self._buffer) < end + _CRC.size:
-                    return
-                (crc,) = _CRC.unpack_from(self._buffer, end)
-                if crc == zlib.crc32(self._buffer[1:end]):
-                    payload = bytes(self._buffer[_HEADER.size : end])
-                    del self._buffer[: end + _CRC.size]
-                    yield Frame(command, tag, payload)
-                    continue
-            # Not a frame: one may start within what looked like it.
-            del self._buffer[:1]
-        self._buffer.clear()
+    def _size(self, at: int) -> int:
+        """Bytes of the frame that begins there, as far as is known yet; 0 where none does."""
+        if len(self._buffer) - at < _HEADER.size:
+            return _HEADER.size
+        _, version, _, _, length = _HEADER.unpack_from(self._buffer, at)
+        return OVERHEAD_BYTES + length if version == VERSION and length <= self._longest else 0
+
+    def _frame(self, at: int, size: int) -> Frame | None:
+        """The frame of `size` bytes, if its CRC is right."""
+        _, _, command, tag, _ = _HEADER.unpack_from(self._buffer, at)
+        end = at + size - _CRC.size
+        if _CRC.unpack_from(self._buffer, end) != (zlib.crc32(self._buffer[at + 1 : end]),):
+            return None
+        return Frame(command, tag, bytes(self._buffer[at + _HEADER.size : end]))
 
 
 class Link:

@@ -66,7 +66,7 @@ def test_frames_in_any_pieces(rng):
 
 
 def test_frames_among_garbage(rng):
-    """Bytes that look like headers cost nothing that is a frame, once enough has followed."""
+    """Bytes that look like headers neither cost a frame nor delay one."""
     for _ in range(200):
         sent = frames(rng, 4)
         stream = b""
@@ -74,8 +74,19 @@ def test_frames_among_garbage(rng):
             noise = bytes(rng.choice([BOARD_START, 1, 0, 7], int(rng.integers(0, 9))).tolist())
             stream += noise + encode(frame)
         parser = Parser(BOARD_START, 40)
-        found = parser.feed(stream) + parser.feed(bytes(60))
+        assert parser.feed(stream) == sent
+        parser, found = Parser(BOARD_START, 40), []
+        for byte in stream:
+            found += parser.feed(bytes([byte]))
         assert found == sent
+
+
+def test_garbage_is_not_hoarded(rng):
+    """However much of it comes."""
+    parser = Parser(BOARD_START, 40)
+    for _ in range(100):
+        parser.feed(rng.choice([BOARD_START, 1, 0, 7], 1000).astype("u1").tobytes())
+        assert len(parser._buffer) <= 50
 
 
 def test_no_damaged_frame_is_believed(rng):
