@@ -42,7 +42,7 @@ module accumulator #(
             // Reading takes two clocks, as the memory may be a slow block RAM. A sum is written in
             // the clock that adds it, so it is there when its group comes again, at the earliest
             // three sums later.
-            reg         [GROUP_WIDTH-1:0] group_reg [0:1];
+            reg         [GROUP_WIDTH-1:0] next_group_reg, group_reg;
             reg  signed [ACC_WIDTH-1:0]   acc_reg, previous_reg;
             wire        [ACC_WIDTH-1:0]   read_data;
 
@@ -50,7 +50,7 @@ module accumulator #(
                 .WIDTH(ACC_WIDTH), .DEPTH(GROUPS), .ADDR_WIDTH(GROUP_WIDTH)
             ) sums (
                 .clk(clk),
-                .write(enable), .write_addr(group_reg[1]), .write_data(total),
+                .write(enable), .write_addr(group_reg), .write_data(total),
                 .read(1'b1), .read_addr(next_group), .read_data(read_data)
             );
 
@@ -58,10 +58,10 @@ module accumulator #(
             assign acc      = acc_reg;
 
             always @(posedge clk) begin
-                group_reg[0] <= next_group;
-                group_reg[1] <= group_reg[0];
-                previous_reg <= read_data;
-                acc_reg      <= total;
+                next_group_reg <= next_group;
+                group_reg      <= next_group_reg;
+                previous_reg   <= read_data;
+                acc_reg        <= total;
             end
         end else begin : gen_registers
             // The oldest sum is the one whose turn it is.

@@ -54,8 +54,10 @@ module lut_products #(
             r     = all[40*i +: 40];
             lower = {{3{r[9]}}, r[9:0]} + {r[19], r[19:10], 1'b0, r[9]};
             upper = {{2{r[29]}}, r[29:20]} + {r[39:30], 1'b0, r[29]};
-            sums[16*i +: 16] = {{3{lower[12]}}, lower} + {upper, 1'b0, r[19], 2'b0}
-                             + {9'b0, r[39], 6'b0};
+            // What the last row lacks has no room; it goes to those bits of the first ones that
+            // have its weight.
+            lower[12:6] = lower[12:6] + {6'b0, r[39]};
+            sums[16*i +: 16] = {{3{lower[12]}}, lower} + {upper, 1'b0, r[19], 2'b0};
         end
     endfunction
 
