@@ -79,7 +79,7 @@ class _Compute:
 
     def __init__(self, folding: Folding, link: _Link) -> None:
         # From a result's last beat until the FIFO takes it.
-        self.length = 4 + (folding.simd - 1).bit_length()
+        self.length = 5 + (folding.simd - 1).bit_length()
         self.link = link
         self.entered = -1
 

@@ -14,7 +14,7 @@
 // is credit for its result, that is, while fewer than FIFO_DEPTH results are in the pipeline and
 // the FIFO together. So no signal that comes late reaches the arithmetic. A result a clock needs as
 // much credit as the latency and 1; 2 is enough where a result takes that long.
-// Latency: 5 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
+// Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
 
 `default_nettype none
 
@@ -87,7 +87,7 @@ module matrix_vector #(
 
     // Operands. The weights are read in the order in which they stand.
     reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
-    reg  [8*SIMD*PIXELS-1:0]     x_reg;
+    reg  [8*SIMD*PIXELS-1:0]     s_tdata_reg, x_reg;
     wire [8*SIMD*PE-1:0]         weights;
     wire [GROUP_WIDTH-1:0]       unused_group;
 
@@ -109,21 +109,23 @@ module matrix_vector #(
     );
 
     always @(posedge clk) begin
-        x_reg <= s_axis_tdata;
+        s_tdata_reg <= s_axis_tdata;
+        x_reg       <= s_tdata_reg;
         if (accept)
             addr_reg <= s_last ? {ADDR_WIDTH{1'b0}} : addr_reg + 1'b1;
         if (rst)
             addr_reg <= 0;
     end
 
-    // Bit i of these stands beside the operands that came i clocks ago: bit 0 beside x_reg, bit
-    // LEVELS + 2 beside the sums.
-    reg [LEVELS+2:0] valid_reg = 0;
-    reg [LEVELS+2:0] image_last_reg;
+    // Bit 0 of these stands beside the beat that has just come, bit 1 beside x_reg and its weights,
+    // bit SUM beside the sums.
+    localparam SUM = LEVELS + 3;
+    reg [SUM:0] valid_reg = 0;
+    reg [SUM:0] image_last_reg;
 
     always @(posedge clk) begin
-        valid_reg      <= {valid_reg[LEVELS+1:0], accept};
-        image_last_reg <= {image_last_reg[LEVELS+1:0], s_axis_tlast};
+        valid_reg      <= {valid_reg[SUM-1:0], accept};
+        image_last_reg <= {image_last_reg[SUM-1:0], s_axis_tlast};
         if (rst)
             valid_reg <= 0;
     end
@@ -135,12 +137,11 @@ module matrix_vector #(
     wire                   group_last, chunk_last, unused_last;
     reg  [1:0]             first_reg, final_reg, group_last_reg;
     wire [32*PE-1:0]       biases;
-    reg  [32*PE-1:0]       biases_reg;
 
     fold_counter #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) sum_fold (
-        .clk(clk), .rst(rst), .step(valid_reg[LEVELS]),
+        .clk(clk), .rst(rst), .step(valid_reg[SUM-2]),
         .group(group), .chunk(chunk),
         .group_last(group_last), .chunk_last(chunk_last), .last(unused_last)
     );
@@ -152,7 +153,6 @@ module matrix_vector #(
     );
 
     always @(posedge clk) begin
-        biases_reg     <= biases;
         first_reg      <= {first_reg[0], chunk == 0};
         final_reg      <= {final_reg[0], chunk_last};
         group_last_reg <= {group_last_reg[0], group_last};
@@ -168,7 +168,7 @@ module matrix_vector #(
                 localparam LANE = pixel*PE + pe;
 
                 // A bias fits into the accumulator; the rest of its word is the sign.
-                wire signed [31:0]          bias = biases_reg[32*pe +: 32];
+                wire signed [31:0]          bias = biases[32*pe +: 32];
                 wire                        unused = &{1'b0, bias};
                 wire signed [SUM_WIDTH-1:0] sum;
                 wire signed [ACC_WIDTH-1:0] acc;
@@ -185,7 +185,7 @@ module matrix_vector #(
                     .GROUPS((GROUP_INNER != 0) ? GROUPS : 1), .GROUP_WIDTH(GROUP_WIDTH),
                     .SUM_WIDTH(SUM_WIDTH), .ACC_WIDTH(ACC_WIDTH)
                 ) accumulator (
-                    .clk(clk), .enable(valid_reg[LEVELS+2]), .first(first_reg[1]),
+                    .clk(clk), .enable(valid_reg[SUM]), .first(first_reg[1]),
                     .next_group(group), .bias(bias[ACC_WIDTH-1:0]), .sum(sum), .acc(acc)
                 );
 
@@ -220,8 +220,8 @@ module matrix_vector #(
     wire unused_ready;
 
     always @(posedge clk) begin
-        result_valid_reg <= valid_reg[LEVELS+2] && final_reg[1];
-        result_last_reg  <= image_last_reg[LEVELS+2] && group_last_reg[1];
+        result_valid_reg <= valid_reg[SUM] && final_reg[1];
+        result_last_reg  <= image_last_reg[SUM] && group_last_reg[1];
         if (rst)
             result_valid_reg <= 1'b0;
     end
@@ -241,13 +241,13 @@ module matrix_vector #(
     rom_signature #(
         .WIDTH(8*SIMD*PE), .DEPTH(DEPTH)
     ) weight_signature (
-        .clk(clk), .rst(rst), .word(weights), .valid(valid_reg[0]), .signature(signature[15:0])
+        .clk(clk), .rst(rst), .word(weights), .valid(valid_reg[1]), .signature(signature[15:0])
     );
 
     rom_signature #(
         .WIDTH(32*PE), .DEPTH(GROUPS)
     ) bias_signature (
-        .clk(clk), .rst(rst), .word(biases), .valid(valid_reg[LEVELS+1] && first_reg[0]),
+        .clk(clk), .rst(rst), .word(biases), .valid(valid_reg[SUM] && first_reg[1]),
         .signature(signature[31:16])
     );
 

@@ -5,8 +5,7 @@
 //
 //   y[i] = x[i] * w[i], exact
 //
-// Latency: 2 clocks. The registers on the operands stand right behind the block RAM that the
-// weights come from, and are part of a DSP block that has them.
+// Latency: 2 clocks. The registers on the operands are part of a DSP block that has them.
 
 `default_nettype none
 

@@ -41,8 +41,8 @@ module rom_signature #(
     // Bit i stands beside level i.
     wire [LEVELS:0] valids = {valid_reg, valid && !done_reg};
 
-    // Each level makes one slice of up to four, and is registered after that single LUT: words come
-    // late out of a block RAM. Beyond the first pass nothing moves.
+    // Each level makes one slice of up to four: a single LUT before each register. After the first
+    // pass nothing moves.
     genvar level;
     generate
         for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level

@@ -3,6 +3,7 @@
 // Read-only memory of weights or biases, filled from a `.mem` file of hexadecimal words.
 // The read is synchronous, so that many words map to block RAM; few are cheaper in logic, and a
 // single one is a constant. The order of the words is that of model/memory.py.
+// Latency: 2 clocks, as a word comes late out of a block RAM, and may have far to go from there.
 
 `default_nettype none
 
@@ -14,7 +15,7 @@ module weight_rom #(
 ) (
     input  wire                  clk,
     input  wire [ADDR_WIDTH-1:0] addr,
-    output reg  [WIDTH-1:0]      data
+    output wire [WIDTH-1:0]      data
 );
 
     (* rom_style = (DEPTH > 16) ? "block" : "logic" *)
@@ -31,8 +32,13 @@ module weight_rom #(
         end
     endgenerate
 
-    always @(posedge clk)
-        data <= memory[addr];
+    reg [WIDTH-1:0] word_reg, data_reg;
+    assign data = data_reg;
+
+    always @(posedge clk) begin
+        word_reg <= memory[addr];
+        data_reg <= word_reg;
+    end
 
 endmodule
 

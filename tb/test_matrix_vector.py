@@ -96,7 +96,7 @@ class MatrixVector(Weighted):
         self.interval = self.source.beats
         if "FIFO_DEPTH" in p:
             # At least that many results go round in the time that one's credit takes.
-            credit = 6 + (simd - 1).bit_length()
+            credit = 7 + (simd - 1).bit_length()
             self.interval += -(-self.sink.beats * credit // p["FIFO_DEPTH"])
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
@@ -174,7 +174,7 @@ async def names_its_folds(dut, stall: Stall) -> None:
         traffic.check(bench.output.beats, traffic.compute(images))
     if stall is Stall.NONE:
         # The header's latency, from a group's last chunk to its result.
-        latency = 5 + math.ceil(math.log2(p["SIMD"]))
+        latency = 6 + math.ceil(math.log2(p["SIMD"]))
         ends = [beat.cycle for beat in bench.output.beats]
         found = {end - start for end, start in zip(ends, bench.completed, strict=True)}
         assert found == {latency}, f"matrix_vector: latency {found}, expected {latency}"
