@@ -26,7 +26,7 @@ from types import FrameType
 from fpga import boards, flow
 from fpga.build import BUILD, Project, prepare
 from model import errors, manifest
-from model.errors import ToolError
+from model.errors import ToolError, UserError
 from sim import design, report, tools
 from sim.build import MAKE_FLAGS, once, simulator_version, verilate
 
@@ -150,6 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clock", type=float, help="MHz")
     options = parser.parse_args(arguments)
     board = boards.find(options.board)
+    if options.net == "all":
+        raise UserError("a board holds one network; choose it with NET=")
     console = report.console()
     started = time.monotonic()
     with console.status(f"compiling {options.net} on {board.title}"):

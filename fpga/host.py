@@ -12,6 +12,7 @@ Exit code 1: a logit differs. 2: the board cannot be reached, or is not the one 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from fpga.link import TIMEOUT_S, Link, describe
 from model import data, errors, memory, reference
 from model.errors import UserError
 from model.manifest import FILE_NAME
+from model.qdq import read_onnx
+from model.quantised import QuantisedNetwork
 from sim import report
 from sim.design import ROOT, Design, find
 
@@ -50,7 +53,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.host", description="Talk to a board.")
     parser.add_argument("--port", required=True, help="serial port, such as /dev/ttyUSB0")
     parser.add_argument("--baud", type=_positive, default=BAUD, help="default: %(default)s")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds, for an answer")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, help="for an answer")
     parser.add_argument("--net", help="network to compare with; default: the one the board names")
     parser.add_argument("--build", type=Path, help="its build; default: in build/fpga/<board>/")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -77,6 +80,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise UserError(f"--timeout {text}: expected seconds, more than 0")
+    return value
+
+
 # What is compared
 
 
@@ -89,8 +102,35 @@ class Images:
     labels: np.ndarray
 
 
-def check(board: Board, net: str | None, build: Path | None) -> Design:
-    """The build that is on the board. Raises `UserError` unless it is the one to compare with.
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a board is compared with: the network, and the order in which its logits arrive.
+
+    arrival: int64 (classes,), which of the reference's logits the n-th one is.
+    """
+
+    quantised: QuantisedNetwork
+    arrival: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.quantised.network.name
+
+    def ordered(self, result: Result) -> Result:
+        """With class and logits as the reference counts them; class -1 where there is none such."""
+        logits = np.empty_like(result.logits)
+        logits[self.arrival] = result.logits
+        known = result.label < len(self.arrival)
+        return Result(int(self.arrival[result.label]) if known else -1, result.cycles, logits)
+
+    def classes(self, logits: np.ndarray) -> np.ndarray:
+        """int64 (N,) of the reference's int32 (N, classes): of equals the first to arrive wins."""
+        return self.arrival[reference.argmax(np.ascontiguousarray(logits[:, self.arrival]))]
+
+
+def check(board: Board, net: str | None, build: Path | None) -> Subject:
+    """What to compare the board with. Raises `UserError` unless that is what it runs.
 
     net: network to compare with, build: folder of its build; by default those that the board names.
     """
@@ -128,7 +168,7 @@ def check(board: Board, net: str | None, build: Path | None) -> Design:
             f"the board's ROMs of {', '.join(wrong)} do not hold what {folder} says (their "
             "signatures differ); load the bitstream again (make prog)"
         )
-    return design
+    return Subject(read_onnx(onnx, said.network), design.arrival)
 
 
 def _build_of(said: identity.Identity) -> Path:
@@ -199,12 +239,13 @@ def _read_images(board: Board, sources: list[str]) -> Images:
 class Outcome:
     """Images that went over the wire.
 
-    results: what the board said. expected: int32 (N, classes), the reference's logits. seconds:
-    wall time of the exchange alone.
+    results: what the board said, as the reference counts it. expected: int32 (N, classes), the
+    reference's logits; labels: int64 (N,), its classes. seconds: of the exchange alone.
     """
 
     results: list[Result]
     expected: np.ndarray
+    labels: np.ndarray
     seconds: float
 
     @property
@@ -224,14 +265,13 @@ class Outcome:
             f"reference {self.expected[n, c]}"
             for n, c in np.argwhere(self.logits != self.expected)
         ]
-        labels = reference.argmax(self.expected)
         return lines + [
-            f"{names[n]}: class: board {self.classes[n]}, reference {labels[n]}"
-            for (n,) in np.argwhere(self.classes != labels)
+            f"{names[n]}: class: board {self.classes[n]}, reference {self.labels[n]}"
+            for (n,) in np.argwhere(self.classes != self.labels)
         ]
 
 
-def classify_all(board: Board, design: Design, pixels: np.ndarray) -> Outcome:
+def classify_all(board: Board, subject: Subject, pixels: np.ndarray) -> Outcome:
     """uint8 (N, C, H, W) images one by one through the board, under a progress bar."""
     from rich.progress import (
         BarColumn,
@@ -242,8 +282,7 @@ def classify_all(board: Board, design: Design, pixels: np.ndarray) -> Outcome:
         TimeRemainingColumn,
     )
 
-    quantised = design.read_network(Path(design.folder))
-    expected = reference.predict(quantised, pixels)
+    expected = reference.predict(subject.quantised, pixels)
     columns = (
         TextColumn("{task.description:10}"),
         BarColumn(),
@@ -254,16 +293,14 @@ def classify_all(board: Board, design: Design, pixels: np.ndarray) -> Outcome:
     )
     results = []
     with Progress(*columns, console=report.console()) as progress:
-        task = progress.add_task(design.name, total=len(pixels))
+        task = progress.add_task(subject.name, total=len(pixels))
         started = time.monotonic()
         for image in pixels.transpose(0, 2, 3, 1):
             result = board.classify(image.tobytes())
-            logits = np.empty_like(result.logits)
-            logits[design.arrival] = result.logits
-            results.append(Result(result.label, result.cycles, logits))
+            results.append(subject.ordered(result))
             progress.advance(task)
         seconds = time.monotonic() - started
-    return Outcome(results, expected, seconds)
+    return Outcome(results, expected, subject.classes(expected), seconds)
 
 
 def repeat_on_chip(board: Board) -> Repeated:
@@ -334,10 +371,10 @@ def _status(board: Board, _: argparse.Namespace) -> int:
 
 
 def _classify(board: Board, options: argparse.Namespace) -> int:
-    design = check(board, options.net, options.build)
+    subject = check(board, options.net, options.build)
     images = _read_images(board, options.images)
-    outcome = classify_all(board, design, images.pixels)
-    table = _table(f"{design.name} on {board.identity.board}", "image", "class", "label", "cycles")
+    outcome = classify_all(board, subject, images.pixels)
+    table = _table(f"{subject.name} on {board.identity.board}", "image", "class", "label", "cycles")
     table.add_column("logits", no_wrap=True)
     for name, label, result in zip(images.names, images.labels, outcome.results, strict=True):
         table.add_row(
@@ -352,7 +389,7 @@ def _classify(board: Board, options: argparse.Namespace) -> int:
 
 
 def _mnist(board: Board, options: argparse.Namespace) -> int:
-    design = check(board, options.net, options.build)
+    subject = check(board, options.net, options.build)
     dataset = _test_images(board)
     count = options.count
     if count > len(dataset.images):
@@ -361,11 +398,11 @@ def _mnist(board: Board, options: argparse.Namespace) -> int:
             "more than that"
         )
     labels = dataset.labels[:count]
-    outcome = classify_all(board, design, dataset.images[:count, None])
+    outcome = classify_all(board, subject, dataset.images[:count, None])
     repeated = repeat_on_chip(board)
     wrong = int((outcome.logits != outcome.expected).sum())
     table = _table(
-        f"{design.name} on {board.identity.board} against the int8 reference",
+        f"{subject.name} on {board.identity.board} against the int8 reference",
         *("images", "logits compared", "mismatches", "accuracy board", "accuracy ref."),
         *("images/s wire", "images/s chip", "retries"),
     )
@@ -374,7 +411,7 @@ def _mnist(board: Board, options: argparse.Namespace) -> int:
         f"{outcome.logits.size:,}",
         f"[bold red]{wrong:,}[/]" if wrong else "[green]0[/]",
         f"{100 * (outcome.classes == labels).mean():.2f} %",
-        f"{100 * (reference.argmax(outcome.expected) == labels).mean():.2f} %",
+        f"{100 * (outcome.labels == labels).mean():.2f} %",
         f"{count / outcome.seconds:,.1f}",
         f"{_rate_on_chip(board, repeated):,.0f}",
         f"{board.link.retries:,}",
@@ -387,10 +424,10 @@ def _mnist(board: Board, options: argparse.Namespace) -> int:
 
 
 def _bench(board: Board, options: argparse.Namespace) -> int:
-    design = check(board, options.net, options.build)
+    subject = check(board, options.net, options.build)
     said = board.identity
     image = np.random.default_rng(1).integers(0, 256, said.input_shape, np.uint8)
-    outcome = classify_all(board, design, image[None].repeat(BENCH_IMAGES, 0))
+    outcome = classify_all(board, subject, image[None].repeat(BENCH_IMAGES, 0))
     repeated = repeat_on_chip(board)
     alone = outcome.results[-1].cycles
     interval = repeated.cycles
@@ -406,7 +443,7 @@ def _bench(board: Board, options: argparse.Namespace) -> int:
         ("a request over the wire", f"{1e3 * outcome.seconds / BENCH_IMAGES:,.2f} ms"),
         ("retries", f"{board.link.retries:,}"),
     ]
-    _print_pairs(f"{design.name} on {said.board}", rows)
+    _print_pairs(f"{subject.name} on {said.board}", rows)
     names = [f"image {number}" for number in range(BENCH_IMAGES)]
     return _complain(outcome.complaints(names) + _complain_of_repeats(repeated))
 

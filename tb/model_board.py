@@ -10,7 +10,6 @@ import os
 import select
 import struct
 import threading
-import time
 import tty
 import zlib
 
@@ -130,7 +129,6 @@ class ModelBoard:
         if fault == "pieces":
             for byte in answer:
                 os.write(self._master, bytes([byte]))
-                time.sleep(0.001)
         else:
             os.write(self._master, answer)
         if fault == "hang-up":
@@ -144,10 +142,11 @@ class ModelBoard:
         if command == 2:
             channels, height, width = self._quantised.network.input_shape
             image = np.frombuffer(payload, np.uint8).reshape(1, height, width, channels)
-            self._logits = reference.predict(
-                self._quantised, image.transpose(0, 3, 1, 2), threads=1
-            )
-            logits = self._logits[0].copy()
+            logits = reference.predict(self._quantised, image.transpose(0, 3, 1, 2), threads=1)
+            # They leave a network row by row, channel fastest.
+            shape = self._quantised.network.shapes[-1]
+            self._logits = logits.reshape(shape).transpose(1, 2, 0).ravel()
+            logits = self._logits.copy()
             label = int(np.argmax(logits)) + (fault == "wrong class")
             logits[0] += fault == "wrong logit"
             return struct.pack("<BHI", 0, label, self._cycles + 50) + logits.astype("<i4").tobytes()

@@ -79,7 +79,13 @@ def mnist(tmp_path, monkeypatch, seed):
     return split
 
 
-def talk(board, folder, *arguments: str, timeout: float = 0.3) -> int:
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A measurement on chip goes on until the board's counter ends it, however busy the machine."""
+    monkeypatch.setattr(host, "ENOUGH_S", 60)
+
+
+def talk(board, folder, *arguments: str, timeout: float = 5) -> int:
     """The command line."""
     options = ["--port", board.port, "--timeout", str(timeout)]
     return host.main([*options, "--net", str(folder), "--build", str(folder), *arguments])
@@ -161,12 +167,13 @@ def test_slow_board(quantised, folder, capsys, monkeypatch):
     class Slow(ModelBoard):
         def _answer(self, command, payload, fault):
             if command == 3:
-                time.sleep(0.004 * struct.unpack("<H", payload)[0])
+                time.sleep(0.003 * struct.unpack("<H", payload)[0])
             return super()._answer(command, payload, fault)
 
     monkeypatch.setattr(host, "BENCH_IMAGES", 5)
+    monkeypatch.setattr(host, "ENOUGH_S", 0.3)
     with Slow(quantised, answer(folder)) as board:
-        assert talk(board, folder, "bench") == 0
+        assert talk(board, folder, "bench", timeout=0.5) == 0
     assert cells(capsys.readouterr().out, "measured over")[1].startswith("512 images")
 
 
@@ -177,6 +184,30 @@ def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
     with ModelBoard(quantised, said, cycles=10_000_000) as board:
         assert talk(board, folder, "bench") == 0
     assert cells(capsys.readouterr().out, "measured over")[1].startswith("214 images")
+
+
+def test_logits_of_several_positions(tmp_path, monkeypatch, capsys):
+    """A network that ends in a convolution gives its logits row by row; so does its class count."""
+    network = Network("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
+    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tail"), network))
+    assert network.shapes[-1] == (3, 2, 2)
+    folder = tmp_path / "tail"
+    export(quantised, folder)
+    said = Identity(
+        *("bench", "tail", network_hash(folder / "network.onnx"), b"build #1", 50_000_000, 100),
+        *((1, 9, 9), 12, 2),
+    )
+    (folder / "identity.mem").write_text(said.to_mem())
+    images = random_images(generator("1", "tail"), quantised, 8)
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", images)
+    with ModelBoard(quantised, answer(folder)) as board:
+        assert talk(board, folder, "classify", "images.npy") == 0
+    shown = capsys.readouterr().out
+    for index, logits in enumerate(reference.predict(quantised, images)):
+        row = cells(shown, f"images.npy {index}")
+        assert row[1] == str(np.argmax(logits))
+        assert row[4] == " ".join(map(str, logits))
 
 
 # What it makes of faults on the wire
@@ -192,10 +223,12 @@ HARMLESS = [
 def test_fault_does_no_harm(board, folder, mnist, capsys, fault):
     """Any answer may be lost or damaged, twice in a row: all logits still come, none is wrong."""
     board.faults = [fault, fault, None, None, fault, fault, None, fault, None, None, fault]
-    assert talk(board, folder, "mnist", "--count", "6", timeout=0.1) == 0
+    lost = fault not in ("late", "noise", "pieces")
+    assert talk(board, folder, "mnist", "--count", "6", timeout=0.2 if lost else 5) == 0
     row = cells(capsys.readouterr().out, "6 ")
     assert row[2] == "0"
-    assert row[7] == ("0" if fault in ("late", "noise", "pieces") else "6")
+    # A slow machine may add some of its own.
+    assert int(row[7]) >= 6 if lost else row[7] == "0"
     assert not board.faults
     tags = [tag for _, tag in board.requests]
     assert all(a != b for a, b in zip(tags, tags[1:], strict=False))
@@ -203,17 +236,17 @@ def test_fault_does_no_harm(board, folder, mnist, capsys, fault):
 
 def test_retries_are_counted(board, folder, mnist, capsys):
     """Two lost answers."""
-    board.faults = [None, "mute", None, "cut"]
-    assert talk(board, folder, "mnist", "--count", "6", timeout=0.1) == 0
+    board.faults = [None, "error 1", None, "error 5 without tag"]
+    assert talk(board, folder, "mnist", "--count", "6", timeout=5) == 0
     assert cells(capsys.readouterr().out, "6 ")[7] == "2"
 
 
 def test_no_damaged_bit_passes(board, folder, capsys):
-    """Any bit of an answer flipped, in three answers each: it is asked for again, or refused."""
+    """Any bit of an answer flipped, three times in a row each: none is taken for an answer."""
     board.faults = ["damaged"] * 30
     for _ in range(10):
         with pytest.raises(LinkError):
-            talk(board, folder, "identify", timeout=0.02)
+            talk(board, folder, "identify", timeout=0.05)
     assert not board.faults
     assert capsys.readouterr().out == ""
 
@@ -236,7 +269,7 @@ def test_fault_that_stays(board, folder, mnist, faults, message):
     """Bounded attempts, then one line that says what it is."""
     board.faults = list(faults)
     with pytest.raises(UserError, match=message) as caught:
-        talk(board, folder, "mnist", "--count", "6", timeout=0.1)
+        talk(board, folder, "mnist", "--count", "6", timeout=0.5)
     assert "\n" not in str(caught.value)
     assert not board.faults
 
@@ -341,6 +374,8 @@ def test_same_roms_of_another_build(quantised, folder, capsys, monkeypatch):
         (["classify", "40"], "40: MNIST test holds images 0 to 39"),
         (["classify", "missing.png"], "missing.png: no such file"),
         (["--baud", "fast", "identify"], "fast: expected a whole number"),
+        (["--timeout", "0", "identify"], "--timeout 0: expected seconds, more than 0"),
+        (["--timeout", "nan", "identify"], "--timeout nan: expected seconds, more than 0"),
     ],
 )
 def test_user_errors(board, folder, mnist, arguments, message):
