@@ -300,6 +300,7 @@ module sliding_window #(
     // The words of the next sweep are looked up by registers, and taken when the reader gets there.
     localparam [SWEEP_BITS-1:0] SWEEP_START = sweep_word(0);
     localparam [LINE_BITS-1:0]  LINE_START  = line_word(TOP_START);
+    localparam [BANK_WIDTH-1:0] BANK_START  = LINE_START[2*ADDR_WIDTH +: BANK_WIDTH];
     localparam [ROW_WIDTH-1:0]  SWEEP_LAST  = OUT_HEIGHT[ROW_WIDTH-1:0] - 1'b1;
     localparam [ROW_WIDTH-1:0]  SWEEP_NEXT  = (OUT_HEIGHT > 1) ? 1 : 0;
     localparam [LINE_WIDTH-1:0] LINE_NEXT   =
@@ -309,7 +310,7 @@ module sliding_window #(
     reg  [ROW_WIDTH-1:0]   next_sweep_reg = SWEEP_NEXT;
     reg  [LINE_WIDTH-1:0]  next_line_reg  = LINE_NEXT;
     reg  [SWEEP_BITS-1:0]  sweep_reg      = SWEEP_START;
-    reg  [BANK_WIDTH-1:0]  top_bank_reg   = LINE_START[2*ADDR_WIDTH +: BANK_WIDTH];
+    reg  [BANK_WIDTH-1:0]  top_bank_reg   = BANK_START;
 
     wire [SWEEP_BITS-1:0]  next_sweep = sweep_table[next_sweep_reg*SWEEP_SIZE +: SWEEP_BITS];
     wire [LINE_BITS-1:0]   next_line  = line_table[next_line_reg*LINE_SIZE +: LINE_BITS];
@@ -335,7 +336,7 @@ module sliding_window #(
             next_sweep_reg <= SWEEP_NEXT;
             next_line_reg  <= LINE_NEXT;
             sweep_reg      <= SWEEP_START;
-            top_bank_reg   <= LINE_START[2*ADDR_WIDTH +: BANK_WIDTH];
+            top_bank_reg   <= BANK_START;
         end
     end
 
@@ -487,9 +488,16 @@ module sliding_window #(
                 if (row == KERNEL - 1) begin : gen_last
                     assign read_addr[row*ADDR_WIDTH +: ADDR_WIDTH] = top_addr_reg;
                 end else begin : gen_wrap
-                    // Banks below the top row's have wrapped into the next slot.
+                    // Rows in banks below the top row's have wrapped into the next slot.
+                    reg wrapped_reg = BANK_START > BANK;
+                    always @(posedge clk) begin
+                        if (sweep_done)
+                            wrapped_reg <= next_bank > BANK;
+                        if (rst)
+                            wrapped_reg <= BANK_START > BANK;
+                    end
                     assign read_addr[row*ADDR_WIDTH +: ADDR_WIDTH] =
-                        (top_bank_reg > BANK) ? below_addr_reg : top_addr_reg;
+                        wrapped_reg ? below_addr_reg : top_addr_reg;
                 end
 
                 // Row `row` of the window is in bank (top bank + row) mod KERNEL.

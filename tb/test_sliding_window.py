@@ -33,6 +33,15 @@ CASES = {
     "single_row": case(1, 9, 2, 3, PADDING=1),
     "single_column": case(9, 1, 2, 3, PADDING=1),
     "single_pixel": case(1, 1, 1, 3, PADDING=2),
+    "unhurried": case(6, 7, 2, 3, PACE=6),
+    "unhurried_padded": case(4, 6, 1, 5, PADDING=2, PACE=6),
+    "unhurried_stride3": case(7, 11, 2, 2, STRIDE=3, PACE=6),
+    "unhurried_pixels2": case(4, 8, 1, 3, PIXELS=2, PADDING=1, PACE=5),
+    "row_by_row": case(6, 7, 2, 3, PACE=12),
+    "row_by_row_padded": case(5, 6, 1, 3, PADDING=1, PACE=9),
+    "row_by_row_padding_k_minus_1": case(3, 4, 3, 4, LANES=2, PADDING=3, PACE=20),
+    "row_by_row_stride2": case(7, 9, 2, 3, STRIDE=2, PADDING=2, PACE=12),
+    "row_by_row_pixels4": case(3, 8, 1, 3, PIXELS=4, PADDING=1, PACE=30),
     "pixels2": case(5, 8, 2, 3, PIXELS=2, PADDING=1, LANES=1),
     "pixels2_unpadded": case(5, 8, 1, 5, PIXELS=2),
     "pixels2_stride2": case(6, 8, 2, 3, PIXELS=2, STRIDE=2, PADDING=1),
@@ -51,7 +60,7 @@ class SlidingWindow(Traffic):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1) | self.parameters
+        p = dict(STRIDE=1, PADDING=0, PIXELS=1, PACE=1) | self.parameters
         kernel, channels = p["KERNEL"], p["CHANNELS"]
         elements = kernel * kernel * channels
         self.layer = Conv(elements, kernel, p["STRIDE"], p["PADDING"])
@@ -61,7 +70,7 @@ class SlidingWindow(Traffic):
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        self.interval = max(self.source.beats, self.sink.beats)
+        self.interval = max(self.source.beats, self.sink.beats * p["PACE"])
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         names = ("m_window", "m_window_valid", "m_window_ready", "m_window_last")
