@@ -29,6 +29,8 @@ VERSION = 1
 ATTEMPTS = 3
 # What a board may take beside the time on the wire.
 TIMEOUT_S = 2.0
+# How much longer than before an answer may take, byte for byte: a simulated board is slow.
+PATIENCE = 4
 # Twice the silence after which a board listens again.
 SILENCE_S = 0.1
 SETTLE_S = 1.0
@@ -166,6 +168,7 @@ class Link:
         self.timeout = timeout
         self.retries = 0
         self._heard = 0
+        self._pace = 10 / baud  # the longest so far, in seconds a byte
         # Not always the same one, so that no answer to the last host is taken for one to this.
         self._tag = random.randrange(256)
         self._serial = _open(port, baud, timeout)
@@ -185,17 +188,24 @@ class Link:
         longest: bytes that may be. patience: seconds to wait longer than `timeout`. A request that
         is not answered is repeated, under another tag. Raises `LinkError` after `ATTEMPTS`.
         """
-        wire = 10 * (2 * OVERHEAD_BYTES + len(payload) + 1 + longest) / self.baud
+        size = 2 * OVERHEAD_BYTES + len(payload) + 1 + longest
+        seconds = self.timeout + PATIENCE * size * self._pace + patience
         self._heard = 0
         failure = ""
         for attempt in range(ATTEMPTS):
             if attempt:
                 self.retries += 1
                 self._settle()
+            started = time.monotonic()
             try:
-                return self._ask(command, payload, longest, self.timeout + wire + patience)
+                answer = self._ask(command, payload, longest, seconds)
             except _NoAnswerError as error:
                 failure = str(error) or failure
+                continue
+            if not patience:
+                exchanged = 2 * OVERHEAD_BYTES + len(payload) + 1 + len(answer)
+                self._pace = max(self._pace, (time.monotonic() - started) / exchanged)
+            return answer
         if not failure and self._heard:
             failure = (
                 f"{self._heard} bytes came, but no answer to {command.name.lower()} among them; "

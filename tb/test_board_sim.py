@@ -368,7 +368,7 @@ def test_damaged_images(running, digits, seed):
 @pytest.mark.slow
 def test_many_damaged_images(running, digits, seed):
     """Many damaged frames."""
-    fuzz(running, digits, generator(seed, "long fuzz"), 500)
+    fuzz(running, digits, generator(seed, "long fuzz"), 200)
     check_well(running.port, digits)
 
 

@@ -177,6 +177,20 @@ def test_slow_board(quantised, folder, capsys, monkeypatch):
     assert cells(capsys.readouterr().out, "measured over")[1].startswith("512 images")
 
 
+def test_slow_wire(quantised, folder, monkeypatch, capsys):
+    """A simulated board shows with its first answer how slow it is, and is waited for."""
+
+    class Slow(ModelBoard):
+        def _answer(self, command, payload, fault):
+            time.sleep(0.002 * (100 + len(payload)))
+            return super()._answer(command, payload, fault)
+
+    np.save(folder / "image.npy", random_images(generator("1", "slow"), quantised, 1))
+    with Slow(quantised, answer(folder)) as board:
+        assert talk(board, folder, "classify", str(folder / "image.npy"), timeout=0.5) == 0
+        assert len(board.requests) == 2
+
+
 def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
     """Cycles are 32 bits on the board: a slow folding is repeated less often."""
     monkeypatch.setattr(host, "BENCH_IMAGES", 5)
