@@ -73,7 +73,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
     "fold_counter": [{"GROUPS": 3, "CHUNKS": 5}, {"GROUPS": 3, "CHUNKS": 5, "GROUP_INNER": 1}],
     "frame_check": [{"BEATS": 1}, {"BEATS": 5, "WIDTH": 24}],
     "frame_drop": [{"WIDTH": 1}],
-    "frame_receive": [{"IMAGE_BYTES": 1, "TIMEOUT": 1000}, {"IMAGE_BYTES": 65535}],
+    "frame_receive": [{"IMAGE_BYTES": 1}, {"IMAGE_BYTES": 65535}],
     "frame_send": [{"LENGTH_WIDTH": 5}],
     "image_store": [
         {"IMAGE_BYTES": 4, "BEAT_BYTES": 4, "IDENTITY_FILE": "identity.mem"},
@@ -105,7 +105,6 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"ACC_WIDTH": 5},
     ],
     "rom_signature": [{"WIDTH": 16}, {"WIDTH": 24, "DEPTH": 3}, {"WIDTH": 1160, "DEPTH": 9}],
-    "run_control": [{"TIMEOUT": 1000}],
     "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
     "sliding_window": [
         {"KERNEL": 1},
@@ -117,6 +116,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"KERNEL": 5, "CHANNELS": 3, "PACE": 28},
         {"KERNEL": 1, "PACE": 4},
     ],
+    "timeout": [{"TIMEOUT": 1000}, {"TIMEOUT": 65535}],
     "uart_rx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
     "uart_tx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
     "vector_buffer": [{"CHUNKS": 5, "REPEATS": 3}, {"CHUNKS": 5}, {"REPEATS": 2, "WIDTH": 24}],

@@ -49,7 +49,7 @@ CASES = {
     "slow": (SMALL | dict(IMAGE_BYTES=10, CLASSES=3, TIMEOUT=6000), 2),
 }
 
-# Every case runs the first ones, one case the others.
+# Every case runs the first ones; one case the others, too, and all of them where slow tests run.
 COMMANDS = "without_reset identity results differences counters network_faults resets".split()
 FAULTS = (
     "wrong_requests flipped_bits broken_off gaps bytes_too_many lengths_that_lie busy framing "
@@ -602,19 +602,16 @@ def test_commands(simulate, seed, monkeypatch, simulator, name, parameters):
     _simulate(simulate, seed, name, COMMANDS, monkeypatch, **case)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults(simulate, seed, monkeypatch, fault):
-    case = dict(simulator="icarus", name=fault)
-    _simulate(simulate, seed, "small", [fault], monkeypatch, **case)
+def test_faults(simulate, seed, monkeypatch):
+    case = dict(simulator="verilator", name="faults")
+    _simulate(simulate, seed, "small", FAULTS, monkeypatch, **case)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", list(CASES)[1:])
-def test_random_faults(simulate, seed, monkeypatch, case):
-    name = f"{case}-random_faults"
-    _simulate(
-        simulate, seed, case, ["random_faults"], monkeypatch, simulator="verilator", name=name
-    )
+@pytest.mark.parametrize("case", CASES)
+def test_all_faults(simulate, seed, monkeypatch, case):
+    names = dict(simulator="icarus", name=f"{case}-faults")
+    _simulate(simulate, seed, case, FAULTS, monkeypatch, **names)
 
 
 def test_timeout_too_short():

@@ -36,7 +36,6 @@ module board_core #(
     output wire       active        // a frame is coming in, worked on or answered
 );
 
-    localparam [7:0] IDENTIFY = 1, CLASSIFY = 2, REPEAT = 3, STATUS = 4;
     localparam [3:0] OK = 0, WRONG_LENGTH = 4, NO_IMAGE = 6, NO_ANSWER = 7;
 
     localparam SIGNATURE_BYTES = 4 * LAYERS;
@@ -103,19 +102,25 @@ module board_core #(
     wire                    frame_idle, frame_valid, payload_valid, image_valid;
     wire [3:0]              frame_code;
     wire [7:0]              command, tag;
+    wire                    identify, classify, repeating, status;
     wire [LENGTH_WIDTH-1:0] reply_index;
     reg  [LENGTH_WIDTH-1:0] reply_length;
-    reg  [7:0]              reply_byte, reply_byte_reg;
+    reg  [7:0]              reply_byte_reg;
     wire                    reply_taken, reply_done;
+    wire                    rx_crc_init, rx_crc_step, rx_crc_drain;
+    wire                    tx_crc_init, tx_crc_step, tx_crc_drain;
+    wire [7:0]              crc_byte;
+    wire                    run, expired, silence_restart, watchdog_restart;
 
-    localparam [2:0] BOOT = 0, TEST = 1, IDLE = 2, RUN = 3, START = 4, REPLY = 5;
+    localparam [2:0] BOOT = 0, TEST = 1, IDLE = 2, BEGIN = 3, RUN = 4, START = 5, REPLY = 6;
 
     reg [2:0] state_reg = BOOT;
     reg [3:0] code_reg  = OK;  // what the reply says
 
+    wire answering = state_reg == START || state_reg == REPLY;
+
     frame_receive #(
-        .IMAGE_BYTES (IMAGE_BYTES),
-        .TIMEOUT     (TIMEOUT)
+        .IMAGE_BYTES (IMAGE_BYTES)
     ) receive (
         .clk              (clk),
         .rst              (rst),
@@ -125,6 +130,12 @@ module board_core #(
         .rx_data          (rx_data),
         .rx_valid         (rx_valid),
         .rx_framing_error (rx_framing_error),
+        .silence_restart  (silence_restart),
+        .silence_expired  (expired && !run),
+        .crc_init         (rx_crc_init),
+        .crc_step         (rx_crc_step),
+        .crc_drain        (rx_crc_drain),
+        .crc_bit          (crc_byte[0]),
         .idle             (frame_idle),
         .payload_valid    (payload_valid),
         .image_valid      (image_valid),
@@ -132,6 +143,10 @@ module board_core #(
         .code             (frame_code),
         .command          (command),
         .tag              (tag),
+        .identify         (identify),
+        .classify         (classify),
+        .repeating        (repeating),
+        .status           (status),
         .resume           (reply_done),
         .drain            (code_reg != OK)
     );
@@ -152,16 +167,38 @@ module board_core #(
         .tx_data       (tx_data),
         .tx_valid      (tx_valid),
         .tx_ready      (tx_ready),
-        .tx_bit        (tx_bit),
-        .tx_bit_valid  (tx_bit_valid)
+        .tx_bit_valid  (tx_bit_valid),
+        .crc_init      (tx_crc_init),
+        .crc_step      (tx_crc_step),
+        .crc_drain     (tx_crc_drain),
+        .crc_byte      (crc_byte)
+    );
+
+    // One for both directions, since the board never listens while it answers.
+    crc32 crc32 (
+        .clk      (clk),
+        .init     (answering ? tx_crc_init : rx_crc_init),
+        .step     (answering ? tx_crc_step : rx_crc_step),
+        .drain    (answering ? tx_crc_drain : rx_crc_drain),
+        .data_bit (answering ? tx_bit : rx_bit),
+        .value    (crc_byte)
+    );
+
+    // Likewise: while images run, the silence of the wire can wait.
+    timeout #(
+        .TIMEOUT (TIMEOUT)
+    ) timeout (
+        .clk     (clk),
+        .restart (run ? watchdog_restart : silence_restart),
+        .expired (expired)
     );
 
     // ---- The network ----------------------------------------------------------------------------
 
     reg                       network_rst_reg = 1'b0;
-    reg  [15:0]               count_reg;             // last two bytes of a payload
-    wire                      run_start, run, run_done, run_failed;
-    wire [15:0]               images = (command == REPEAT && state_reg == IDLE) ? count_reg : 16'd1;
+    reg  [15:0]               count_reg;             // of `repeat`
+    wire                      several = state_reg == RUN && repeating;
+    wire                      run_start, run_done, run_failed;
     wire                      image_done, image_differs, misplaced, frame_error;
     wire [31:0]               cycles;
     wire [15:0]               differing;
@@ -169,6 +206,7 @@ module board_core #(
     wire [15:0]               class_word = {{(16 - CLASS_WIDTH){1'b0}}, class_index};
     wire [7:0]                identity_byte;
     wire [31:0]               logit;
+    reg                       logit_taken_reg;
     wire [32*LAYERS-1:0]      signature;
 
     wire [8*BEAT_BYTES-1:0]   pixel_tdata;
@@ -194,7 +232,8 @@ module board_core #(
         .start         (run_start),
         .stop          (run_failed),
         .blank         (state_reg == TEST),
-        .images        (images),
+        .single        (!several),
+        .images        (count_reg),
         .m_axis_tdata  (pixel_tdata),
         .m_axis_tlast  (pixel_tlast),
         .m_axis_tvalid (pixel_tvalid),
@@ -223,7 +262,7 @@ module board_core #(
     ) logit_store (
         .clk           (clk),
         .run           (run),
-        .compare       (command == REPEAT && state_reg == RUN),
+        .compare       (several),
         .s_axis_tdata  (logit_tdata),
         .s_axis_tuser  (logit_tuser),
         .s_axis_tlast  (logit_tlast),
@@ -233,27 +272,27 @@ module board_core #(
         .misplaced     (misplaced),
         .class_index   (class_index),
         .read          (state_reg == REPLY),
-        // The last byte of each logit has an index of 10, 14, 18, ...
-        .read_next     (reply_taken && reply_index > 7 && reply_index[1:0] == 2),
+        .read_next     (logit_taken_reg),
         .read_logit    (logit)
     );
 
-    run_control #(
-        .TIMEOUT (TIMEOUT)
-    ) run_control (
-        .clk           (clk),
-        .rst           (rst),
-        .start         (run_start),
-        .images        (images),
-        .pixels_taken  (pixel_tvalid && pixel_tready),
-        .image_done    (image_done),
-        .image_differs (image_differs),
-        .fault         (misplaced || frame_error),
-        .run           (run),
-        .done          (run_done),
-        .failed        (run_failed),
-        .cycles        (cycles),
-        .differing     (differing)
+    run_control run_control (
+        .clk              (clk),
+        .rst              (rst),
+        .start            (run_start),
+        .single           (!several),
+        .images           (count_reg),
+        .pixels_taken     (pixel_tvalid && pixel_tready),
+        .image_done       (image_done),
+        .image_differs    (image_differs),
+        .fault            (misplaced || frame_error),
+        .watchdog_restart (watchdog_restart),
+        .watchdog_expired (expired),
+        .run              (run),
+        .done             (run_done),
+        .failed           (run_failed),
+        .cycles           (cycles),
+        .differing        (differing)
     );
 
     // ---- What is done about a frame -------------------------------------------------------------
@@ -264,10 +303,7 @@ module board_core #(
     reg [15:0] errors_reg = 0;
     reg [3:0]  last_error_reg = OK;
 
-    wire wanted = state_reg == IDLE && frame_valid && frame_code == OK
-                  && (command == CLASSIFY || (command == REPEAT && count_reg != 0 && stored_reg));
-
-    assign run_start   = state_reg == BOOT || wanted;
+    assign run_start   = state_reg == BOOT || state_reg == BEGIN;
     assign digit       = class_word[3:0];
     assign digit_valid = stored_reg;
     assign active      = !frame_idle || state_reg != IDLE;
@@ -287,11 +323,21 @@ module board_core #(
                 end
             IDLE:
                 if (frame_valid) begin
-                    state_reg <= wanted ? RUN : START;
+                    state_reg <= START;
                     code_reg  <= frame_code;
-                    if (frame_code == OK && command == REPEAT)
-                        code_reg <= (count_reg == 0) ? WRONG_LENGTH : stored_reg ? OK : NO_IMAGE;
+                    if (frame_code == OK && classify)
+                        state_reg <= BEGIN;
+                    if (frame_code == OK && repeating) begin
+                        if (count_reg == 0)
+                            code_reg <= WRONG_LENGTH;
+                        else if (!stored_reg)
+                            code_reg <= NO_IMAGE;
+                        else
+                            state_reg <= BEGIN;
+                    end
                 end
+            BEGIN:
+                state_reg <= RUN;
             RUN:
                 if (run_done || run_failed) begin
                     state_reg  <= START;
@@ -329,51 +375,47 @@ module board_core #(
 
     // ---- What a reply holds ---------------------------------------------------------------------
 
+    // Taken from wherever they are in several steps, since a byte takes long to send.
+    reg  [15:0]                half_reg;
+    reg  [31:0]                word_reg;
+    reg  [7:0]                 signature_byte_reg;
     wire [SIGNATURE_WIDTH-1:0] signature_index = reply_index[SIGNATURE_WIDTH-1:0]
                                                  - SIGNATURE_FIRST[SIGNATURE_WIDTH-1:0];
-    wire [31:0]                reply_word      = (reply_index < 7) ? cycles : logit;
-    // Both begin at an index of 3 modulo 4.
+    // Words begin at an index of 3, 7, 11, ...
     wire [1:0]                 word_byte       = reply_index[1:0] + 1'b1;
 
-    always @* begin
-        case (command)
-            IDENTIFY: reply_length = IDENTIFY_LENGTH[LENGTH_WIDTH-1:0];
-            CLASSIFY: reply_length = CLASSIFY_LENGTH[LENGTH_WIDTH-1:0];
-            REPEAT:   reply_length = REPEAT_LENGTH[LENGTH_WIDTH-1:0];
-            default:  reply_length = STATUS_LENGTH[LENGTH_WIDTH-1:0];
-        endcase
-        if (code_reg != OK)
-            reply_length = ERROR_LENGTH[LENGTH_WIDTH-1:0];
-
-        if (reply_index == 0)
-            reply_byte = {4'd0, code_reg};
-        else if (command == IDENTIFY)
-            reply_byte = (reply_index < SIGNATURE_FIRST[LENGTH_WIDTH-1:0])
-                         ? identity_byte
-                         : signature[8*signature_index +: 8];
-        else if (command == STATUS)
-            case (reply_index[2:0])
-                1:       reply_byte = frames_reg[7:0];
-                2:       reply_byte = frames_reg[15:8];
-                3:       reply_byte = errors_reg[7:0];
-                4:       reply_byte = errors_reg[15:8];
-                5:       reply_byte = {4'd0, last_error_reg};
-                default: reply_byte = {6'd0, tested_reg, stored_reg};
-            endcase
-        else if (reply_index == 1)
-            reply_byte = class_word[7:0];
-        else if (reply_index == 2)
-            reply_byte = class_word[15:8];
-        else if (command == REPEAT && reply_index == 7)
-            reply_byte = differing[7:0];
-        else if (command == REPEAT && reply_index == 8)
-            reply_byte = differing[15:8];
+    always @(posedge clk) begin
+        half_reg <= status ? frames_reg : class_word;
+        if (status)
+            word_reg <= {6'd0, tested_reg, stored_reg, 4'd0, last_error_reg, errors_reg};
+        else if (reply_index < 7)
+            word_reg <= cycles;
+        else if (repeating)
+            word_reg <= {16'd0, differing};
         else
-            reply_byte = reply_word[8*word_byte +: 8];
-    end
+            word_reg <= logit;
+        signature_byte_reg <= signature[8*signature_index +: 8];
 
-    always @(posedge clk)
-        reply_byte_reg <= reply_byte;
+        reply_byte_reg <= word_reg[8*word_byte +: 8];
+        if (reply_index == 1)
+            reply_byte_reg <= half_reg[7:0];
+        if (reply_index == 2)
+            reply_byte_reg <= half_reg[15:8];
+        if (identify)
+            reply_byte_reg <= (reply_index < SIGNATURE_FIRST[LENGTH_WIDTH-1:0])
+                              ? identity_byte : signature_byte_reg;
+        if (reply_index == 0)
+            reply_byte_reg <= {4'd0, code_reg};
+
+        // The last byte of each logit has an index of 10, 14, 18, ...
+        logit_taken_reg <= reply_taken && reply_index[LENGTH_WIDTH-1:3] != 0
+                           && reply_index[1:0] == 2;
+        reply_length    <= (code_reg != OK) ? ERROR_LENGTH[LENGTH_WIDTH-1:0]
+                           : identify       ? IDENTIFY_LENGTH[LENGTH_WIDTH-1:0]
+                           : classify       ? CLASSIFY_LENGTH[LENGTH_WIDTH-1:0]
+                           : repeating      ? REPEAT_LENGTH[LENGTH_WIDTH-1:0]
+                                            : STATUS_LENGTH[LENGTH_WIDTH-1:0];
+    end
 
 endmodule
 

@@ -23,8 +23,11 @@ module frame_send #(
     output reg  [7:0]              tx_data,       // to uart_tx
     output wire                    tx_valid,
     input  wire                    tx_ready,
-    input  wire                    tx_bit,
-    input  wire                    tx_bit_valid
+    input  wire                    tx_bit_valid,
+    output wire                    crc_init,      // to crc32
+    output wire                    crc_step,
+    output wire                    crc_drain,
+    input  wire [7:0]              crc_byte       // the next byte of the check value
 );
 
     localparam [7:0] SYNC = 8'h5C, VERSION = 1;
@@ -37,22 +40,15 @@ module frame_send #(
 
     wire [LENGTH_WIDTH-1:0] next = index_reg + 1'b1;
     reg  [15:0]             wide_length;
-    wire [7:0]              crc;
     reg                     last;             // the next byte ends its part of the frame
 
     assign payload_index = index_reg;
     assign tx_valid      = state_reg == HEADER || state_reg == PAYLOAD || state_reg == CHECK;
     assign payload_taken = state_reg == PAYLOAD && tx_ready;
+    assign crc_init      = state_reg == IDLE;
+    assign crc_step      = tx_bit_valid && !sync_reg;
+    assign crc_drain     = check_reg;
     assign done          = state_reg == FLUSH && tx_ready;
-
-    crc32 crc32 (
-        .clk      (clk),
-        .init     (state_reg == IDLE),
-        .step     (tx_bit_valid && !sync_reg),
-        .drain    (check_reg),
-        .data_bit (tx_bit),
-        .value    (crc)
-    );
 
     always @* begin
         wide_length = 0;
@@ -70,7 +66,7 @@ module frame_send #(
             tx_data = payload_data;
             last    = next == length;
         end else if (state_reg == CHECK) begin
-            tx_data = crc;
+            tx_data = crc_byte;
             last    = index_reg[1:0] == 3;
         end
     end

@@ -20,15 +20,16 @@ module image_store #(
 ) (
     input  wire                      clk,
     input  wire                      rst,
-    input  wire                      rewind,         // the next byte written is the first
+    input  wire                      rewind,         // the next byte written is the first one
     input  wire                      write,
     input  wire [7:0]                write_data,
     input  wire [IDENTITY_WIDTH-1:0] identity_addr,  // from 1
-    output wire [7:0]                identity_data,  // a clock later
-    input  wire                      start,          // for one clock, with images >= 1
+    output wire [7:0]                identity_data,  // two clocks later
+    input  wire                      start,          // for one clock
     input  wire                      stop,           // give up, at once
     input  wire                      blank,
-    input  wire [15:0]               images,
+    input  wire                      single,         // one image; else so many:
+    input  wire [15:0]               images,         // at least 1
     output wire [8*BEAT_BYTES-1:0]   m_axis_tdata,
     output wire                      m_axis_tlast,
     output wire                      m_axis_tvalid,
@@ -48,11 +49,11 @@ module image_store #(
         end
     endgenerate
 
-    reg [ADDR_WIDTH-1:0]   write_addr_reg = FIRST[ADDR_WIDTH-1:0];
-    reg [LANE_WIDTH-1:0]   write_lane_reg = 0;
-    reg [ADDR_WIDTH-1:0]   play_addr_reg  = FIRST[ADDR_WIDTH-1:0];
+    reg [ADDR_WIDTH-1:0]   write_addr_reg;
+    reg [LANE_WIDTH-1:0]   write_lane_reg;
+    reg [ADDR_WIDTH-1:0]   play_addr_reg;
     reg                    playing_reg    = 1'b0;
-    reg [15:0]             images_reg;             // still to be read, this one included
+    reg [15:0]             image_reg;              // number of the one that is read, from 1
     reg                    read_valid_reg = 1'b0;  // the memory's output is a beat
     reg                    read_last_reg;
     reg                    valid_reg      = 1'b0;
@@ -67,7 +68,8 @@ module image_store #(
     reg  [ADDR_WIDTH-1:0]   read_addr;
     wire [8*BEAT_BYTES-1:0] word;
 
-    assign identity_data = word[7:0];
+    // Not straight from the memory, whose output is late.
+    assign identity_data = data_reg[7:0];
     assign m_axis_tdata  = data_reg;
     assign m_axis_tlast  = last_reg;
     assign m_axis_tvalid = valid_reg;
@@ -123,25 +125,21 @@ module image_store #(
             if (playing_reg) begin
                 play_addr_reg <= last ? FIRST[ADDR_WIDTH-1:0] : play_addr_reg + 1'b1;
                 if (last) begin
-                    images_reg  <= images_reg - 1'b1;
-                    playing_reg <= images_reg != 1;
+                    image_reg   <= image_reg + 1'b1;
+                    playing_reg <= !single && image_reg != images;
                 end
             end
         end
         if (start) begin
-            playing_reg <= 1'b1;
-            images_reg  <= images;
+            playing_reg   <= 1'b1;
+            image_reg     <= 1;
+            play_addr_reg <= FIRST[ADDR_WIDTH-1:0];
         end
 
         if (rst || stop) begin
-            play_addr_reg  <= FIRST[ADDR_WIDTH-1:0];
             playing_reg    <= 1'b0;
             read_valid_reg <= 1'b0;
             valid_reg      <= 1'b0;
-        end
-        if (rst) begin
-            write_addr_reg <= FIRST[ADDR_WIDTH-1:0];
-            write_lane_reg <= 0;
         end
     end
 
