@@ -85,6 +85,12 @@ board-sim: $(VENV)/.stamp-fpga ## simulate a board; the host program talks to it
 	@$(PY) -m fpga.board_sim --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
 	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
 
+.PHONY: sim-netlist
+sim-netlist: $(VENV)/.stamp-fpga ## simulate what synthesis made of a network for a board
+	@$(PY) -m fpga.netlist --net '$(NET)' --board '$(BOARD)' $(if $(N),--n '$(N)') \
+	    $(if $(DEVICE),--device '$(DEVICE)') $(if $(CYCLES),--cycles '$(CYCLES)') \
+	    $(if $(IMAGES),--images '$(IMAGES)')
+
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores
 	@PYTHONPATH=. $(VENV)/bin/dask worker '$(SCHEDULER)' --nworkers auto --nthreads 1

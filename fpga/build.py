@@ -244,7 +244,7 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
     stages.begin("pack")
     packed = flow.pack(board.family, folder)
     stages.end(f"{packed.stat().st_size:,} bytes")
-    for name in ("top.json", "top.asc", "top.config", "stat.json", "yosys.out"):
+    for name in ("top.json", "top.asc", "top.config", "stat.json"):
         (folder / name).unlink(missing_ok=True)
     utilisation = timing["utilization"]
     return {
@@ -334,14 +334,14 @@ def main(arguments: list[str] | None = None) -> int:
         options.net,
         board,
         device=options.device,
-        cycles=_positive("CYCLES", options.cycles, int),
-        clock_mhz=_positive("CLOCK", options.clock, float),
+        cycles=positive("CYCLES", options.cycles, int),
+        clock_mhz=positive("CLOCK", options.clock, float),
     )
     print_report(content)
     return 0
 
 
-def _positive(name: str, text: str | None, kind: type[int] | type[float]) -> int | float | None:
+def positive(name: str, text: str | None, kind: type[int] | type[float]) -> int | float | None:
     """The option's value, None where it is not given."""
     if text is None:
         return None

@@ -76,7 +76,7 @@ def run(
     if process.returncode:
         words = path.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in words if "ERROR" in line] or words[-3:]
-        raise ToolError(f"{tool} failed: {' '.join(errors)[:400]} (log: {path})")
+        raise ToolError(f"{tool} failed: {' '.join(errors)[:400]}; all of it is in {log}")
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -87,9 +87,11 @@ def relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder)
 
 
-def sources(family: Family) -> list[Path]:
+def sources(family: Family | None) -> list[Path]:
     """The Verilog of layers and link; what the family has a version of its own of, in that one."""
-    own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
+    own = {}
+    if family is not None:
+        own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
     common = [path for folder in (RTL, FPGA_RTL) for path in sorted(folder.glob("*.v"))]
     return [own.get(path.name, path) for path in common]
 
@@ -120,7 +122,7 @@ def synthesise(
     if netlist is not None:
         script.append(f"write_verilog -noattr {netlist}")
     (folder / "synth.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
-    run("yosys", ["-q", "-l", "yosys.log", "-s", "synth.ys"], folder, "yosys.out")
+    run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
     counts = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return counts
 

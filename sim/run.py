@@ -42,12 +42,19 @@ MOST_SHARDS_A_WORKER = 8
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
-    options = _parse(arguments)
+    options = parse(arguments)
     names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
     if not names:
         raise UserError("no network given; expected NET=all, or names of networks")
     tools.check(options.sim)
-    designs = [Design.read(find(name)) for name in names]
+    return stream([Design.read(find(name)) for name in names], options, BUILD)
+
+
+def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> int:
+    """Simulate `designs` as `options` say, and report: 0 where every logit is equal, else 1.
+
+    root: the folder that has, or gets, one of each network for builds and reports.
+    """
     count = options.n
     if count is None:
         count = DEFAULT_WAVES if options.waves else DEFAULT_IMAGES[options.sim]
@@ -58,14 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     console = report.console()
     for design in designs:
-        compile_one(design, settings, BUILD / design.name, console)
+        compile_one(design, settings, root / design.name, console)
 
     failed = False
     reports = []
     with Session(options.scheduler, options.workers) as session:
         for design in designs:
             results, summary = simulate(
-                session, design, images, labels, dataset, settings, BUILD / design.name
+                session, design, images, labels, dataset, settings, root / design.name
             )
             reports.append(summary)
             wrong = report.complaints(results)
@@ -78,11 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.waves:
         suffix = ".fst" if options.sim == "icarus" else ".vcd"
         for design in designs:
-            console.print(f"waves: {BUILD / design.name / 'waves'}{suffix}", highlight=False)
+            console.print(f"waves: {root / design.name / 'waves'}{suffix}", highlight=False)
     return int(failed)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="make sim", description="Simulate networks and compare every logit."
     )

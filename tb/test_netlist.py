@@ -1,0 +1,157 @@
+"""Netlists against the reference, and the models of the cells that they are made of."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_networks import generator, random_images, random_parameters
+
+from fpga import flow, netlist
+from fpga.boards import ECP5
+from model.export import export
+from model.networks import Conv, Linear, MaxPool, Network
+from model.quantised import QuantisedNetwork
+
+pytestmark = pytest.mark.board
+
+
+@pytest.fixture
+def build_folder(monkeypatch, tmp_path) -> Path:
+    """Netlists and simulations go here, not to the user's."""
+    monkeypatch.setattr(netlist, "BUILD", tmp_path / "build")
+    return tmp_path / "build"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> tuple[str, str]:
+    """A small network, large enough for a block RAM of weights, and images for it."""
+    network = Network("tiny", (Conv(2, 3, padding=1), MaxPool(2, 2), Linear(3)), (1, 10, 10))
+    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    folder = tmp_path_factory.mktemp("exported")
+    export(quantised, folder / "tiny")
+    np.save(folder / "images.npy", random_images(generator("1", "images"), quantised, 5))
+    return str(folder / "tiny"), str(folder / "images.npy")
+
+
+@pytest.mark.parametrize("board", ["icebreaker", "ulx3s"])
+def test_tiny(board, tiny, build_folder, monkeypatch):
+    """The logits of a netlist are the reference's; those of an altered one are not."""
+    network, images = tiny
+    arguments = ["--net", network, "--board", board, "--images", images, "--n", "5"]
+    assert netlist.main(arguments) == 0
+    (made,) = (build_folder / board / "tiny" / "netlist").rglob("netlist.v")
+    text = made.read_text()
+    cells = ("SB_MAC16", "SB_RAM40_4K") if board == "icebreaker" else ("MULT18X18D", "DP16KD")
+    assert all(f"{cell} #(" in text or f"{cell} " in text for cell in cells)
+    # Cut one carry chain.
+    cell, pin = ("SB_CARRY", "CI") if board == "icebreaker" else ("CCU2C", "CIN")
+    start = text.rindex(f" {cell} ")
+    altered = re.sub(rf"\.{pin}\(.*?\)", f".{pin}(1'h0)", text[start:], count=1)
+    made.write_text(text[:start] + altered)
+    monkeypatch.setattr(flow, "synthesise", None)  # it is not made anew
+    assert netlist.main(arguments) == 1
+
+
+# What the cells must do, and a bench that compares it with the netlist at random, for the address
+# that is being written as well.
+MEMORY = """
+module rtl #(parameter WIDTH = 8, DEPTH = 512, PORTS = 2) (
+    input clk, input write, input read, input [13:0] waddr, input [13:0] raddr,
+    input [WIDTH-1:0] data, output reg [WIDTH-1:0] q
+);
+    (* ram_style = "block" *) reg [WIDTH-1:0] memory [0:DEPTH-1];
+    wire [13:0] address = (PORTS == 2) ? raddr : waddr;
+    initial $readmemh("init.mem", memory);
+    always @(posedge clk) begin
+        if (write) memory[waddr % DEPTH] <= data;
+        if (read) q <= memory[address % DEPTH];
+    end
+endmodule
+"""
+PRODUCT = """
+module rtl #(parameter WIDTH = 8, DEPTH = 1, PORTS = 1) (
+    input clk, input write, input read, input [13:0] waddr, input [13:0] raddr,
+    input [WIDTH-1:0] data, output reg [WIDTH-1:0] q
+);
+    wire signed [8:0] x = waddr[8:0];
+    wire signed [7:0] w = raddr[7:0];
+    wire [8:0] u = waddr[8:0];
+    always @(posedge clk) q <= read ? x * w : u * u;
+endmodule
+"""
+BENCH = """
+module bench;
+    reg clk = 0, write, read, valid = 0;
+    reg [13:0] waddr, raddr;
+    reg [{width}-1:0] data;
+    wire [{width}-1:0] expected, found;
+    integer i, wrong = 0;
+    rtl #(.WIDTH({width}), .DEPTH({depth}), .PORTS({ports})) rtl (
+        clk, write, read, waddr, raddr, data, expected
+    );
+    netlist netlist (clk, write, read, waddr, raddr, data, found);
+    initial begin
+        for (i = 0; i < 5000; i = i + 1) begin
+            {{write, read}} = $random;
+            waddr = $random;
+            raddr = ($random % 4) ? $random : waddr;
+            data = {{$random, $random}};
+            #1 clk = 1;
+            valid = valid || read;
+            #1 clk = 0;
+            if (valid && expected !== found) wrong = wrong + 1;
+        end
+        $display("%0d wrong", wrong);
+    end
+endmodule
+"""
+
+
+def check_cells(text: str, width: int, depth: int, ports: int, cell: str, folder: Path) -> int:
+    """Synthesise `text` for ECP5 into `cell`s; returns how often that differs from it."""
+    (folder / "rtl.v").write_text(text)
+    words = [f"{i * 0x9E3779B97F4A7C15 % 2**width:x}" for i in range(depth)]
+    (folder / "init.mem").write_text("\n".join(words))
+    parameters = {"WIDTH": width, "DEPTH": depth, "PORTS": ports}
+    cells = flow.synthesise(
+        ECP5,
+        [folder / "rtl.v"],
+        "rtl",
+        folder,
+        network="none",
+        parameters=parameters,
+        netlist="netlist.v",
+    )
+    assert cells[cell]
+    made = (folder / "netlist.v").read_text().replace("module rtl", "module netlist")
+    (folder / "netlist.v").write_text(made)
+    bench = BENCH.format(**{key.lower(): value for key, value in parameters.items()})
+    (folder / "bench.v").write_text(bench)
+    for name, model in netlist.models(ECP5).items():
+        # Icarus takes no $error in a generate block, of a cell that is not here.
+        (folder / name).write_text(re.sub(r"\$error\(.*\);", "", model))
+    sources = ["bench.v", "rtl.v", "netlist.v", *netlist.models(ECP5)]
+    command = ["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources]
+    subprocess.run(command, cwd=folder, check=True, timeout=100)
+    done = subprocess.run(
+        ["vvp", "-n", "bench.vvp"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return int(done.stdout.split()[-2])
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "ports"),
+    [(1, 16384, 2), (2, 8192, 1), (4, 4096, 2), (9, 2048, 1), (18, 1024, 1), (36, 512, 2)],
+)
+def test_ecp5_block_ram(width, depth, ports, tmp_path):
+    """A memory of every shape of a block RAM, through one or two ports."""
+    assert check_cells(MEMORY, width, depth, ports, "DP16KD", tmp_path) == 0
+
+
+def test_ecp5_multiplier(tmp_path):
+    """A signed and an unsigned product."""
+    assert check_cells(PRODUCT, 18, 1, 1, "MULT18X18D", tmp_path) == 0
