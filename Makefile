@@ -33,7 +33,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	    printf '  make %-12s %s\n' "$$target" "$$text"; \
 	done
-	@printf '\n%s\n%s\n%s\n%s\n%s\n%s\n' \
+	@printf '\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
 	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \

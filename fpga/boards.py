@@ -39,7 +39,7 @@ class Family:
 
 
 ICE40 = Family(
-    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), products=1
+    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), products=2
 )
 ECP5 = Family(
     "ecp5",

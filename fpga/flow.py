@@ -38,8 +38,9 @@ def check_tools() -> None:
 
 
 def versions() -> list[str]:
-    """The tools and their versions."""
-    return [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    """What else a result follows from: the tools, and their options, which stand in this file."""
+    tools = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return [*tools, Path(__file__).read_text(encoding="utf-8")]
 
 
 def run(
@@ -116,7 +117,8 @@ def synthesise(
     for name, value in (parameters or {}).items():
         shown = f'"{value}"' if isinstance(value, str) else value
         script.append(f"chparam -set {name} {shown} {top}")
-    options = "-device u -dsp" if family is ICE40 else ""
+    # Not -dsp: it would rewrite the blocks of fpga/ice40/products.v, wrongly.
+    options = "-device u" if family is ICE40 else ""
     script.append(f"synth_{family.name} {options} -top {top} -json top.json")
     script.append("tee -q -o stat.json stat -json")
     if netlist is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from fpga.boards import Board, Device, Family
 from model.errors import UserError
@@ -15,7 +16,14 @@ LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/w
 
 def dsps(family: Family, folding: Folding) -> int:
     """DSPs of a layer that makes one pixel at once; the products of one sum share them."""
-    return folding.pe * math.ceil(folding.simd / family.products)
+    return folding.pe * math.ceil((folding.simd - folding.fabric) / family.products)
+
+
+def dsps_of(family: Family, folded: FoldedNetwork) -> int:
+    """DSPs of all layers."""
+    return sum(
+        stage.out_pixels * dsps(family, stage.folding) for stage in folded.stages if stage.folding
+    )
 
 
 def brams(family: Family, folded: FoldedNetwork) -> int:
@@ -55,7 +63,9 @@ def check_memory(network: Network, board: Board, device: Device) -> None:
 
 
 def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
-    """`network` folded for `device`: the fewest DSPs for `cycles` an image, or all for the fewest.
+    """`network` folded for `device`: as fast as its DSPs allow, or in `cycles` an image.
+
+    In the latter case lookup tables compute the products that are more than the DSPs.
 
     Raises `UserError` where it does not fit.
     """
@@ -65,16 +75,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         return dsps(board.family, folding)
 
     if cycles is not None:
-        folded = solve(network, cycles=cycles, price=price)
-        needed = sum(
-            stage.out_pixels * price(stage.folding) for stage in folded.stages if stage.folding
-        )
-        if needed > device.dsps:
-            raise UserError(
-                f"{network.name} in {cycles:,} cycles needs {needed:,} DSPs; {board.name} "
-                f"({device.name}) has {device.dsps:,}; choose more CYCLES"
-            )
-        return folded
+        return _relieve(solve(network, cycles=cycles, price=price), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
     for budget in range(device.dsps, 0, -1):
         try:
@@ -88,3 +89,25 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
         "device"
     )
+
+
+def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:
+    """Have lookup tables compute as many products as there are DSPs too few.
+
+    Weights that never change come first: shifts and additions do for them. The other layers follow,
+    the largest first.
+    """
+    foldings = list(folded.foldings)
+    layers = [index for index, folding in enumerate(foldings) if folding is not None]
+    layers.sort(key=lambda index: (folded.stages[index].rom_words > 1, -folded.stages[index].macs))
+    for index in layers:
+        excess = dsps_of(family, folded) - available
+        if excess <= 0:
+            break
+        folding = foldings[index]
+        blocks = math.ceil(folding.simd / family.products)  # DSPs of a sum
+        blocks -= math.ceil(excess / (folded.stages[index].out_pixels * folding.pe))
+        fabric = folding.simd - max(0, blocks) * family.products
+        foldings[index] = replace(folding, fabric=fabric)
+        folded = replace(folded, foldings=tuple(foldings))
+    return folded

@@ -210,8 +210,7 @@ def test_every_network_that_fits_is_folded_within_the_device(board):
                 assert "Mbit of weights" in str(error)
                 continue
             folded += 1
-            used = sum(fold.dsps(chosen.family, s.folding) for s in found.stages if s.folding)
-            assert used <= device.dsps
+            assert fold.dsps_of(chosen.family, found) <= device.dsps
             assert fold.brams(chosen.family, found) + fold.LINK_BRAMS <= device.brams
             assert found.pixels == 1
     assert folded >= 3 * len(chosen.devices)
