@@ -40,7 +40,7 @@ help: ## list the targets
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
 	    '  DEVICE=25f|45f|85f  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N' \
-	    'Options of test: PYTEST="-k conv2d -x"'
+	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED'
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
@@ -51,6 +51,10 @@ sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images th
 .PHONY: test
 test: $(VENV)/.stamp-test icarus ## run all tests
 	@$(PY) -m pytest tb -n auto --dist worksteal $(PYTEST)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-test icarus ## check random networks end to end; a failure becomes a test
+	@$(PY) tb/fuzz.py $(if $(N),--n '$(N)') $(if $(SEED),--seed '$(SEED)')
 
 .PHONY: formal
 formal: $(VENV)/.stamp-formal ## prove modules by induction; each proof must fail on a planted bug

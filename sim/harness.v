@@ -21,6 +21,8 @@
 //            +stall_out=P  percentage of cycles in which the output is not ready
 //            +seed=S       of the random stalls
 //            +waves=F      where Icarus puts them
+//            +together     the first image does not go through alone
+//            +finish       end the simulation at the end: where no cocotb does that
 // Cycles are counted from the end of reset; both files name the clock edge that moves the beat.
 
 `timescale 1ns / 1ns
@@ -89,6 +91,7 @@ module harness;
     integer seed;
     integer idle;
     integer bytes;
+    reg together;
 
     initial begin
         clk = 1'b0;
@@ -114,6 +117,7 @@ module harness;
         stall_out = 0;
         seed = 1;
         count = 0;
+        together = $test$plusargs("together");
         bytes = $value$plusargs("count=%d", count);
         bytes = $value$plusargs("notify=%d", notify);
         bytes = $value$plusargs("watchdog=%d", watchdog);
@@ -142,8 +146,15 @@ module harness;
     end
 `endif
 
+    always @(posedge done) begin
+        if ($test$plusargs("finish")) begin
+            $display("stuck %b, frame errors %0d", stuck, frame_errors);
+            $finish;
+        end
+    end
+
     // The second image waits until the first has left; after that nothing waits but for a stall.
-    wire may_start = images_in < count && (images_in != 1 || images_out != 0);
+    wire may_start = images_in < count && (together || images_in != 1 || images_out != 0);
     wire beat_moves = !s_axis_tvalid || s_axis_tready;
 
     always @(posedge clk) begin

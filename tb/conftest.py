@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -14,17 +15,34 @@ import runner  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", default=os.environ.get("SEED", "1"), help="seed of all random tests")
+    parser.addoption("--seed", default=os.environ.get("SEED"), help="seed of all random tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The workers of pytest-xdist get these options from the process that starts them.
+    if not hasattr(config.option, "fresh_seed"):
+        config.option.fresh_seed = config.option.seed or str(secrets.randbelow(10**6))
+        config.option.seed = config.option.seed or "1"
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"seed: {config.getoption('seed')} (change it with --seed or SEED)"
+    options = config.option
+    return (
+        f"seed: {options.seed}, of the random networks: {options.fresh_seed} "
+        "(change both with --seed or SEED)"
+    )
 
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> str:
     """The seed of the run, a string."""
     return request.config.getoption("seed")
+
+
+@pytest.fixture
+def fresh_seed(request: pytest.FixtureRequest) -> str:
+    """Another one in each run, unless one is given."""
+    return request.config.getoption("fresh_seed")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_runtime import as_integers, fits_float32, run_onnx
 from random_networks import generator, random_images, random_network, random_parameters
 
 from model import qdq, reference
@@ -22,34 +23,7 @@ from model.errors import UserError
 from model.networks import Conv, Linear, MaxPool, Network
 from model.quantised import Parameters, QuantisedNetwork
 
-onnxruntime = pytest.importorskip("onnxruntime")
-
 ROOT = Path(__file__).resolve().parents[1]
-EXACT_IN_FLOAT32 = 2**24
-
-
-def run_onnx(
-    model: onnx.ModelProto | Path, images: np.ndarray, optimise: bool = False
-) -> list[np.ndarray]:
-    """Outputs of ONNX Runtime; unoptimised, it computes each node as the standard says."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})
-
-
-def as_integers(logits: np.ndarray, quantised: QuantisedNetwork) -> np.ndarray:
-    """Float logits in units of the accumulators' scale."""
-    last = quantised.parameters[-1]
-    return np.ldexp(logits.astype(np.float64), last.input_exponent + last.weight_exponent)
-
-
-def fits_float32(quantised: QuantisedNetwork) -> bool:
-    return all(p is None or p.accumulator_bound < EXACT_IN_FLOAT32 for p in quantised.parameters)
 
 
 def assert_equal_networks(a: QuantisedNetwork, b: QuantisedNetwork) -> None:

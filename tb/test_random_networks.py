@@ -1,0 +1,67 @@
+"""Random networks through all of the system; those that once failed; how those are found.
+
+`make fuzz` does the same with many more: see fuzz.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fuzz import REGRESSIONS, RTL, Failure, check, hunt, load, save
+from random_networks import Case
+
+from model.networks import Conv
+
+CASES = 25
+
+
+@pytest.mark.parametrize("index", range(CASES))
+def test_random_network(index: int, fresh_seed: str) -> None:
+    seed = f"{fresh_seed}/{index}"
+    found = hunt(seed, check, shrink=False)
+    if isinstance(found, Failure):
+        pytest.fail(
+            f"{found.message}\nto find the smallest such network: make fuzz N={CASES} "
+            f"SEED={fresh_seed}",
+            pytrace=False,
+        )
+
+
+@pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.json")), ids=lambda path: path.stem)
+def test_regression(path: Path) -> None:
+    check(load(path))
+
+
+def test_a_failure_is_shrunk() -> None:
+    """A fault that only shows with some layer: what is left is that layer and what it needs."""
+
+    def faulty(case: Case) -> None:
+        layers = case.quantised.network.layers
+        assert not any(isinstance(layer, Conv) and layer.kernel >= 3 for layer in layers), "wrong"
+
+    found = (hunt(f"1/{index}", faulty) for index in range(20))
+    smallest = next(failure.case for failure in found if isinstance(failure, Failure))
+    assert smallest.quantised.network.layers == (Conv(1, 3, 1, 1),)
+    assert smallest.quantised.network.input_shape == (1, 1, 1)
+    assert smallest.folded.multipliers == 1
+
+
+def test_a_failure_becomes_a_regression(tmp_path: Path) -> None:
+    """A fault planted in the Verilog fails again, and only there, when read from the file."""
+    rtl = tmp_path / "rtl"
+    shutil.copytree(RTL, rtl)
+    requantise = (rtl / "requantise.v").read_text()
+    assert "8'd255" in requantise
+    (rtl / "requantise.v").write_text(requantise.replace("8'd255", "8'd254"))
+    found = (hunt(f"1/{index}", partial(check, rtl=rtl), shrink=False) for index in range(20))
+    failure = next(failure for failure in found if isinstance(failure, Failure))
+    path = save(failure.case, failure.message, tmp_path / "regressions")
+    check(load(path))
+    with pytest.raises(AssertionError) as again:
+        check(load(path), rtl)
+    assert str(again.value).splitlines()[0] == failure.message
+    assert re.match(r"image \d: (logit of class \d+|class): RTL -?\d", failure.message)
