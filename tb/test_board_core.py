@@ -19,6 +19,12 @@ from cocotb.triggers import RisingEdge, Timer, ValueChange
 from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 
+from model.data import load_images
+from model.memory import signature
+from model.qdq import read_onnx
+from model.reference import predict
+from sim.design import Design, find
+
 IDENTIFY, CLASSIFY, REPEAT, STATUS = 1, 2, 3, 4
 OK, WRONG_CRC, VERSION, COMMAND, LENGTH, GAP, NO_IMAGE, NO_ANSWER, FRAMING = range(9)
 HEADER_BYTES, CRC_BYTES = 6, 4
@@ -93,7 +99,7 @@ class Board:
         case = json.loads(Path("case.json").read_text())
         self.dut = dut
         self.parameters = case["parameters"]
-        self.stall = case["macros"]["STAND_IN_STALL"]
+        self.stall = case["macros"].get("STAND_IN_STALL", 0)
         self.rng = random.Random(case["seed"])
         self.identity = bytes.fromhex(Path("identity.mem").read_text())
         self.divisor = self.parameters["BAUD_DIVISOR"]
@@ -575,6 +581,33 @@ async def random_faults(dut) -> None:
     await board.classify()
 
 
+@cocotb.test()
+async def network(dut) -> None:
+    """A real network behind the link: its signatures, logits and clocks, between faults."""
+    board = Board(dut)
+    await board.reset()
+    expected = json.loads(Path("expected.json").read_text())
+    latency, interval = expected["latency"], expected["cycles"]
+    signatures = struct.pack(f"<{len(expected['signatures'])}I", *expected["signatures"])
+    assert await board.request(IDENTIFY) == (OK, board.identity + signatures)
+    for pixels, logits in zip(expected["images"], expected["logits"], strict=True):
+        image = bytes(pixels)
+        broken = frame(CLASSIFY, image)[: board.rng.randrange(10, 700)]
+        await board.put(broken)
+        assert [reply[2] for reply in await board.settle()] == [GAP]
+
+        code, content = await board.request(CLASSIFY, image, most=2 * latency)
+        assert code == OK
+        index, cycles, *got = struct.unpack(f"<HI{len(logits)}i", content)
+        assert (got, index, cycles) == (logits, logits.index(max(logits)), latency)
+
+        count = board.rng.randrange(4, 9)
+        again, cycles, differing = await board.repeat(count)
+        assert (again, differing) == (index, 0)
+        fewest = latency + (count - 1) * interval
+        assert fewest <= cycles <= 1.01 * fewest, f"{count} images in {cycles} clocks"
+
+
 def _macros(parameters: dict, stall: int) -> dict:
     names = ("IMAGE_BYTES", "BEAT_BYTES", "CLASSES", "LOGIT_LANES", "LAYERS")
     values = {f"STAND_IN_{name}": parameters[name] for name in names}
@@ -612,6 +645,47 @@ def test_faults(simulate, seed, monkeypatch):
 def test_all_faults(simulate, seed, monkeypatch, case):
     names = dict(simulator="icarus", name=f"{case}-faults")
     _simulate(simulate, seed, case, FAULTS, monkeypatch, **names)
+
+
+@pytest.mark.slow
+def test_network(simulate, seed, monkeypatch):
+    """convnet as it stands in mem/, in Icarus, where an X would show."""
+    design = Design.read(find("convnet"))
+    channels, height, width = design.input_shape
+    images = load_images().images[:2, None]
+    texts = {name: data.decode() for name, data in design.files.items() if name.endswith(".mem")}
+    layers = [layer["name"] for layer in design.manifest["layers"] if layer["rom_bits"]]
+    expected = {
+        "images": images.transpose(0, 2, 3, 1).reshape(len(images), -1).tolist(),
+        "logits": predict(read_onnx(find("convnet") / "network.onnx"), images).tolist(),
+        "signatures": [
+            signature(texts[f"{name}_weight.mem"], texts[f"{name}_bias.mem"]) for name in layers
+        ],
+        **{key: design.manifest[key] for key in ("latency", "cycles")},
+    }
+    monkeypatch.setenv("COCOTB_TEST_FILTER", "network$")
+    simulate(
+        "board_core",
+        simulator="icarus",
+        name="convnet",
+        parameters=SMALL
+        | dict(
+            IMAGE_BYTES=channels * height * width,
+            BEAT_BYTES=design.input_bytes,
+            CLASSES=design.classes,
+            LOGIT_LANES=design.output_lanes,
+            LAYERS=len(layers),
+            TIMEOUT=4000,
+        ),
+        tests="test_board_core",
+        macros={"NETWORK": design.name},
+        sources=(find("convnet") / "convnet.v",),
+        files=texts
+        | {
+            "identity.mem": "".join(f"{byte:02x}\n" for byte in range(66)),
+            "expected.json": json.dumps(expected),
+        },
+    )
 
 
 def test_timeout_too_short():

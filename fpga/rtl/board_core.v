@@ -359,7 +359,7 @@ module board_core #(
         endcase
 
         // Whatever was wrong, the host may have meant to send another image.
-        if (image_valid || (state_reg == START && code_reg != OK))
+        if (state_reg == START && code_reg != OK)
             stored_reg <= 1'b0;
 
         if (rst) begin
