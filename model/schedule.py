@@ -427,7 +427,7 @@ def _classify(folded: FoldedNetwork, links: list[_Link], logits: Times, images: 
     stage, link = folded.stages[-1], links[-1]
     beats, last_in = stage.output_beats, links[0].read
     # The clocks at which the beat before left each of argmax's registers.
-    left = [0] * (1 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
+    left = [0] * (2 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
     for image in range(images):
         for _ in range(beats):
             index = len(link.read)

@@ -3,7 +3,7 @@
 // Passes the logits on and says beside each beat which has been the largest so far; beside the
 // image's last beat that is the class. The lowest index wins a tie.
 //
-// Latency: 1 + ceil(log2(LANES)) clocks. Equals model.reference.argmax.
+// Latency: 2 + ceil(log2(LANES)) clocks. Equals model.reference.argmax.
 
 `default_nettype none
 
@@ -28,7 +28,7 @@ module argmax #(
     localparam BEATS       = (CLASSES + LANES - 1) / LANES;
     localparam LAST_LANES  = CLASSES - (BEATS - 1)*LANES;  // logits in an image's last beat
     localparam LEVELS      = (LANES > 1) ? $clog2(LANES) : 0;
-    localparam STAGES      = LEVELS + 1;
+    localparam STAGES      = LEVELS + 2;
     localparam LANE_WIDTH  = (LANES > 1) ? $clog2(LANES) : 1;
     localparam [15:0] STEP = LANES[15:0];
 
@@ -37,15 +37,16 @@ module argmax #(
         nodes = (LANES + (1 << level_of) - 1) >> level_of;
     endfunction
 
-    // Stage by stage a beat moves on as soon as there is room, with its logits beside it: one
-    // level of comparisons each, and last the one with the largest of the beats before.
+    // Stage by stage a beat moves on as soon as there is room, with its logits beside it: first
+    // into a register, then a level of comparisons each, and last the one with the largest of the
+    // beats before.
     reg  [STAGES:1] valid_reg = 0;
     wire [STAGES:0] valid = {valid_reg, s_axis_tvalid};
 
     assign s_axis_tready = gen_stage[0].ready;
     assign m_axis_tvalid = valid[STAGES];
 
-    genvar stage, node;
+    genvar stage, level, node;
     generate
         for (stage = 0; stage <= STAGES; stage = stage + 1) begin : gen_stage
             wire [WIDTH*LANES:0] beat;
@@ -72,17 +73,17 @@ module argmax #(
             end
         end
 
-        // Node n of a level is the larger of nodes 2n and 2n+1 below. Lanes count from the lowest
-        // on: where the upper one does, the lower one does too.
-        for (stage = 0; stage <= LEVELS; stage = stage + 1) begin : gen_level
-            for (node = 0; node < nodes(stage); node = node + 1) begin : gen_node
+        // Node n of a level, which stage 1 + level holds, is the larger of nodes 2n and 2n+1 below.
+        // Lanes count from the lowest on: where the upper one does, the lower one does too.
+        for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level
+            for (node = 0; node < nodes(level); node = node + 1) begin : gen_node
                 wire signed [WIDTH-1:0]      logit;
                 wire        [LANE_WIDTH-1:0] lane;
                 wire                         counts;
-                if (stage == 0) begin : gen_lane
-                    assign logit  = s_axis_tdata[WIDTH*node +: WIDTH];
+                if (level == 0) begin : gen_lane
+                    assign logit  = gen_stage[1].beat[WIDTH*node +: WIDTH];
                     assign lane   = node;
-                    assign counts = node < LAST_LANES || !s_axis_tlast;
+                    assign counts = node < LAST_LANES || !gen_stage[1].beat[WIDTH*LANES];
                 end else begin : gen_larger
                     reg signed [WIDTH-1:0]      logit_reg;
                     reg        [LANE_WIDTH-1:0] lane_reg;
@@ -91,24 +92,24 @@ module argmax #(
                     assign lane   = lane_reg;
                     assign counts = counts_reg;
                     always @(posedge clk)
-                        if (gen_stage[stage].ready)
-                            counts_reg <= gen_level[stage-1].gen_node[2*node].counts;
-                    if (2*node + 1 < nodes(stage - 1)) begin : gen_two
-                        wire upper = gen_level[stage-1].gen_node[2*node+1].counts
-                                  && gen_level[stage-1].gen_node[2*node+1].logit
-                                     > gen_level[stage-1].gen_node[2*node].logit;
+                        if (gen_stage[level+1].ready)
+                            counts_reg <= gen_level[level-1].gen_node[2*node].counts;
+                    if (2*node + 1 < nodes(level - 1)) begin : gen_two
+                        wire upper = gen_level[level-1].gen_node[2*node+1].counts
+                                  && gen_level[level-1].gen_node[2*node+1].logit
+                                     > gen_level[level-1].gen_node[2*node].logit;
                         always @(posedge clk)
-                            if (gen_stage[stage].ready) begin
-                                logit_reg <= upper ? gen_level[stage-1].gen_node[2*node+1].logit
-                                                   : gen_level[stage-1].gen_node[2*node].logit;
-                                lane_reg  <= upper ? gen_level[stage-1].gen_node[2*node+1].lane
-                                                   : gen_level[stage-1].gen_node[2*node].lane;
+                            if (gen_stage[level+1].ready) begin
+                                logit_reg <= upper ? gen_level[level-1].gen_node[2*node+1].logit
+                                                   : gen_level[level-1].gen_node[2*node].logit;
+                                lane_reg  <= upper ? gen_level[level-1].gen_node[2*node+1].lane
+                                                   : gen_level[level-1].gen_node[2*node].lane;
                             end
                     end else begin : gen_one
                         always @(posedge clk)
-                            if (gen_stage[stage].ready) begin
-                                logit_reg <= gen_level[stage-1].gen_node[2*node].logit;
-                                lane_reg  <= gen_level[stage-1].gen_node[2*node].lane;
+                            if (gen_stage[level+1].ready) begin
+                                logit_reg <= gen_level[level-1].gen_node[2*node].logit;
+                                lane_reg  <= gen_level[level-1].gen_node[2*node].lane;
                             end
                     end
                 end
@@ -118,7 +119,7 @@ module argmax #(
 
     wire signed [WIDTH-1:0]      logit = gen_level[LEVELS].gen_node[0].logit;
     wire        [LANE_WIDTH-1:0] lane  = gen_level[LEVELS].gen_node[0].lane;
-    wire                         last  = gen_stage[LEVELS].beat[WIDTH*LANES];
+    wire                         last  = gen_stage[STAGES-1].beat[WIDTH*LANES];
     wire unused = &{1'b0, gen_level[LEVELS].gen_node[0].counts};
 
     reg                    started_reg = 1'b0;  // best and base are of this image
@@ -131,7 +132,7 @@ module argmax #(
     assign m_axis_tuser = best_index_reg;
 
     always @(posedge clk) begin
-        if (gen_stage[STAGES].ready && valid[LEVELS]) begin
+        if (gen_stage[STAGES].ready && valid[STAGES-1]) begin
             started_reg <= !last;
             base_reg    <= base + STEP;
             if (!started_reg || logit > best_reg) begin

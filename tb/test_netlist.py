@@ -11,7 +11,7 @@ import pytest
 from random_networks import generator, random_images, random_parameters
 
 from fpga import flow, netlist
-from fpga.boards import ECP5
+from fpga.boards import ECP5, ICE40
 from model.export import export
 from model.networks import Conv, Linear, MaxPool, Network
 from model.quantised import QuantisedNetwork
@@ -155,3 +155,47 @@ def test_ecp5_block_ram(width, depth, ports, tmp_path):
 def test_ecp5_multiplier(tmp_path):
     """A signed and an unsigned product."""
     assert check_cells(PRODUCT, 18, 1, 1, "MULT18X18D", tmp_path) == 0
+
+
+PRODUCTS_BENCH = """
+module bench;
+    reg clk = 0;
+    reg [23:0] x, w;
+    wire [47:0] expected, found;
+    integer i, wrong = 0;
+    products rtl (.clk(clk), .x(x), .w(w), .y(expected));
+    family family (.clk(clk), .x(x), .w(w), .y(found));
+    defparam rtl.COUNT = 3, family.COUNT = 3;
+    initial begin
+        for (i = 0; i < 100000; i = i + 1) begin
+            x = $random;
+            w = $random;
+            #1 clk = 1;
+            #1 clk = 0;
+            if (i > 2 && expected !== found) wrong = wrong + 1;
+        end
+        $display("%0d wrong", wrong);
+    end
+endmodule
+"""
+
+
+@pytest.mark.parametrize("family", [ICE40, ECP5], ids=lambda family: family.name)
+def test_products_of_a_family(family, tmp_path):
+    """What takes the place of rtl/products.v for a family gives the same, in the same clock."""
+    own = {path.name: path for path in flow.sources(family)}["products.v"]
+    rtl = {path.name: path for path in flow.sources(None)}["products.v"]
+    assert own != rtl
+    text = own.read_text().replace("module products", "module family")
+    files = {"bench.v": PRODUCTS_BENCH, "rtl.v": rtl.read_text(), "own.v": text}
+    for name, model in netlist.models(family).items():
+        files[name] = re.sub(r"\$error\(.*\);", "", model)
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    options = ["-g2012", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-s", "bench", "-o", "bench.vvp"]
+    command = ["iverilog", *options, *files]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=100)
+    done = subprocess.run(
+        ["vvp", "-n", "bench.vvp"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split()[-2:] == ["0", "wrong"]
