@@ -58,8 +58,8 @@ CASES = {
 # Every case runs the first ones; one case the others, too, and all of them where slow tests run.
 COMMANDS = "without_reset identity results differences counters network_faults resets".split()
 FAULTS = (
-    "wrong_requests flipped_bits broken_off gaps bytes_too_many lengths_that_lie busy framing "
-    "breaks baud random_faults"
+    "wrong_requests flipped_bits broken_off gaps silence bytes_too_many lengths_that_lie busy "
+    "framing breaks baud random_faults"
 ).split()
 
 
@@ -218,6 +218,12 @@ class Board:
         assert code == OK, f"repeat: code {code}"
         return struct.unpack("<HIH", content)
 
+    async def identify(self) -> None:
+        """Identity and signatures, those of a network that has seen an image, must be right."""
+        layers = self.parameters["LAYERS"]
+        signatures = struct.pack(f"<{layers}I", *(0xC0DE0000 + layer for layer in range(layers)))
+        assert await self.request(IDENTIFY) == (OK, self.identity + signatures)
+
     async def fault(self, *codes: int, frames: int = 1, most: int = 0) -> None:
         """What was sent was wrong: the board says no more than `codes`, then works again."""
         replies = await self.settle(frames, most)
@@ -243,10 +249,7 @@ async def identity(dut) -> None:
     board = Board(dut)
     for _ in range(3):
         await board.reset()
-        code, content = await board.request(IDENTIFY)
-        layers = board.parameters["LAYERS"]
-        signatures = struct.pack(f"<{layers}I", *(0xC0DE0000 + layer for layer in range(layers)))
-        assert (code, content) == (OK, board.identity + signatures)
+        await board.identify()
 
 
 @cocotb.test()
@@ -351,10 +354,9 @@ async def network_faults(dut) -> None:
         code, content = await board.request(CLASSIFY, board.image(order))
         assert (code, content) == (NO_ANSWER, b""), f"order {order:#x}: code {code}"
         assert await board.request(REPEAT, b"\1\0") == (NO_IMAGE, b"")
-        if order in (SILENT, FLAG):
-            # The self-test has been made again.
-            code, content = await board.request(STATUS)
-            assert code == OK and content[-1] == 2
+        # The network has been reset, but the self-test was made again.
+        await board.identify()
+        assert (await board.request(STATUS))[1][-1] == 2
     await board.classify()
 
 
@@ -409,6 +411,23 @@ async def gaps(dut) -> None:
         await board.clocks(board.timeout + 2 * board.divisor)
         await board.put(data[position:])
         await board.fault(GAP)
+
+
+@cocotb.test()
+async def silence(dut) -> None:
+    """After an error nothing is heard until the line has been silent for long enough."""
+    board = Board(dut)
+    await board.reset()
+    for _ in range(5):
+        await board.put(frame(9))
+        while len(board.listener.data) < HEADER_BYTES + 1 + CRC_BYTES:
+            await board.bytes_of_time(1)
+        for _ in range(board.rng.randrange(1, 4)):
+            await board.clocks(board.rng.randrange(board.timeout - 12 * board.divisor))
+            await board.put(frame(CLASSIFY, board.image()))
+        await board.clocks(board.timeout - 12 * board.divisor)
+        assert int(dut.active.value)
+        await board.fault(COMMAND)
 
 
 @cocotb.test()
