@@ -65,18 +65,14 @@ def simulate(
     failing cocotb test, and on any warning of the simulator.
     """
     folder = BUILD / module / f"{name}-{simulator}"
-    seed = f"{seed}/{module}/{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    traffic = getattr(sys.modules[bench], "TRAFFIC", None)
-    if traffic is not None:
-        traffic = traffic(parameters, seed)
-        traffic.write_memories(folder)
-    for file, text in (files or {}).items():
-        (folder / file).write_text(text)
-    case = {"bench": bench, "parameters": parameters, "macros": macros or {}, "seed": seed}
-    (folder / "case.json").write_text(json.dumps(case))
-    print(f"{module} {name} in {simulator}, seed {seed}: {parameters}")
+    case = {
+        "bench": bench,
+        "parameters": parameters,
+        "macros": macros or {},
+        "seed": f"{seed}/{module}/{name}",
+    }
+    literals = prepare(folder, case, files or {})
+    print(f"{module} {name} in {simulator}, seed {case['seed']}: {parameters}")
 
     log = _Lines()
     logger = logging.getLogger("cocotb")
@@ -88,13 +84,13 @@ def simulate(
             toplevel=module,
             module=tests,
             python_search=[str(TB), str(ROOT)],
-            verilog_sources=[*map(str, sources), str(_source(module))],
+            verilog_sources=[*map(str, sources), str(source(module))],
             compile_args=[
                 *("-y", str(RTL), "-y", str(FPGA_RTL)),
                 *(ICARUS_ARGS if simulator == "icarus" else []),
             ],
             defines=[f"{key}={value}" for key, value in (macros or {}).items()],
-            parameters=_literals(parameters if traffic is None else traffic.parameters),
+            parameters=literals,
             sim_build=str(folder),
             force_compile=True,
             timescale="1ns/1ps",
@@ -111,10 +107,29 @@ def simulate(
         pytest.fail(f"{module} [{name}, {simulator}]: {failure}", pytrace=False)
 
 
-def _source(module: str) -> Path:
+def source(module: str) -> Path:
     """The file of a module."""
     path = RTL / f"{module}.v"
     return path if path.exists() else FPGA_RTL / path.name
+
+
+def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
+    """Empty `folder`, and write into it what a case needs; returns its Verilog parameters.
+
+    case: `bench`, `parameters` and `seed`; it is at hand in the simulator as case.json. files: name
+    and text. Strings among the Verilog parameters have quotes inside, as command lines need them.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "case.json").write_text(json.dumps(case))
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    traffic = getattr(sys.modules[case["bench"]], "TRAFFIC", None)
+    if traffic is None:
+        return _literals(case["parameters"])
+    traffic = traffic(case["parameters"], case["seed"])
+    traffic.write_memories(folder)
+    return _literals(traffic.parameters)
 
 
 def _run(simulator: str, **arguments) -> None:
@@ -203,7 +218,7 @@ def refuse(module: str, parameters: dict, error: str, macros: dict | None = None
     ]
     command += [f"-D{key}={value}" for key, value in (macros or {}).items()]
     result = subprocess.run(
-        [*command, str(_source(module))], capture_output=True, text=True, timeout=60
+        [*command, str(source(module))], capture_output=True, text=True, timeout=60
     )
     assert result.returncode and error in result.stderr, (
         f"{module} {parameters}: expected to be refused with {error}, found: {result.stderr!r}"

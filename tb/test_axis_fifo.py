@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cocotb
 from runner import on_simulators
 from testbench import Stream, Testbench
@@ -31,10 +34,11 @@ TRAFFIC = Fifo
 @cocotb.test()
 async def capacity(dut) -> None:
     """With the output stalled it takes DEPTH beats, and again after a reset."""
-    bench = Testbench(dut, "capacity")
+    case = json.loads(Path("case.json").read_text())
+    depth = case["parameters"]["DEPTH"]
+    bench = Testbench(dut, case["seed"])
     source = bench.source(Stream.axis(dut, "s_axis"))
     await bench.reset()
-    depth = dut.DEPTH.value.to_unsigned()
     dut.m_axis_tready.value = 0
     for _ in range(2):
         source.send([1] * (3 * depth + 5))
