@@ -19,6 +19,9 @@ SCHEDULER ?=
 SLOW      ?=
 PYTEST    ?=
 
+# Options of `make formal` and, beside N, of `make mutate`.
+MODULE ?=
+
 # Options of the targets for boards.
 BOARD  ?=
 DEVICE ?=
@@ -26,21 +29,22 @@ CYCLES ?=
 CLOCK  ?=
 
 # Only the programs below read these: simulators and cocotb must not see them in the environment.
-unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST BOARD DEVICE CYCLES CLOCK MAKEFLAGS
+unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST BOARD DEVICE CYCLES CLOCK MODULE MAKEFLAGS
 
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	    printf '  make %-12s %s\n' "$$target" "$$text"; \
 	done
-	@printf '\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n' \
+	@printf '%s\n' '' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
 	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
 	    '  DEVICE=25f|45f|85f  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N' \
-	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED'
+	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED' \
+	    'Options of mutate: MODULE=name  N=mutants a module (100)  SEED; of formal: MODULE'
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
@@ -49,8 +53,8 @@ sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images th
 	    $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
 
 .PHONY: test
-test: $(VENV)/.stamp-test icarus ## run all tests
-	@$(PY) -m pytest tb -n auto --dist worksteal $(PYTEST)
+test: $(VENV)/.stamp-test icarus ## run the tests, but for the slow ones: PYTEST="-m slow"
+	@$(PY) -m pytest tb -n auto --dist worksteal -m "not slow" $(PYTEST)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-test icarus ## check random networks end to end; a failure becomes a test
@@ -59,6 +63,15 @@ fuzz: $(VENV)/.stamp-test icarus ## check random networks end to end; a failure 
 .PHONY: formal
 formal: $(VENV)/.stamp-formal ## prove modules by induction; each proof must fail on a planted bug
 	@$(PY) -m tb.formal.run $(MODULE)
+
+.PHONY: mutate
+mutate: $(VENV)/.stamp-test icarus ## plant faults in each module; its own bench must find them
+	@$(PY) tb/mutate.py $(if $(MODULE),--module '$(MODULE)') $(if $(N),--n '$(N)') \
+	    $(if $(SEED),--seed '$(SEED)')
+
+.PHONY: coverage
+coverage: $(VENV)/.stamp-test icarus ## run the tests; report what they reach of Verilog and Python
+	@$(PY) tb/cover.py $(PYTEST)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-sim ## ruff, and Verilator -Wall on every module alone

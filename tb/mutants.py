@@ -18,7 +18,7 @@ import cocotb
 
 # CPU time that a mutant may take: what the sound netlist takes, so many times, and seconds more.
 # One that needs longer hangs.
-PATIENCE, LEAST_S = 10, 2
+PATIENCE, LEAST_S = 4, 2
 
 
 def _run_all(count: int) -> None:

