@@ -197,7 +197,7 @@ BOARDS = {
             package="sg48",
             speed="",
             oscillator_mhz=12,
-            clock_mhz=24,
+            clock_mhz=30,
             loader=("-b", "ice40_generic"),
         ),
         Board(

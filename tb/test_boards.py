@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fpga import fold
-from fpga.boards import BAUD_ERROR, BOARDS, ICE40, Board, find
+from fpga.boards import BAUD_ERROR, BOARDS, FOLDER, ICE40, Board, find
 from model.errors import UserError
 from model.networks import NETWORKS
 
@@ -116,6 +116,11 @@ def test_baud_too_slow():
         find("ulx3s").uart(900_000)
 
 
+def test_folders():
+    """Each board has its folder, and each folder its board."""
+    assert {path.name for path in FOLDER.iterdir()} == set(BOARDS)
+
+
 def test_unknown():
     """Unknown boards and devices are named, with those that there are."""
     with pytest.raises(UserError, match="unknown board 'de10'; expected one of: ulx3s, icebreaker"):
@@ -133,3 +138,29 @@ def test_weights_that_do_not_fit():
         board = find(name)
         with pytest.raises(UserError, match=expected):
             fold.fold(NETWORKS[network], board, board.device(), None)
+
+
+def test_products_beyond_the_dsps():
+    """A target beyond the DSPs leaves as few products as possible to logic, constant ones first."""
+    board = find("ulx3s")
+    device = board.device()
+    folded = fold.fold(NETWORKS["lenet5"], board, device, 784)
+    assert folded.cycles == 784
+    foldings = {stage.name: stage.folding for stage in folded.stages}
+    constant = folded.stages[0]
+    assert constant.rom_words == 1
+    assert constant.folding.fabric == constant.folding.simd
+    assert device.dsps - foldings["conv2"].pe < fold.dsps_of(board.family, folded) <= device.dsps
+    assert not any(foldings[name].fabric for name in ("fc1", "fc2", "fc3"))
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_dsps_are_used_up(name):
+    """One DSP less makes a network slower, or the next faster folding has no room."""
+    board = find(name)
+    network = NETWORKS["cnn5x5"]
+    folded = fold.fold(network, board, board.device(), None)
+    if folded.cycles == folded.input_beats:
+        return
+    faster = fold.fold(network, board, board.device(), folded.cycles - 1)
+    assert any(stage.folding.fabric for stage in faster.stages if stage.folding)
