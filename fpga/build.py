@@ -32,6 +32,7 @@ from sim import design, report
 
 BUILD = design.ROOT / "build" / "fpga"
 TIMEOUT_S = 0.05  # silence inside a frame of the link that ends it
+PLACEMENTS = 3
 LOGS = ("synth.ys", "yosys.log", "nextpnr.log", "timing.json", "pack.log")
 
 
@@ -230,11 +231,14 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
                 f"{available:,}; choose more CYCLES than {project.folded.cycles:,}"
             )
 
-    stages.begin("place")
-    timing = flow.place_and_route(board, device, mhz, folder, stages.nextpnr)
-    # The worst of the tool's corner; a clock without a path in it has no entry.
-    fmax = min(clock["achieved"] for clock in timing["fmax"].values())
-    stages.end(f"{fmax:.1f} MHz")
+    # Where the first placement is too slow, another one may do.
+    for seed in range(1, 1 + PLACEMENTS):
+        stages.begin("place")
+        timing = flow.place_and_route(board, device, mhz, seed, folder, stages.nextpnr)
+        fmax = min(clock["achieved"] for clock in timing["fmax"].values())
+        stages.end(f"{fmax:.1f} MHz")
+        if fmax >= mhz:
+            break
     if fmax < mhz:
         raise UserError(
             f"{project.name} reaches {fmax:.1f} MHz on {board.name} ({device.name}); its clock is "

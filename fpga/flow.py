@@ -143,13 +143,20 @@ def flip_flops(cells: dict[str, int]) -> int:
 
 
 def place_and_route(
-    board: Board, device: Device, clock_mhz: float, folder: Path, told: Callable[[str], None]
+    board: Board,
+    device: Device,
+    clock_mhz: float,
+    seed: int,
+    folder: Path,
+    told: Callable[[str], None],
 ) -> dict[str, Any]:
     """Place and route `folder`/top.json; `told` gets the log. Returns nextpnr's report.
 
+    seed: another one gives another placement.
+
     A clock that is too slow is for the caller to find, in the report.
     """
-    common = [device.option, "--package", board.package, "--json", "top.json", "--seed", "1"]
+    common = [device.option, "--package", board.package, "--json", "top.json", "--seed", str(seed)]
     common += ["--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--report", "timing.json"]
     if board.family is ICE40:
         common += ["--pcf", relative(board.constraints, folder), "--asc", "top.asc"]

@@ -77,8 +77,9 @@ class Tools:
 
     def __init__(self, monkeypatch) -> None:
         self.cells = {"SB_LUT4": 2000, "SB_DFFE": 900, "SB_MAC16": 7, "SB_RAM40_4K": 12}
-        self.fmax = 31.5
+        self.fmax = 34.5  # and one more with each placement
         self.fails = ""
+        self.placements = 0
         monkeypatch.setattr(flow, "run", self.run)
 
     def run(self, tool, arguments, folder, log, told=None):
@@ -92,9 +93,10 @@ class Tools:
             (folder / "stat.json").write_text(json.dumps(stat))
         elif tool.startswith("nextpnr"):
             told("Info: Routing..\n")
+            self.placements += 1
             (folder / "top.asc").write_text("")
             timing = {
-                "fmax": {"clk": {"achieved": self.fmax}},
+                "fmax": {"clk": {"achieved": self.fmax + self.placements}},
                 "utilization": {"ICESTORM_LC": {"used": 2345, "available": 5280}},
             }
             (folder / "timing.json").write_text(json.dumps(timing))
@@ -117,7 +119,7 @@ def test_report(tools, tiny, build_folder):
     assert (report["network"], report["board"]) == ("tiny", "icebreaker")
     assert report["device"] == "up5k"
     assert [report[key] for key in ("luts", "ffs", "dsps", "brams")] == [2345, 900, 7, 12]
-    assert report["fmax_mhz"] == 31.5
+    assert report["fmax_mhz"] == 35.5
     cycles = manifest.read(folder)["cycles"]
     assert report["cycles_per_image"] == cycles
     assert report["images_per_second"] == round(report["clock_mhz"] * 1e6 / cycles)
@@ -129,7 +131,7 @@ def test_report(tools, tiny, build_folder):
 @pytest.mark.parametrize(
     ("setting", "error", "expected"),
     [
-        ({"fmax": 20}, UserError, "tiny reaches 20.0 MHz on icebreaker .up5k.; its clock is"),
+        ({"fmax": 20}, UserError, "tiny reaches 24.0 MHz on icebreaker .up5k.; its clock is"),
         ({"cells": {"SB_LUT4": 5281}}, UserError, "needs 5,281 LUTs; icebreaker .up5k. has 5,280"),
         ({"cells": {"SB_MAC16": 9}}, UserError, "needs 9 DSPs; icebreaker .up5k. has 8"),
         ({"cells": {"SB_RAM40_4K": 31}}, UserError, "needs 31 block RAMs; .* has 30"),
@@ -150,6 +152,15 @@ def test_failure(setting, error, expected, tools, tiny, build_folder):
     assert left
     with pytest.raises(UserError, match="there is no bitstream"):
         build.packed(tiny, find("icebreaker"))
+
+
+def test_another_placement(tools, tiny, build_folder):
+    """Where one placement is too slow, another one is tried."""
+    tools.fmax = 27.5
+    assert build.main(["--net", tiny, "--board", "icebreaker"]) == 0
+    assert tools.placements == 3
+    report = json.loads((build_folder / "icebreaker" / "tiny" / "report.json").read_text())
+    assert report["fmax_mhz"] == 30.5
 
 
 def test_interrupt(tools, tiny, build_folder, monkeypatch):
