@@ -22,7 +22,8 @@ module products #(
             wire [7:0] a = x[8*i +: 8];
             wire [7:0] b = w[8*i +: 8];
 
-            // Operand A counts as signed too, but its upper bits are zero.
+            // The weight stands in the upper bits, so that nothing need be sign-extended: the product is
+            // 2^10 times as large. The activation counts as signed too, but its upper bits are zero.
             MULT18X18D #(
                 .REG_INPUTA_CLK ("CLK0"),
                 .REG_INPUTB_CLK ("CLK0"),
@@ -35,13 +36,13 @@ module products #(
                 .A0(a[0]), .A1(a[1]), .A2(a[2]), .A3(a[3]), .A4(a[4]), .A5(a[5]),
                 .A6(a[6]), .A7(a[7]), .A8(1'b0), .A9(1'b0), .A10(1'b0), .A11(1'b0),
                 .A12(1'b0), .A13(1'b0), .A14(1'b0), .A15(1'b0), .A16(1'b0), .A17(1'b0),
-                .B0(b[0]), .B1(b[1]), .B2(b[2]), .B3(b[3]), .B4(b[4]), .B5(b[5]),
-                .B6(b[6]), .B7(b[7]), .B8(b[7]), .B9(b[7]), .B10(b[7]), .B11(b[7]),
-                .B12(b[7]), .B13(b[7]), .B14(b[7]), .B15(b[7]), .B16(b[7]), .B17(b[7]),
-                .P0(y[16*i+0]), .P1(y[16*i+1]), .P2(y[16*i+2]), .P3(y[16*i+3]), .P4(y[16*i+4]),
-                .P5(y[16*i+5]), .P6(y[16*i+6]), .P7(y[16*i+7]), .P8(y[16*i+8]), .P9(y[16*i+9]),
-                .P10(y[16*i+10]), .P11(y[16*i+11]), .P12(y[16*i+12]), .P13(y[16*i+13]),
-                .P14(y[16*i+14]), .P15(y[16*i+15])
+                .B0(1'b0), .B1(1'b0), .B2(1'b0), .B3(1'b0), .B4(1'b0), .B5(1'b0),
+                .B6(1'b0), .B7(1'b0), .B8(1'b0), .B9(1'b0), .B10(b[0]), .B11(b[1]),
+                .B12(b[2]), .B13(b[3]), .B14(b[4]), .B15(b[5]), .B16(b[6]), .B17(b[7]),
+                .P10(y[16*i+0]), .P11(y[16*i+1]), .P12(y[16*i+2]), .P13(y[16*i+3]),
+                .P14(y[16*i+4]), .P15(y[16*i+5]), .P16(y[16*i+6]), .P17(y[16*i+7]),
+                .P18(y[16*i+8]), .P19(y[16*i+9]), .P20(y[16*i+10]), .P21(y[16*i+11]),
+                .P22(y[16*i+12]), .P23(y[16*i+13]), .P24(y[16*i+14]), .P25(y[16*i+15])
             );
         end
     endgenerate
