@@ -199,3 +199,19 @@ def test_products_of_a_family(family, tmp_path):
         ["vvp", "-n", "bench.vvp"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert done.stdout.split()[-2:] == ["0", "wrong"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", ["icebreaker", "ulx3s"])
+@pytest.mark.parametrize("net", ["convnet", "cnn5x5", "cnn7x7"])
+def test_small_networks(net, board, build_folder):
+    """Twenty images through the netlist of each board's chip."""
+    assert netlist.main(["--net", net, "--board", board, "--n", "20"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cycles", ["3000", "784"])
+def test_lenet5(cycles, build_folder):
+    """Within the DSPs, and with products in lookup tables beside them."""
+    arguments = ["--net", "lenet5", "--board", "ulx3s", "--n", "20", "--cycles", cycles]
+    assert netlist.main(arguments) == 0
