@@ -154,7 +154,8 @@ def place_and_route(
 
     seed: another one gives another placement.
 
-    A clock that is too slow is for the caller to find, in the report.
+    A clock that is too slow is for the caller to find, in the report. Raises `UserError` where the
+    cells are more than the device has: only nextpnr knows how tightly they pack.
     """
     common = [device.option, "--package", board.package, "--json", "top.json", "--seed", str(seed)]
     common += ["--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--report", "timing.json"]
@@ -163,7 +164,19 @@ def place_and_route(
     else:
         common += ["--speed", board.speed, "--lpf", relative(board.constraints, folder)]
         common += ["--textcfg", "top.config"]
-    run(f"nextpnr-{board.family.name}", common, folder, "nextpnr.log", told)
+    try:
+        run(f"nextpnr-{board.family.name}", common, folder, "nextpnr.log", told)
+    except ToolError:
+        # Lines of its table such as: Info: ICESTORM_LC:    5400/   5280   102%
+        log = (folder / "nextpnr.log").read_text(encoding="utf-8", errors="replace")
+        for cell, used, available in re.findall(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s", log):
+            if int(used) > int(available):
+                raise UserError(
+                    f"the network and its link need {int(used):,} {cell}; {board.name} "
+                    f"({device.name}) has {int(available):,}; choose a smaller network or a larger "
+                    "board"
+                ) from None
+        raise
     return json.loads((folder / "timing.json").read_text())
 
 

@@ -72,19 +72,21 @@ def test_refused(arguments, expected, monkeypatch, build_folder):
 class Tools:
     """Stand-ins for the tools, which take no time: what they find can be set.
 
-    cells: of the synthesised netlist; fmax: in MHz; fails: the tool that does.
+    cells: of the synthesised netlist; fmax: in MHz; fails: the tool that does;
+    words: in its log.
     """
 
     def __init__(self, monkeypatch) -> None:
         self.cells = {"SB_LUT4": 2000, "SB_DFFE": 900, "SB_MAC16": 7, "SB_RAM40_4K": 12}
         self.fmax = 34.5  # and one more with each placement
         self.fails = ""
+        self.words = "words"  # of its log
         self.placements = 0
         monkeypatch.setattr(flow, "run", self.run)
 
     def run(self, tool, arguments, folder, log, told=None):
         """Leaves the files that the tool would."""
-        (folder / log).write_text("words")
+        (folder / log).write_text(self.words)
         if tool == self.fails:
             raise ToolError(f"{tool} failed")
         if tool == "yosys":
@@ -135,6 +137,11 @@ def test_report(tools, tiny, build_folder):
         ({"cells": {"SB_LUT4": 5281}}, UserError, "needs 5,281 LUTs; icebreaker .up5k. has 5,280"),
         ({"cells": {"SB_MAC16": 9}}, UserError, "needs 9 DSPs; icebreaker .up5k. has 8"),
         ({"cells": {"SB_RAM40_4K": 31}}, UserError, "needs 31 block RAMs; .* has 30"),
+        (
+            {"fails": "nextpnr-ice40", "words": "Info: \t  ICESTORM_LC:  5400/   5280   102%"},
+            UserError,
+            "need 5,400 ICESTORM_LC; icebreaker .up5k. has 5,280",
+        ),
         ({"fails": "yosys"}, ToolError, "yosys failed"),
         ({"fails": "nextpnr-ice40"}, ToolError, "nextpnr-ice40 failed"),
         ({"fails": "icepack"}, ToolError, "icepack failed"),
