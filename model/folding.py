@@ -47,7 +47,8 @@ class Stage:
     """One layer of a folded network, with all that the RTL instance needs to know.
 
     lanes, pixels: channels and pixels in an input beat; out_lanes, out_pixels: in an output beat.
-    output_groups: transfers of `out_pixels` windows an image (1 for fc).
+    output_groups: transfers of `out_pixels` windows an image (1 for fc). spacing: clocks that a
+    max-pool's input leaves between them, or fewer.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Stage:
     out_lanes: int
     out_pixels: int
     folding: Folding | None
+    spacing: int = 1
 
     @property
     def kind(self) -> str:
@@ -97,6 +99,11 @@ class Stage:
     def window_folds(self) -> int:
         """SF: chunks of `simd` products (1 for max-pool)."""
         return 1 if self.folding is None else math.ceil(self.window / self.folding.simd)
+
+    @property
+    def pace(self) -> int:
+        """Clocks for which each window is used, or fewer: see rtl/sliding_window.v."""
+        return max(self.channel_folds * self.window_folds, self.spacing)
 
     @property
     def cycles(self) -> int:
@@ -197,7 +204,8 @@ class FoldedNetwork:
                 )
             )
             lanes = out_lanes
-        return tuple(stages)
+        cycles = max(stage.interval for stage in stages)
+        return tuple(replace(stage, spacing=_spacing(stage, cycles)) for stage in stages)
 
     @property
     def input_beats(self) -> int:
@@ -218,6 +226,17 @@ class FoldedNetwork:
     def utilisation(self) -> float:
         """Share of the multipliers' cycles that does a multiply-accumulate of the network."""
         return self.network.macs / (self.multipliers * self.cycles)
+
+
+def _spacing(stage: Stage, cycles: int) -> int:
+    """Clocks between the windows of a max-pool, or fewer, at an image every `cycles`.
+
+    It waits for its input, which in the rows that complete windows does so `stride` times as often
+    as on average. A convolution may have fallen behind and be in a hurry: 1.
+    """
+    if stage.kind != "maxpool":
+        return 1
+    return max(1, cycles // (stage.output_groups * stage.layer.stride))
 
 
 def pixel_chain(network: Network, pixels: int) -> tuple[int, ...]:

@@ -183,7 +183,7 @@ class _Window:
         right = ((stage.out_pixels - 1) * layer.stride + layer.kernel - 1 - layer.padding) // pixels
         self.first = min(right + 1, self.groups)
         self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
-        most, pace = max(self.first, self.slide), stage.channel_folds * stage.window_folds
+        most, pace = max(self.first, self.slide), stage.pace
         # Clocks to read a column, and columns that are read ahead; None: of no later window.
         self.rows_read = layer.kernel if pace >= layer.kernel * most + READER else 1
         self.queue = None if pace >= most + READER else most + READER

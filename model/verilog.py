@@ -298,6 +298,8 @@ def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str,
         layer = stage.layer
         pairs += [("KERNEL", layer.kernel), ("STRIDE", layer.stride), ("PADDING", layer.padding)]
     pairs += [("LANES", lanes), ("PIXELS", stage.pixels)]
+    if stage.kind == "maxpool":
+        pairs.append(("PACE", stage.pace))
     if stage.kind == "fc":
         pairs.append(("OUT_FEATURES", stage.out_shape[0]))
     if stage.folding is not None:

@@ -7,7 +7,8 @@
 // Padding is zero, which never exceeds a real value. Streams are in raster order, channel fastest,
 // LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats. The taps of a
 // window are compared in a tree, a level a clock.
-// Cycles an image: one an input beat. Equals model.reference.maxpool2d.
+// Cycles an image: one an input beat, or PACE a window where those are more.
+// Equals model.reference.maxpool2d.
 
 `default_nettype none
 
@@ -20,6 +21,7 @@ module maxpool2d #(
     parameter PADDING    = 0,         // less than KERNEL
     parameter LANES      = CHANNELS,  // channels a beat
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
+    parameter PACE       = (CHANNELS + LANES - 1) / LANES,  // clocks between windows, or fewer
     parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
 ) (
     input  wire                          clk,
@@ -53,7 +55,7 @@ module maxpool2d #(
 
     sliding_window #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS)
+        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
     ) windows (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

@@ -153,7 +153,8 @@ module cnn7x7 (
         .STRIDE   (2),
         .PADDING  (0),
         .LANES    (CONV1_PE),
-        .PIXELS   (1)
+        .PIXELS   (1),
+        .PACE     (3)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),

@@ -153,7 +153,8 @@ module convnet (
         .STRIDE   (2),
         .PADDING  (0),
         .LANES    (CONV1_PE),
-        .PIXELS   (1)
+        .PIXELS   (1),
+        .PACE     (2)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
