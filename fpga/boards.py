@@ -23,7 +23,8 @@ class Family:
     """A family of chips, as far as the flow differs between them.
 
     cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
-    a block RAM can be. products: 8x8 products in a DSP.
+    a block RAM can be. products: 8x8 products in a DSP. spare_luts: there are so many that products
+    with weights that never change, which are shifts and additions, need not take DSPs.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Family:
     dsp_cell: str
     bram_shapes: tuple[tuple[int, int], ...]
     products: int
+    spare_luts: bool
 
     @property
     def bram_bits(self) -> int:
@@ -39,7 +41,7 @@ class Family:
 
 
 ICE40 = Family(
-    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), products=2
+    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), 2, False
 )
 ECP5 = Family(
     "ecp5",
@@ -47,6 +49,7 @@ ECP5 = Family(
     "MULT18X18D",
     ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
     products=1,
+    spare_luts=True,
 )
 
 

@@ -11,6 +11,7 @@ from model.folding import FoldedNetwork, Folding, Stage, solve
 from model.networks import Network
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
+CONSTANT_LUTS = 32  # that a product takes whose weight never changes
 LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/weight_rom.v
 
 
@@ -71,11 +72,12 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
     """
     check_memory(network, board, device)
 
-    def price(folding: Folding) -> int:
-        return dsps(board.family, folding)
+    def price(folding: Folding, words: int) -> int:
+        return 0 if _constant(board, device, folding, words) else dsps(board.family, folding)
 
     if cycles is not None:
-        return _relieve(solve(network, cycles=cycles, price=price), board.family, device.dsps)
+        folded = solve(network, cycles=cycles, price=price)
+        return _relieve(_spare_constants(folded, board, device), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
     for budget in range(device.dsps, 0, -1):
         try:
@@ -83,12 +85,29 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         except UserError:
             break
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
-            return folded
+            return _spare_constants(folded, board, device)
     raise UserError(
         f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
         "device"
     )
+
+
+def _constant(board: Board, device: Device, folding: Folding, words: int) -> bool:
+    """Whether lookup tables do for a layer: its weights never change, and its products are few."""
+    luts = CONSTANT_LUTS * folding.pe * folding.simd
+    return board.family.spare_luts and words == 1 and luts <= device.luts // 16
+
+
+def _spare_constants(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
+    """Have lookup tables compute the products that they do for."""
+    foldings = [
+        replace(stage.folding, fabric=stage.folding.simd)
+        if stage.folding and _constant(board, device, stage.folding, stage.rom_words)
+        else stage.folding
+        for stage in folded.stages
+    ]
+    return replace(folded, foldings=tuple(foldings))
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:

@@ -158,7 +158,7 @@ class FoldedNetwork:
                 f"{self.network.name}: {len(self.foldings)} foldings for "
                 f"{len(self.network.layers)} layers; give one a layer, None for max-pool"
             )
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(self._chain):
             if (stage.folding is None) != (stage.kind == "maxpool"):
                 raise UserError(f"{stage.name}: conv and fc need a folding, max-pool has none")
             if stage.folding is None:
@@ -184,6 +184,12 @@ class FoldedNetwork:
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """One `Stage` a layer."""
+        cycles = max(stage.interval for stage in self._chain)
+        return tuple(replace(stage, spacing=_spacing(stage, cycles)) for stage in self._chain)
+
+    @cached_property
+    def _chain(self) -> tuple[Stage, ...]:
+        """The stages, as if each were alone."""
         network = self.network
         widths = pixel_chain(network, self.pixels)
         stages: list[Stage] = []
@@ -204,8 +210,7 @@ class FoldedNetwork:
                 )
             )
             lanes = out_lanes
-        cycles = max(stage.interval for stage in stages)
-        return tuple(replace(stage, spacing=_spacing(stage, cycles)) for stage in stages)
+        return tuple(stages)
 
     @property
     def input_beats(self) -> int:
@@ -288,7 +293,7 @@ def _whole_beats(network: Network, index: int, out_pixels: int) -> bool:
     return out_pixels > 1 or (last and shape[1] * shape[2] > 1)
 
 
-Price = Callable[[Folding], int]
+Price = Callable[[Folding, int], int]  # of a folding whose weights are so many ROM words
 
 
 @dataclass(frozen=True)
@@ -357,10 +362,11 @@ class _Solver:
         for pe in parallel:
             channel_folds = math.ceil(channels / pe)
             for simd in _smallest_for_each_fold(window):
-                cycles = groups * channel_folds * math.ceil(window / simd)
+                words = channel_folds * math.ceil(window / simd)
+                cycles = groups * words
                 interval = max(cycles, pool_groups * channel_folds)
                 folding = Folding(pe, simd)
-                choices.append(_Choice(interval, out_pixels * self.price(folding), folding))
+                choices.append(_Choice(interval, out_pixels * self.price(folding, words), folding))
         return choices
 
     def solve(self, cycles: int) -> FoldedNetwork:
@@ -460,7 +466,7 @@ class _Solver:
         return targets[low]
 
 
-def _multipliers(folding: Folding) -> int:
+def _multipliers(folding: Folding, _words: int) -> int:
     return folding.pe * folding.simd
 
 

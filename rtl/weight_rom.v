@@ -18,7 +18,9 @@ module weight_rom #(
     output wire [WIDTH-1:0]      data
 );
 
-    (* rom_style = (DEPTH > 16) ? "block" : "logic" *)
+    localparam IN_BLOCKS = DEPTH > 16;
+
+    (* rom_style = IN_BLOCKS ? "block" : "logic" *)
     reg [WIDTH-1:0] memory [0:DEPTH-1];
 
     generate
@@ -32,13 +34,25 @@ module weight_rom #(
         end
     endgenerate
 
-    reg [WIDTH-1:0] word_reg, data_reg;
+    reg [WIDTH-1:0] data_reg;
     assign data = data_reg;
 
-    always @(posedge clk) begin
-        word_reg <= memory[addr];
-        data_reg <= word_reg;
-    end
+    generate
+        if (IN_BLOCKS) begin : gen_blocks
+            reg [WIDTH-1:0] word_reg;
+            always @(posedge clk) begin
+                word_reg <= memory[addr];
+                data_reg <= word_reg;
+            end
+        end else begin : gen_logic
+            // An address has fewer bits than a word.
+            reg [ADDR_WIDTH-1:0] addr_reg;
+            always @(posedge clk) begin
+                addr_reg <= addr;
+                data_reg <= memory[addr_reg];
+            end
+        end
+    endgenerate
 
 endmodule
 

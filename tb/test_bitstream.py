@@ -205,11 +205,12 @@ def test_identity(tiny, tmp_path):
     assert build_id() == found.build_id
     others = [
         build_id(clock_mhz=100),
-        build_id(cycles=project.folded.cycles + 50),
+        build_id(board=find("icebreaker")),
+        build_id(board=find("icebreaker"), cycles=2000),
         build_id(device="25f"),
         build_id(board=find("orangecrab")),
     ]
-    assert len({found.build_id, *others}) == 5
+    assert len({found.build_id, *others}) == 6
 
 
 @pytest.mark.parametrize("board", BOARDS)
