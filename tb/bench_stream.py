@@ -40,7 +40,8 @@ class Bench(Testbench):
         images = TRAFFIC.images(count, self.images_rng)
         self.expected.extend(TRAFFIC.compute(images))
         for image in images:
-            self.input.send(TRAFFIC.source.pack(image, self.rng))
+            unused = TRAFFIC.source.unused if TRAFFIC.drops_lanes else None
+            self.input.send(TRAFFIC.source.pack(image, self.rng), unused=unused)
 
     async def finish(self) -> None:
         """Run until all is out, compare, and see that nothing follows."""
@@ -59,6 +60,15 @@ class Bench(Testbench):
             f"came out, {len(self.input.queue)} beats were not taken"
         )
         await self.silence(20)
+
+
+@cocotb.test()
+async def power_up(dut) -> None:
+    """Before any reset, the initial values do: the first of all tests."""
+    bench = Bench(dut)
+    bench.power_up()
+    bench.send(2)
+    await bench.finish()
 
 
 @cocotb.test()

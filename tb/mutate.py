@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -403,8 +404,17 @@ def main(argv: list[str] | None = None) -> int:
         if module not in untested
         for job in jobs(module, benches, options.n, options.seed)
     ]
+    done: list[Mutant] = []
+    started = time.monotonic()
     with ThreadPoolExecutor(options.workers) as executor:
-        done = [mutant for mutants in executor.map(run, todo) for mutant in mutants]
+        for number, mutants in enumerate(executor.map(run, todo), 1):
+            done += mutants
+            job, killed = todo[number - 1], sum(bool(mutant.killer) for mutant in mutants)
+            print(
+                f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  {job.module} "
+                f"[{job.bench.name}]: {killed} of {len(mutants)} killed",
+                flush=True,
+            )
     mutants = explain(done, tomllib.loads(REASONS.read_text()))
     rows = summarise(mutants)
     report.write_json(

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
@@ -106,6 +107,8 @@ def simulate(
             sim_build=str(folder),
             force_compile=True,
             timescale="1ns/1ps",
+            # What has no initial value starts with a random one in Verilator, with X in Icarus.
+            plus_args=["+verilator+rand+reset+2", f"+verilator+seed+{_number(case['seed'])}"],
         )
     except SystemExit as error:
         crash = "\n".join([str(error), *log.lines[-30:]])
@@ -117,6 +120,11 @@ def simulate(
         failure = crash or NO_TEST
     if failure:
         pytest.fail(f"{module} [{name}, {simulator}]: {failure}", pytrace=False)
+
+
+def _number(seed: str) -> int:
+    """A seed that Verilator takes."""
+    return zlib.crc32(seed.encode()) % 2**31 or 1
 
 
 def source(module: str) -> Path:
@@ -159,7 +167,7 @@ def _run(simulator: str, **arguments) -> None:
             variant.append("coverage")
             counts = Path(COVERAGE) / f"{arguments['toplevel']}-{folder.name}.dat"
             arguments["compile_args"] += ["--coverage-line", "--coverage-toggle"]
-            arguments["plus_args"] = [f"+verilator+coverage+file+{counts}"]
+            arguments["plus_args"] += [f"+verilator+coverage+file+{counts}"]
         runtime = BUILD / "-".join(["verilator", *variant])
         ready = _copy_missing(runtime, folder)
         arguments["make_args"] = [*VERILATOR_MAKE, *(f"--old-file={name}" for name in ready)]

@@ -56,7 +56,7 @@ async def adds_up(dut, gaps: bool) -> None:
         groups.append(None if gaps and rng.random() < 0.5 else next(turn))
 
     dut.enable.value = 0
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     sums: dict[int, int] = {}
     wanted: int | None = None

@@ -24,7 +24,7 @@ class Argmax(Traffic):
     """Logits pass; tuser is the class so far."""
 
     module = "argmax"
-    zero_lanes = False  # what comes in goes out
+    zero_lanes = drops_lanes = False  # what comes in goes out
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)

@@ -110,7 +110,7 @@ class Board:
         self.stored: bytes | None = None
         dut.rst.value = 0
         dut.uart_rx.value = 1
-        Clock(dut.clk, CLOCK_PS, "ps").start()
+        Clock(dut.clk, CLOCK_PS, "ps").start(start_high=False)
         self.listener = Listener(dut.uart_tx, self.divisor)
         for signal in (dut.uart_tx, dut.digit, dut.digit_valid, dut.active):
             cocotb.start_soon(self._known(signal))

@@ -35,7 +35,7 @@ async def equals_reference(dut) -> None:
     bias = np.zeros(1, np.int32)
     expected = [int(reference.fc(x[i : i + 1], w[i : i + 1], bias)[0, 0]) for i in range(len(x))]
 
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     await edge
     latency = 2 + math.ceil(math.log2(simd))

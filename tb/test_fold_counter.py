@@ -45,7 +45,7 @@ async def walks_all_folds(dut, stalled: bool) -> None:
 
     dut.rst.value = 1
     dut.step.value = 1
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     for _ in range(2):
         await edge

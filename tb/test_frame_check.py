@@ -87,6 +87,15 @@ class Bench(Testbench):
 
 
 @cocotb.test()
+async def power_up(dut) -> None:
+    """Before any reset, the initial values do: the first of all tests."""
+    bench = Bench(dut)
+    bench.power_up()
+    bench.send(bench.beats, bench.beats + 1, bench.beats)
+    await bench.finish()
+
+
+@cocotb.test()
 @cocotb.parametrize(stall=list(Stall))
 async def faulty_images(dut, stall: Stall) -> None:
     """Each kind of fault, several in a row, good images between and after them."""
@@ -101,13 +110,15 @@ async def faulty_images(dut, stall: Stall) -> None:
 
 @cocotb.test()
 async def flags_stalled(dut) -> None:
-    """A flag that is not taken holds the stream back, and is not lost."""
+    """A flag that is not taken holds back the last beat of the next image alone; it is not lost."""
     bench = Bench(dut, Stall.PATIENT)
     await bench.start()
     bench.flags._go = iter([False] * (5 * bench.beats + 50) + [True] * 1000)
     bench.send(bench.beats, bench.beats + 1, bench.beats, 1, bench.beats)
     await bench.until(lambda: False, patience=2 * bench.beats)
     assert not bench.flags.beats
+    passed, wanted = len(bench.output.beats), 2 * bench.beats - 1
+    assert passed == wanted, f"frame_check: {passed} beats passed, expected {wanted}"
     await bench.finish()
 
 

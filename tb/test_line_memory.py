@@ -29,7 +29,7 @@ async def reads_what_was_written(dut) -> None:
     address_bits = len(dut.read_addr)
 
     dut.write.value = dut.read.value = 0
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     await edge
     words: dict[int, int] = {}

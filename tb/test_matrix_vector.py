@@ -66,6 +66,7 @@ class MatrixVector(Weighted):
     """Random weights; the last group and the last chunk lack a lane where they have several."""
 
     module = "matrix_vector"
+    drops_lanes = False  # weights of zero take them out, which no X survives
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)

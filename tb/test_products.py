@@ -29,7 +29,7 @@ async def multiplies(dut) -> None:
     w = pairs[:, 1].astype(np.int8).reshape(-1, count)
     expected = x.astype(int) * w
 
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     await edge
     for index in range(len(x) + LATENCY):

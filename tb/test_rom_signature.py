@@ -37,7 +37,7 @@ async def equals_model(dut, gaps: bool) -> None:
     )
     expected = memory.signature(memory.to_hex(words), "") & 0xFFFF
 
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     # Without a reset first: the initial values must do.
     dut.rst.value = 0

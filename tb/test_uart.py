@@ -22,7 +22,7 @@ CASES = {
 
 def _case(dut) -> tuple[int, random.Random]:
     case = json.loads(Path("case.json").read_text())
-    Clock(dut.clk, CLOCK_PS, "ps").start()
+    Clock(dut.clk, CLOCK_PS, "ps").start(start_high=False)
     return case["parameters"].get("BAUD_DIVISOR", 0), random.Random(case["seed"])
 
 

@@ -53,7 +53,7 @@ async def reads_the_file(dut) -> None:
     words = Rom(case["parameters"], case["seed"]).words
     rng = random.Random(case["seed"])
 
-    Clock(dut.clk, 10, "ns").start()
+    Clock(dut.clk, 10, "ns").start(start_high=False)
     edge = RisingEdge(dut.clk)
     read: list[int] = []  # addresses so far
     for count in range(6 * len(words) + 60):

@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
+import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
+from cocotb.types import LogicArray
 
 
 class Stall(Enum):
@@ -91,6 +94,12 @@ class Layout:
             beats.append(data)
         return beats
 
+    @cached_property
+    def unused(self) -> list[int]:
+        """For each beat, a mask of the bits that belong to no channel."""
+        whole = (1 << self.bits * self.lanes * self.pixels) - 1
+        return [whole & ~self.used(index) for index in range(self.beats)]
+
     def used(self, index: int) -> int:
         """Mask of the bits of beat `index` that belong to a channel."""
         mask = (1 << self.bits) - 1
@@ -153,15 +162,19 @@ class Stream:
 
 
 class Source:
-    """Drives a stream; a beat once offered stays until it is taken, the idle bus holds garbage."""
+    """Drives a stream; a beat once offered stays until it is taken, the idle bus holds garbage.
+
+    In Icarus, half of what nobody may look at is X.
+    """
 
     def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool]) -> None:
         self.stream = stream
-        self.queue: deque[tuple[int, int]] = deque()
+        self.queue: deque[tuple[int | LogicArray, int]] = deque()
         self.taken = 0
         self.clear()
         self._rng = rng
         self._go = go
+        self._four_states = cocotb.SIM_NAME.startswith("Icarus")
         self._idle()
 
     def clear(self) -> None:
@@ -170,10 +183,17 @@ class Source:
         self.taken = 0
         self._offered = False
 
-    def send(self, beats: list[int], last: bool = True) -> None:
-        """Queue an image; tlast is on its last beat unless `last` is False."""
+    def send(self, beats: list[int], last: bool = True, unused: list[int] | None = None) -> None:
+        """Queue an image; tlast is on its last beat unless `last` is False.
+
+        unused: for each beat, a mask of the bits that may be X.
+        """
         end = len(beats) - 1
-        self.queue.extend((data, last and index == end) for index, data in enumerate(beats))
+        for index, data in enumerate(beats):
+            mask = unused[index] if unused else 0
+            if mask and self._four_states and self._rng.getrandbits(1):
+                data = self._with_unknowns(data, mask)
+            self.queue.append((data, last and index == end))
 
     def sample(self, cycle: int, clean: bool) -> bool:
         if not clean:
@@ -205,9 +225,18 @@ class Source:
 
     def _idle(self) -> None:
         self.stream.valid.value = 0
-        self.stream.data.value = self._rng.getrandbits(len(self.stream.data))
-        if self.stream.last is not None:
-            self.stream.last.value = self._rng.getrandbits(1)
+        for signal in (self.stream.data, self.stream.last):
+            if signal is None:
+                continue
+            if self._four_states and self._rng.getrandbits(1):
+                signal.value = LogicArray("X" * len(signal))
+            else:
+                signal.value = self._rng.getrandbits(len(signal))
+
+    def _with_unknowns(self, data: int, mask: int) -> LogicArray:
+        width = len(self.stream.data)
+        bits = zip(f"{data:0{width}b}", f"{mask:0{width}b}", strict=True)
+        return LogicArray("".join("X" if unknown == "1" else bit for bit, unknown in bits))
 
 
 class Sink:
@@ -282,7 +311,7 @@ class Testbench:
         else:
             self._edge = RisingEdge(dut.clk)
             dut.rst.value = 1
-            Clock(dut.clk, 10, "ns").start()
+            Clock(dut.clk, 10, "ns").start(start_high=False)
 
     def source(self, stream: Stream, pace: int = 1) -> Source:
         """Add a source on `stream`."""
@@ -320,6 +349,10 @@ class Testbench:
         for _ in range(cycles):
             self._clean = False
             await self.step()
+        self.power_up()
+
+    def power_up(self) -> None:
+        """Start afresh without a reset: at time 0 the initial values of the registers must do."""
         self._set_rst(0)
         self._in_reset = False
         self._clean = True

@@ -25,6 +25,7 @@ class Traffic:
     source, sink: layouts of the images that go in and come out.
     interval: clocks an image takes in the steady state, with no stalls.
     zero_lanes: lanes beyond the last channel must be zero at the output.
+    drops_lanes: those at the input may hold X.
     """
 
     module: str
@@ -32,6 +33,7 @@ class Traffic:
     sink: Layout
     interval: int
     zero_lanes = True
+    drops_lanes = True
 
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
