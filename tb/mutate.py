@@ -216,7 +216,7 @@ def _plant(job: Job, folder: Path, parameters: dict) -> list[Mutant]:
     name = next(name for name in modules if name.split("\\")[-1] == job.module)
     seed = zlib.crc32(f"{job.seed}/{job.module}/{bench.name}".encode()) % 2**31
     # Some are left out.
-    _yosys(CHOOSE.format(count=2 * job.count, seed=seed, module=name), folder)
+    _yosys(CHOOSE.format(count=2 * job.count + 20, seed=seed, module=name), folder)
     lines = (folder / "mutants.txt").read_text().splitlines()
     cells = modules[name]["cells"]
     found = [(line, mutant) for line in lines if (mutant := _mutant(job, folder, line, cells))]
@@ -232,9 +232,14 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
     cell = cells[options["cell"].removeprefix("\\")]
     mode, port, bit = options["mode"], options["port"].removeprefix("\\"), options["portbit"]
     signal = cell["connections"][port][int(bit)]
-    # What selects a fault would delay a clock, and so upset the order of events; the enable of a
-    # memory that reads without a clock must be a constant.
-    unfit = port.endswith("CLK") or (isinstance(signal, str) and cell["type"] == "$memrd")
+    # What selects a fault would delay a clock, and so upset the order of events, or stand between a
+    # register and its initial value; the enable of a memory that reads without a clock must be a
+    # constant.
+    unfit = (
+        port.endswith("CLK")
+        or (port == "Q" and "dff" in cell["type"])
+        or (isinstance(signal, str) and cell["type"] == "$memrd")
+    )
     if unfit or signal == mode.removeprefix("const"):
         return None
     by = [f"by {options['ctrlbit']}"] if "ctrlbit" in options else []
