@@ -185,6 +185,8 @@ def run(job: Job) -> list[Mutant]:
         "seed": f"{job.seed}/{bench.top}/{bench.name}",
     }
     mutants = _plant(job, folder, prepare(folder, case, bench.files))
+    if not mutants:
+        return []  # with these parameters the module has no cells
     (folder / "mutants.json").write_text(json.dumps(len(mutants)))
     _simulate(bench, folder)
     baseline = _killer(folder, 0)

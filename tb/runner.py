@@ -19,6 +19,7 @@ import cocotb_test.simulator
 import pytest
 
 from sim import tools
+from sim.design import MEM
 
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
@@ -70,7 +71,7 @@ def simulate(
     sources: tuple[Path, ...] = (),
     files: dict[str, str] | None = None,
 ) -> None:
-    """Run the cocotb tests of the Python module `tests` on `module`.v of rtl/ or fpga/rtl/.
+    """Run the cocotb tests of the Python module `tests` on `module`.v, or on a network's top.
 
     bench: the test file, which may hold a `TRAFFIC` class. sources: Verilog beside the module's
     own. files: name and text of what the module reads. The simulator runs in a folder of its
@@ -128,9 +129,9 @@ def _number(seed: str) -> int:
 
 
 def source(module: str) -> Path:
-    """The file of a module."""
-    path = RTL / f"{module}.v"
-    return path if path.exists() else FPGA_RTL / path.name
+    """The file of a module, or of a network's top."""
+    paths = [folder / f"{module}.v" for folder in (RTL, FPGA_RTL, MEM / module)]
+    return next(path for path in paths if path.exists())
 
 
 def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
