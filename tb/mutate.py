@@ -235,10 +235,11 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
     mode, port, bit = options["mode"], options["port"].removeprefix("\\"), options["portbit"]
     signal = cell["connections"][port][int(bit)]
     # What selects a fault would delay a clock, and so upset the order of events, or stand between a
-    # register and its initial value; the enable of a memory that reads without a clock must be a
-    # constant.
+    # register and its initial value. What a memory starts with must be constant, and so must the
+    # enable of one that reads without a clock.
     unfit = (
         port.endswith("CLK")
+        or cell["type"].startswith("$meminit")
         or (port == "Q" and "dff" in cell["type"])
         or (isinstance(signal, str) and cell["type"] == "$memrd")
     )
