@@ -191,7 +191,7 @@ def run(job: Job) -> list[Mutant]:
     _simulate(bench, folder)
     baseline = _killer(folder, 0)
     if baseline:
-        raise ToolError(f"{job.module} [{bench.name}]: the netlist without a fault: {baseline}")
+        raise ToolError(f"{baseline} fails without any fault")
     return [
         replace(mutant, killer=_killer(folder, number)) for number, mutant in enumerate(mutants, 1)
     ]
@@ -413,14 +413,21 @@ def main(argv: list[str] | None = None) -> int:
         for job in jobs(module, benches, options.n, options.seed)
     ]
     done: list[Mutant] = []
+    problems = []
     started = time.monotonic()
     with ThreadPoolExecutor(options.workers) as executor:
-        for number, mutants in enumerate(executor.map(run, todo), 1):
-            done += mutants
-            job, killed = todo[number - 1], sum(bool(mutant.killer) for mutant in mutants)
+        futures = [executor.submit(run, job) for job in todo]
+        for number, (job, future) in enumerate(zip(todo, futures, strict=True), 1):
+            try:
+                mutants = future.result()
+                said = f"{sum(bool(mutant.killer) for mutant in mutants)} of {len(mutants)} killed"
+                done += mutants
+            except ToolError as error:
+                said = f"{error}"
+                problems.append(said)
             print(
                 f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  {job.module} "
-                f"[{job.bench.name}]: {killed} of {len(mutants)} killed",
+                f"[{job.bench.name}]: {said}",
                 flush=True,
             )
     mutants = explain(done, tomllib.loads(REASONS.read_text()))
@@ -430,7 +437,7 @@ def main(argv: list[str] | None = None) -> int:
         {"seed": options.seed, "modules": rows, "mutants": [asdict(mutant) for mutant in mutants]},
     )
     print_table(rows, mutants)
-    return int(any(row["killed_percent"] < LEAST_KILLED for row in rows))
+    return int(bool(problems) or any(row["killed_percent"] < LEAST_KILLED for row in rows))
 
 
 if __name__ == "__main__":
