@@ -29,7 +29,8 @@ BUILD = ROOT / "build" / "tb"
 
 # The benches count on Verilog-2005. Verilator's own optimisations cost more than they save here.
 ICARUS_ARGS = ["-g2005", "-Wall"]
-VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"]
+# The wheel was not configured for any compiler, so it lacks g++'s option for precompiled headers.
+VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "CFG_CXXFLAGS_PCH_I=-include"]
 WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
 NO_TEST = "no cocotb test ran"
 
