@@ -8,9 +8,8 @@ import random
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 
 def case(groups, sum_width, acc_width, **others) -> dict:
@@ -56,8 +55,7 @@ async def adds_up(dut, gaps: bool) -> None:
         groups.append(None if gaps and rng.random() < 0.5 else next(turn))
 
     dut.enable.value = 0
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     sums: dict[int, int] = {}
     wanted: int | None = None
     for count in range(-2, len(groups) - 2):

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import cocotb
 import pytest
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer, ValueChange
 from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
+from testbench import start_clock
 
 from model.data import load_images
 from model.memory import signature
@@ -110,7 +110,7 @@ class Board:
         self.stored: bytes | None = None
         dut.rst.value = 0
         dut.uart_rx.value = 1
-        Clock(dut.clk, CLOCK_PS, "ps").start(start_high=False)
+        start_clock(dut, CLOCK_PS)
         self.listener = Listener(dut.uart_tx, self.divisor)
         for signal in (dut.uart_tx, dut.digit, dut.digit_valid, dut.active):
             cocotb.start_soon(self._known(signal))

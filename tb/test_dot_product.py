@@ -9,9 +9,8 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 from model import reference
 
@@ -35,8 +34,7 @@ async def equals_reference(dut) -> None:
     bias = np.zeros(1, np.int32)
     expected = [int(reference.fc(x[i : i + 1], w[i : i + 1], bias)[0, 0]) for i in range(len(x))]
 
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     await edge
     latency = 2 + math.ceil(math.log2(simd))
     for index in range(len(x) + latency):

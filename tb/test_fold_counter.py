@@ -7,9 +7,8 @@ import random
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 
 def case(groups, chunks, inner=0) -> dict:
@@ -45,8 +44,7 @@ async def walks_all_folds(dut, stalled: bool) -> None:
 
     dut.rst.value = 1
     dut.step.value = 1
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     for _ in range(2):
         await edge
     index, rst, step = 0, 1, 1

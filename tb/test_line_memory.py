@@ -7,9 +7,8 @@ import random
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 CASES = {
     "words10": dict(WIDTH=24, DEPTH=10),
@@ -29,8 +28,7 @@ async def reads_what_was_written(dut) -> None:
     address_bits = len(dut.read_addr)
 
     dut.write.value = dut.read.value = 0
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     await edge
     words: dict[int, int] = {}
     data: int | None = None  # what read_data must hold

@@ -9,9 +9,8 @@ from pathlib import Path
 import cocotb
 import numpy as np
 import pytest
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 CASES = {"count3": dict(COUNT=3), "one": dict(COUNT=1), "count16": dict(COUNT=16)}
 LATENCY = 2
@@ -29,8 +28,7 @@ async def multiplies(dut) -> None:
     w = pairs[:, 1].astype(np.int8).reshape(-1, count)
     expected = x.astype(int) * w
 
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     await edge
     for index in range(len(x) + LATENCY):
         if index < len(x):

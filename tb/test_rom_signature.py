@@ -9,9 +9,8 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 from model import memory
 
@@ -37,8 +36,7 @@ async def equals_model(dut, gaps: bool) -> None:
     )
     expected = memory.signature(memory.to_hex(words), "") & 0xFFFF
 
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     # Without a reset first: the initial values must do.
     dut.rst.value = 0
     for attempt in range(6):

@@ -8,10 +8,10 @@ import zlib
 from pathlib import Path
 
 import cocotb
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 from runner import on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
+from testbench import start_clock
 
 CASES = {
     "divisor8": dict(BAUD_DIVISOR=8),
@@ -22,7 +22,7 @@ CASES = {
 
 def _case(dut) -> tuple[int, random.Random]:
     case = json.loads(Path("case.json").read_text())
-    Clock(dut.clk, CLOCK_PS, "ps").start(start_high=False)
+    start_clock(dut, CLOCK_PS)
     return case["parameters"].get("BAUD_DIVISOR", 0), random.Random(case["seed"])
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from runner import on_simulators
+from testbench import start_clock
 
 from model import memory
 
@@ -53,8 +52,7 @@ async def reads_the_file(dut) -> None:
     words = Rom(case["parameters"], case["seed"]).words
     rng = random.Random(case["seed"])
 
-    Clock(dut.clk, 10, "ns").start(start_high=False)
-    edge = RisingEdge(dut.clk)
+    edge = start_clock(dut)
     read: list[int] = []  # addresses so far
     for count in range(6 * len(words) + 60):
         addr = count if count < len(words) else rng.randrange(len(words))

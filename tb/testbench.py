@@ -17,6 +17,7 @@ from functools import cached_property
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
+from cocotb.handle import Immediate
 from cocotb.triggers import RisingEdge, Timer
 from cocotb.types import LogicArray
 
@@ -125,6 +126,14 @@ def bursts(rng: random.Random, pace: int) -> Iterator[bool]:
     lengths = (1, 1, 1, 2, 3, pace, 2 * pace + 8)
     for value in itertools.cycle((True, False)):
         yield from itertools.repeat(value, rng.choice(lengths))
+
+
+def start_clock(dut, period_ps: int = 10_000) -> RisingEdge:
+    """Start the clock, low; returns its edge. Call it before anything takes time."""
+    # Verilator starts with random values: this one must not rise before the inputs are set.
+    dut.clk.value = Immediate(0)
+    Clock(dut.clk, period_ps, "ps").start(start_high=False)
+    return RisingEdge(dut.clk)
 
 
 class Stream:
@@ -309,9 +318,8 @@ class Testbench:
         if self._combinational:
             self._edge = Timer(10, "ns")
         else:
-            self._edge = RisingEdge(dut.clk)
             dut.rst.value = 1
-            Clock(dut.clk, 10, "ns").start(start_high=False)
+            self._edge = start_clock(dut)
 
     def source(self, stream: Stream, pace: int = 1) -> Source:
         """Add a source on `stream`."""
