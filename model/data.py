@@ -6,18 +6,19 @@ Needs NumPy and Pillow alone (and scikit-learn for the fallback): simulating mus
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
 import io
 import os
 import struct
 import sys
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from model import files
 from model.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ MD5 = {
 }
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 DOWNLOAD_TIMEOUT_S = 10
+MAX_PIXELS = 1 << 24  # of a PNG
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +86,12 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises `UserError` where the file is missing, no IDX file, or shorter or longer than it says.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    data = files.read_bytes(path)
     if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
-            raise UserError(f"{path}: broken gzip file ({error}); fetch it again") from None
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or not data[3]:
+        data = files.gunzip(data, path)
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or not 1 <= data[3] <= 4:
         raise UserError(
-            f"{path}: not an IDX file; its first bytes should be 0, 0, type, dimensions"
+            f"{path}: not an IDX file; its first bytes should be 0, 0, type, 1 to 4 dimensions"
         )
     header = 4 + 4 * data[3]
     if len(data) < header:
@@ -118,12 +117,16 @@ def load_user_images(path: str | Path, shape: tuple[int, int, int] | None = None
     """
     text = str(path)
     path = Path(path)
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".png")
-        images = _read_pngs(files, f"folder {path}")
-    elif not path.exists() and glob.has_magic(text):
+    try:
+        found = path.exists()
+        folder = sorted(path.iterdir()) if path.is_dir() else None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if folder is not None:
+        images = _read_pngs([p for p in folder if p.suffix.lower() == ".png"], f"folder {path}")
+    elif not found and glob.has_magic(text):
         images = _read_pngs(sorted(map(Path, glob.glob(text))), f"pattern {text}")
-    elif not path.exists():
+    elif not found:
         raise UserError(f"{path}: no such file or folder; expected images (IDX, .npy or PNG)")
     elif path.suffix.lower() == ".png":
         images = _read_pngs([path], text)
@@ -153,30 +156,27 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(io.BytesIO(_read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return files.parse_npy(files.read_bytes(path))
+    except ValueError as error:
         raise UserError(f"{path}: not a .npy array ({error}); write it with numpy.save") from None
 
 
-def _read_pngs(files: list[Path], source: str) -> np.ndarray:
-    if not files:
+def _read_pngs(paths: list[Path], source: str) -> np.ndarray:
+    if not paths:
         raise UserError(f"{source}: holds no PNG; expected at least one .png file")
-    images = [_read_png(file) for file in files]
+    images: list[np.ndarray] = []
+    for path in paths:
+        images.append(_read_png(path))
+        if 3 * sum(image[0].size for image in images) > files.MAX_BYTES:
+            raise UserError(f"{source}: more than {files.MAX_BYTES >> 20} MiB of pixels; use fewer")
     if any(image.shape[0] == 3 for image in images):
         images = [np.repeat(image, 3, axis=0) if len(image) == 1 else image for image in images]
-    for file, image in zip(files, images, strict=True):
+    for path, image in zip(paths, images, strict=True):
         if image.shape != images[0].shape:
             raise UserError(
-                f"{file}: {_times(image.shape)}, but {files[0].name} is {_times(images[0].shape)}; "
+                f"{path}: {_times(image.shape)}, but {paths[0].name} is {_times(images[0].shape)}; "
                 "all images must have one size"
             )
     return np.stack(images)
@@ -186,18 +186,25 @@ def _read_png(path: Path) -> np.ndarray:
     """One PNG as uint8 (C, H, W); C = 1 where red, green and blue are equal."""
     from PIL import Image
 
+    content = files.read_bytes(path)
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{path}: not a readable PNG ({error})") from None
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"{path}: more than 8 bits a channel; save it as an 8-bit PNG")
-    rgba = np.asarray(image.convert("RGBA"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about sizes that are refused below
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ValueError(f"{image.width}x{image.height}, more than {MAX_PIXELS} pixels")
+                image.load()
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{path}: more than 8 bits a channel; save it as an 8-bit PNG")
+            rgba = np.asarray(image.convert("RGBA"))
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow stumble in any way
+        raise UserError(f"{path}: not a readable PNG ({files.one_line(error)})") from None
     if (rgba[..., 3] != 255).any():
         raise UserError(f"{path}: has transparent pixels; flatten it on a background first")
     rgb = np.moveaxis(rgba[..., :3], -1, 0)
-    return rgb[:1] if (rgb == rgb[:1]).all() else rgb
+    return rgb[:1].copy() if (rgb == rgb[:1]).all() else rgb
 
 
 def _find(raw: Path, name: str) -> Path | None:
@@ -217,6 +224,8 @@ def _read_mnist(root: Path, split: str) -> Dataset:
             f"{paths[0]}: {images.dtype} {images.shape} with labels {labels.shape}, expected "
             "uint8 (N, 28, 28) with as many labels; fetch the files again"
         )
+    if labels.dtype != np.uint8 or labels.max(initial=0) > 9:
+        raise UserError(f"{paths[1]}: not all labels are digits 0 to 9; fetch the file again")
     return Dataset(images, labels.astype(np.int64), f"MNIST {split}")
 
 

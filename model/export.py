@@ -11,8 +11,6 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +23,13 @@ import numpy as np  # noqa: E402
 
 from model import manifest, memory, verilog  # noqa: E402
 from model.errors import UserError, run  # noqa: E402
+from model.folders import put_in_place, staging  # noqa: E402
 from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve  # noqa: E402
 from model.networks import NETWORKS  # noqa: E402
 from model.schedule import Buffers, buffers  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from model.quantised import Parameters, QuantisedNetwork
 
@@ -50,6 +49,7 @@ def export(
     onnx: str | Path | None = None,
     latency: int | None = None,
     training: dict[str, Any] | None = None,
+    extra: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write ROM contents, `<net>.v` and `network.json` into `out_dir`; returns the manifest.
 
@@ -58,9 +58,10 @@ def export(
     folded: a folding of the caller's own instead. onnx: the file to put there as `network.onnx`; by
     default the one that lies there, else one is written. training: metrics for the manifest; by
     default those of the present manifest, as long as `network.onnx` is the one they belong to.
+    extra: other files that go there, which the manifest does not name.
 
-    Either every file changes or, on an error or an interrupt, none. Raises `UserError` on a target
-    out of reach, a name that no module can have, or a folder that holds another network.
+    Either every file changes or, on an error, an interrupt or a kill, none. Raises `UserError` on a
+    target out of reach, a name that no module can have, or a folder that holds another network.
     """
     out_dir = Path(out_dir)
     name = quantised.network.name
@@ -79,18 +80,18 @@ def export(
     files = memory.rom_files(quantised, folded)
     files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
 
-    with _staging(out_dir) as staging:
+    with staging(out_dir) as folder:
         if onnx is None and (out_dir / "network.onnx").is_file():
             onnx = out_dir / "network.onnx"
         if onnx is None:
             from model.qdq import write_onnx
 
-            write_onnx(quantised, staging / "network.onnx")
+            write_onnx(quantised, folder / "network.onnx")
         else:
-            shutil.copyfile(onnx, staging / "network.onnx")
+            shutil.copyfile(onnx, folder / "network.onnx")
         for file, text in files.items():
-            (staging / file).write_text(text, encoding="ascii")
-        hashes = {path.name: manifest.sha256(path) for path in sorted(staging.iterdir())}
+            (folder / file).write_text(text, encoding="ascii")
+        hashes = {path.name: manifest.sha256(path) for path in sorted(folder.iterdir())}
         previous = _previous(out_dir)
         if training is None and previous.get("files", {}).get("network.onnx") == hashes.get(
             "network.onnx"
@@ -100,9 +101,12 @@ def export(
         description["files"] = hashes
         if training is not None:
             description["training"] = training
-        (staging / manifest.FILE_NAME).write_text(manifest.to_text(description), encoding="utf-8")
+        (folder / manifest.FILE_NAME).write_text(manifest.to_text(description), encoding="utf-8")
+        for path in extra:
+            shutil.copyfile(path, folder / path.name)
         stale = previous.get("files", {}).keys() - hashes.keys()
-        _swap_in(staging, out_dir, [*hashes, manifest.FILE_NAME], stale)
+        names = [*hashes, manifest.FILE_NAME, *(path.name for path in extra)]
+        put_in_place(folder, out_dir, names, stale)
     return description
 
 
@@ -213,69 +217,6 @@ def _previous(out_dir: Path) -> dict[str, Any]:
         return {}
 
 
-@contextmanager
-def _staging(out_dir: Path) -> Iterator[Path]:
-    """A temporary folder beside `out_dir`, hence on its file system; removed at the end."""
-    try:
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    except OSError as error:
-        raise UserError(
-            f"cannot write beside {out_dir}: {error.strerror}; choose another --out"
-        ) from None
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _swap_in(staging: Path, out_dir: Path, names: list[str], stale: set[str]) -> None:
-    """Move `names` from `staging` into `out_dir` and delete `stale` there: all of it, or nothing.
-
-    At every moment each file is the whole old or the whole new one. Files that would not change are
-    not touched, so whatever was built from them stays up to date.
-    """
-    created = not out_dir.exists()
-    backup = staging / "backup"
-    backup.mkdir()
-    changed = [name for name in names if not _same(staging / name, out_dir / name)]
-    gone = [name for name in sorted(stale) if (out_dir / name).is_file()]
-    try:
-        out_dir.mkdir(exist_ok=True)
-        for name in (*changed, *gone):
-            if (out_dir / name).exists():
-                _keep(out_dir / name, backup / name)
-        for name in changed:
-            (staging / name).replace(out_dir / name)
-        for name in gone:
-            (out_dir / name).unlink()
-    except BaseException as error:
-        for name in (*changed, *gone):
-            if (backup / name).exists():
-                (backup / name).replace(out_dir / name)
-            elif not (staging / name).exists():
-                (out_dir / name).unlink(missing_ok=True)
-        if created and out_dir.is_dir():
-            out_dir.rmdir()
-        if isinstance(error, OSError):
-            raise UserError(
-                f"cannot write to {out_dir}: {error.strerror}; nothing was changed"
-            ) from None
-        raise
-
-
-def _same(one: Path, other: Path) -> bool:
-    return other.is_file() and one.read_bytes() == other.read_bytes()
-
-
-def _keep(path: Path, backup: Path) -> None:
-    """A second name for a file's present content; a copy where links are not possible."""
-    try:
-        os.link(path, backup)
-    except OSError:
-        shutil.copy2(path, backup)
-
-
 def _utilisation(stage: Any, folded: FoldedNetwork) -> float:
     """Share of the stage's multiplier cycles, at the network's pace, that does useful work."""
     if not stage.multipliers:
@@ -373,15 +314,9 @@ def c_files(quantised: QuantisedNetwork, float_path: Path) -> dict[str, str]:
     """
     tensors: dict[str, np.ndarray] = {}
     if float_path.is_file():
-        with np.load(float_path) as stored:
-            for name in _layers_with_weights(quantised):
-                for part in ("weight", "bias"):
-                    if f"{name}.{part}" not in stored:
-                        raise UserError(
-                            f"{float_path} lacks {name}.{part}; train the network again, or remove "
-                            "that file to write what the int8 weights stand for"
-                        )
-                    tensors[f"{name}.{part}"] = stored[f"{name}.{part}"]
+        from model.floats import FloatNetwork
+
+        tensors |= FloatNetwork.load(quantised.network, float_path).parameters
     else:
         print(
             f"note: no {float_path.name} beside network.onnx: writing what the int8 weights stand "
@@ -440,10 +375,10 @@ def write_format(
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(f"{out_dir} is no folder; choose another --out")
     files = c_files(quantised, float_path) if style == "c" else hex_files(quantised)
-    with _staging(out_dir) as staging:
+    with staging(out_dir) as folder:
         for name, text in files.items():
-            (staging / name).write_text(text, encoding="ascii")
-        _swap_in(staging, out_dir, list(files), set())
+            (folder / name).write_text(text, encoding="ascii")
+        put_in_place(folder, out_dir, list(files))
     return list(files)
 
 

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from model.errors import UserError
 from model.exponents import PIXEL_EXPONENT, Exponents, from_integers
+from model.files import read_npz
 from model.networks import Conv, MaxPool, Network
 from model.quantised import QuantisedNetwork
 
@@ -314,11 +314,10 @@ class FloatNetwork:
     def load(cls, network: Network, path: Path) -> FloatNetwork:
         """What training wrote to `float.npz`. Raises `UserError` where it holds anything else."""
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(network, {name: arrays[name] for name in parameter_shapes(network)})
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, UserError) as error:
+            return cls(network, read_npz(path, parameter_shapes(network)))
+        except UserError as error:
             raise UserError(
-                f"{path}: not the float weights of {network.name} ({error}); "
+                f"not the float weights of {network.name} ({error}); "
                 f"train it first: python model/train.py {network.name}"
             ) from None
 

@@ -1,16 +1,22 @@
-"""`network.json`: what export made of a network, and the SHA-256 that proves its files whole."""
+"""`network.json`: what export made of a network, and the SHA-256 that prove it all whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from model.errors import UserError
+from model.files import one_line, read_bytes
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")
+_REMEDY = "run model/export.py for this network"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+MAX_FILE_BYTES = 4 << 20
 
 
 def sha256(path: str | Path) -> str:
@@ -20,25 +26,46 @@ def sha256(path: str | Path) -> str:
 
 
 def to_text(manifest: dict[str, Any]) -> str:
-    """Text of `network.json`."""
-    return json.dumps(manifest, indent=2) + "\n"
+    """Text of `network.json`: the manifest and, last, the SHA-256 of what stands before it."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    content["sha256"] = hashlib.sha256(json.dumps(content, indent=2).encode()).hexdigest()
+    return json.dumps(content, indent=2) + "\n"
 
 
 def read(folder: str | Path) -> dict[str, Any]:
-    """The manifest of an exported network. Raises `UserError` where it is missing or damaged."""
+    """The manifest of an exported network, as it was when written.
+
+    Raises `UserError` where it is missing or damaged, or names a file outside its folder.
+    """
     path = Path(folder) / FILE_NAME
-    remedy = "run model/export.py for this network"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is truncated or altered ({error}); {remedy}") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files", {}), dict):
-        raise UserError(f"{path} is no description of a network; {remedy}")
-    missing = [key for key in _KEYS if key not in manifest]
+        content = read_bytes(path, MAX_FILE_BYTES)
+    except UserError as error:
+        raise UserError(f"{error}; {_REMEDY}") from None
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """The manifest that is the content of the file `path`; see `read`."""
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is truncated or altered ({one_line(error)}); {_REMEDY}") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} is no description of a network; {_REMEDY}")
+    missing = [key for key in (*_KEYS, "sha256") if key not in manifest]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; {remedy}")
+        raise UserError(f"{path} lacks {', '.join(missing)}; {_REMEDY}")
+    if to_text(manifest).encode() != content:
+        raise UserError(
+            f"{path} is truncated or altered: it is not what its SHA-256 says; {_REMEDY}"
+        )
+    files = manifest["files"]
+    if not isinstance(files, dict) or not all(map(_FILE.fullmatch, files)):
+        raise UserError(f"{path} names files outside its folder; {_REMEDY}")
+    if not isinstance(manifest["name"], str) or not _NAME.fullmatch(manifest["name"]):
+        raise UserError(f"{path} gives the network a name that no module can have; {_REMEDY}")
+    del manifest["sha256"]
     return manifest
 
 

@@ -20,9 +20,6 @@ if __package__ in (None, ""):
 
 import argparse  # noqa: E402
 import dataclasses  # noqa: E402
-import os  # noqa: E402
-import shutil  # noqa: E402
-import tempfile  # noqa: E402
 import time  # noqa: E402
 from types import ModuleType  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
@@ -34,6 +31,7 @@ from model.data import ROOT  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.export import check_folder, export  # noqa: E402
 from model.floats import FloatNetwork  # noqa: E402
+from model.folders import put_in_place, staging  # noqa: E402
 from model.networks import NETWORKS, RECIPES, Network, Recipe  # noqa: E402
 from model.qdq import write_onnx  # noqa: E402
 from model.reference import argmax, predict  # noqa: E402
@@ -241,24 +239,17 @@ def write(
     export_network: bool,
 ) -> None:
     """Make every file in a temporary sibling folder, then put all in place."""
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.train.", dir=out_dir.parent))
-    try:
-        names = np.array(trained.quantised.network.layer_names)
-        np.savez_compressed(staging / "float.npz", **trained.parameters, layer_names=names)
-        draw_curve(trained.stages, title, staging / "training.png")
-        write_onnx(trained.quantised, staging / "network.onnx")
-        # `export` puts its files in place together; ours follow at once.
+    with staging(out_dir) as folder:
+        layers = np.array(trained.quantised.network.layer_names)
+        np.savez_compressed(folder / "float.npz", **trained.parameters, layer_names=layers)
+        draw_curve(trained.stages, title, folder / "training.png")
+        write_onnx(trained.quantised, folder / "network.onnx")
+        extra = [folder / "float.npz", folder / "training.png"]
         if export_network:
-            export(trained.quantised, out_dir, onnx=staging / "network.onnx", training=metrics)
-            names = ("float.npz", "training.png")
+            onnx = folder / "network.onnx"
+            export(trained.quantised, out_dir, onnx=onnx, training=metrics, extra=extra)
         else:
-            out_dir.mkdir(exist_ok=True)
-            names = ("network.onnx", "float.npz", "training.png")
-        for name in names:
-            os.replace(staging / name, out_dir / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            put_in_place(folder, out_dir, ["network.onnx", "float.npz", "training.png"])
 
 
 def parse_setting(recipe: Recipe, text: str) -> Recipe:

@@ -1,0 +1,102 @@
+"""Files from elsewhere: they may be damaged, have no end, or be made to fill the memory.
+
+Whatever is wrong with one is a `UserError` in one line that names it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from model.errors import UserError
+
+MAX_BYTES = 256 << 20  # far more than any data set of small images
+MAX_NPZ_BYTES = 32 << 20
+
+
+def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} is missing, or no regular file")
+        size = path.stat().st_size
+        if size > most:
+            raise UserError(f"{path}: {size >> 20} MiB, expected at most {most >> 20} MiB")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({one_line(getattr(error, 'strerror', error))})"
+        ) from None
+
+
+def gunzip(content: bytes, path: str | Path) -> bytes:
+    """What a gzip file holds, at most MAX_BYTES."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(MAX_BYTES + 1)
+    except Exception as error:  # zlib's own, EOFError, OSError, ...
+        raise UserError(f"{path}: broken gzip file ({one_line(error)}); fetch it again") from None
+    if len(unpacked) > MAX_BYTES:
+        raise UserError(f"{path}: unpacks to more than {MAX_BYTES >> 20} MiB")
+    return unpacked
+
+
+def parse_npy(content: bytes) -> np.ndarray:
+    """The array of a .npy file without Python objects.
+
+    Raises `ValueError` for anything else, before memory is taken for what is not there.
+    """
+    file = io.BytesIO(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            version = np.lib.format.read_magic(file)
+            readers = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            shape, fortran, dtype = readers[version](file)
+            values = memoryview(content)[file.tell() :]
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(values):
+                raise ValueError(f"{dtype} values of shape {shape} are not {len(values)} bytes")
+            array = np.frombuffer(values, dtype)
+            return array.reshape(shape, order="F" if fortran else "C").copy()
+    except Exception as error:  # NumPy evaluates the header as Python: all sorts of them
+        raise ValueError(one_line(error)) from None
+
+
+def read_npz(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of these names and shapes in a .npz file, all of finite numbers."""
+    content = read_bytes(path, MAX_NPZ_BYTES)
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name, shape in shapes.items():
+                # Eight bytes a value, and the header.
+                most = 8 * math.prod(shape) + 65_536
+                with archive.open(f"{name}.npy") as file:
+                    array = parse_npy(file.read(most))
+                if array.shape != shape or array.dtype.kind != "f":
+                    raise ValueError(
+                        f"{name} is {array.dtype} {array.shape}, expected floats {shape}"
+                    )
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} holds numbers that are not finite")
+                arrays[name] = array
+    except Exception as error:  # of zipfile, of each way to pack, of parse_npy
+        raise UserError(f"{path}: {one_line(error)}") from None
+    return arrays
+
+
+def one_line(text: object) -> str:
+    """A message as one printable line, not too long."""
+    line = " ".join(str(text).split())
+    line = line if line.isprintable() else ascii(line)[1:-1]
+    return line if len(line) <= 200 else f"{line[:197]}..."
