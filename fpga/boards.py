@@ -24,7 +24,8 @@ class Family:
 
     cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
     a block RAM can be. products: 8x8 products in a DSP. spare_luts: there are so many that products
-    with weights that never change, which are shifts and additions, need not take DSPs.
+    with weights that never change, which are shifts and additions, need not take DSPs. dsp_share:
+    the part of the DSPs that a folding uses by itself; around more of them routing takes too long.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Family:
     bram_shapes: tuple[tuple[int, int], ...]
     products: int
     spare_luts: bool
+    dsp_share: float
 
     @property
     def bram_bits(self) -> int:
@@ -41,7 +43,13 @@ class Family:
 
 
 ICE40 = Family(
-    "ice40", "SB_RAM40_4K", "SB_MAC16", ((256, 16), (512, 8), (1024, 4), (2048, 2)), 2, False
+    "ice40",
+    "SB_RAM40_4K",
+    "SB_MAC16",
+    ((256, 16), (512, 8), (1024, 4), (2048, 2)),
+    products=2,
+    spare_luts=False,
+    dsp_share=1,
 )
 ECP5 = Family(
     "ecp5",
@@ -50,6 +58,7 @@ ECP5 = Family(
     ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
     products=1,
     spare_luts=True,
+    dsp_share=0.65,
 )
 
 
@@ -189,7 +198,7 @@ BOARDS = {
             package="CABGA381",
             speed="6",
             oscillator_mhz=25,
-            clock_mhz=120,
+            clock_mhz=80,
             loader=("-b", "ulx3s"),
         ),
         Board(
@@ -211,7 +220,7 @@ BOARDS = {
             package="CSFBGA285",
             speed="8",
             oscillator_mhz=48,
-            clock_mhz=120,
+            clock_mhz=80,
             loader=("-b", "orangeCrab"),
         ),
     )

@@ -66,7 +66,8 @@ def check_memory(network: Network, board: Board, device: Device) -> None:
 def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
     """`network` folded for `device`: as fast as its DSPs allow, or in `cycles` an image.
 
-    In the latter case lookup tables compute the products that are more than the DSPs.
+    By default it takes the family's share of the DSPs. Where `cycles` are asked for, lookup tables
+    compute the products that are more than the DSPs.
 
     Raises `UserError` where it does not fit.
     """
@@ -79,7 +80,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         folded = solve(network, cycles=cycles, price=price)
         return _relieve(_spare_constants(folded, board, device), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
-    for budget in range(device.dsps, 0, -1):
+    for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
             folded = solve(network, multipliers=budget, price=price)
         except UserError:
