@@ -180,7 +180,7 @@ def _ecp5_pll(mhz: float) -> list[Pll]:
         for clkfb in range(1, 81):
             clock = reference * clkfb
             # The oscillator as near to 600 MHz, the middle of its range, as the divider allows.
-            clkop = min(max(1, round(600 / clock)), 128)
+            clkop = min(max(1, math.ceil(600 / clock - 0.5)), 128)
             if 400 <= clock * clkop <= 800:
                 names = {"CLKI_DIV": clki, "CLKFB_DIV": clkfb, "CLKOP_DIV": clkop}
                 found.append(Pll(names, round(clock * 1e6)))
