@@ -276,7 +276,7 @@ def test_cnn5x5_does_not_pack_into_icebreaker():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("net", "mhz"), [("convnet", 120), ("cnn5x5", 110), ("cnn7x7", 90)])
+@pytest.mark.parametrize(("net", "mhz"), [("convnet", 120), ("cnn5x5", 110), ("cnn7x7", 85)])
 def test_full_rate_on_ulx3s(net, mhz):
     """A pixel a clock."""
     report = bitstream(net, "ulx3s", "--clock", str(mhz))
