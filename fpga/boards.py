@@ -58,7 +58,7 @@ ECP5 = Family(
     ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
     products=1,
     spare_luts=True,
-    dsp_share=0.65,
+    dsp_share=0.68,
 )
 
 

@@ -12,6 +12,7 @@ from model.networks import Network
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # that a product takes whose weight never changes
+CONSTANTS_A_DSP = 32  # such products for which a DSP is spent rather
 LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/weight_rom.v
 
 
@@ -74,7 +75,9 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
     check_memory(network, board, device)
 
     def price(folding: Folding, words: int) -> int:
-        return 0 if _constant(board, device, folding, words) else dsps(board.family, folding)
+        if _constant(board, device, folding, words):
+            return math.ceil(folding.pe * folding.simd / CONSTANTS_A_DSP)
+        return dsps(board.family, folding)
 
     if cycles is not None:
         folded = solve(network, cycles=cycles, price=price)

@@ -85,13 +85,13 @@ PROOFS = [
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(
         "requantise",
-        Bug("requantise.v", "rounded[WIDTH-1]      ? 8'd0", "1'b0                  ? 8'd0"),
+        Bug("requantise.v", "negative ? 8'd0 : above", "above"),
         {"ACC_WIDTH": 1},
         combinational=True,
     ),
     *_each(
         "requantise",
-        Bug("requantise.v", "(SHIFT - 1)) - 1;", "(SHIFT - 1));"),
+        Bug("requantise.v", "extended[0] && quotient[0]", "extended[0]"),
         *({"ACC_WIDTH": width} for width in range(2, 33)),
         combinational=True,
         quick=4,
