@@ -233,7 +233,7 @@ def _bias(choices: Choices, weight: np.ndarray, spread: int) -> np.ndarray:
 def random_folding(
     choices: np.random.Generator | Choices, network: Network, max_clocks: int = MAX_CLOCKS
 ) -> FoldedNetwork:
-    """Any folding, pixels a beat and loop orders that take at most about `max_clocks` an image."""
+    """Any folding, pixels a beat and orders of loops; at most about `max_clocks` an image."""
     choices = _choices(choices)
     pixels = choices.of([pixels for pixels in PIXELS_PER_BEAT if _suits(network, pixels)])
     widths = pixel_chain(network, pixels)
@@ -257,7 +257,8 @@ def random_folding(
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * widths[index + 1])))
         simd = _size(choices, range(least, most + 1), window)
         input_major = isinstance(layer, Linear) and bool(choices.integer(0, 1))
-        foldings.append(Folding(pe, simd, input_major))
+        fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
+        foldings.append(Folding(pe, simd, input_major, fabric))
     return FoldedNetwork(network, tuple(foldings), pixels)
 
 
@@ -294,7 +295,10 @@ class Case:
         return random_images(np.random.default_rng(self.seed), self.quantised, IMAGES)
 
     def __repr__(self) -> str:
-        foldings = [f"{f.pe}x{f.simd}{' input-major' * f.input_major}" for f in self._foldings]
+        foldings = [
+            f"{f.pe}x{f.simd}{' input-major' * f.input_major} fabric {f.fabric}"
+            for f in self._foldings
+        ]
         return (
             f"{self.quantised.network}, PE x SIMD {', '.join(foldings)}, "
             f"{self.folded.pixels} pixel(s) a beat, shifts "
