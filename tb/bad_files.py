@@ -147,8 +147,11 @@ def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
     )
 
 
-def bombs() -> dict[str, bytes]:
-    """Small files by name that unpack, or say that they do, to more memory than there may be."""
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """Small files that unpack, or say that they do, to more memory than there may be.
+
+    By name: the content, and words that show that a limit has met it, not the end of the memory.
+    """
     zeros = bytes(1 << 20)
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(zeros) for _ in range(1200)) + packer.flush()
@@ -163,10 +166,14 @@ def bombs() -> dict[str, bytes]:
     array = np.lib.format.magic(1, 0) + struct.pack("<H", 118)
     array += b"{'descr': '|u1', 'fortran_order': False, 'shape': (2000000, 28, 28), }".ljust(118)
     return {
-        "images.gz": stream.getvalue(),
-        "pixels.png": png([(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]),
-        "text.png": png(
-            [(b"IHDR", small), text, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
+        "images.gz": (stream.getvalue(), "unpacks to more than"),
+        "pixels.png": (
+            png([(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]),
+            "20000x20000, more than",
         ),
-        "shape.npy": array,
+        "text.png": (
+            png([(b"IHDR", small), text, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]),
+            "too large",
+        ),
+        "shape.npy": (array, "are not 0 bytes"),
     }

@@ -164,10 +164,10 @@ def test_no_file_at_all(name: str, good: dict[str, bytes], tmp_path: Path) -> No
 
 
 def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
-    for name, content in bad_files.bombs().items():
+    for name, (content, words) in bad_files.bombs().items():
         path = tmp_path / name
         path.write_bytes(content)
-        assert refuses_or_reads(load_user_images, path), name
+        assert words in str(refuses_or_reads(load_user_images, path)), name
     path = tmp_path / "float.npz"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -175,7 +175,7 @@ def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
     ):
         for _ in range(1200):
             file.write(bytes(1 << 20))
-    assert refuses_or_reads(READERS["float.npz"], path)
+    assert "magic string" in str(refuses_or_reads(READERS["float.npz"], path))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
