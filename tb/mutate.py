@@ -61,8 +61,9 @@ read_verilog {macros} {sources}
 {chparams}
 hierarchy -check -top {top} -libdir {rtl} -libdir {fpga_rtl}
 proc
-opt
+opt -full
 wreduce
+opt -full
 opt_clean -purge
 write_rtlil sound.il
 write_json sound.json
@@ -233,21 +234,12 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
     options = dict(re.findall(r"-(mode|cell|port|portbit|ctrlbit|wire) (\S+)", line))
     cell = cells[options["cell"].removeprefix("\\")]
     mode, port, bit = options["mode"], options["port"].removeprefix("\\"), options["portbit"]
-    signal = cell["connections"][port][int(bit)]
-    # What selects a fault would delay a clock, and so upset the order of events, or stand between a
-    # register and its initial value. What a memory starts with must be constant, and so must the
-    # enable of one that reads without a clock.
-    unfit = (
-        port.endswith("CLK")
-        or cell["type"].startswith("$meminit")
-        or (port == "Q" and "dff" in cell["type"])
-        or (isinstance(signal, str) and cell["type"] == "$memrd")
-    )
-    if unfit or signal == mode.removeprefix("const"):
+    control = int(options.get("ctrlbit", bit))
+    if not _fit(cell, mode, port, int(bit), control):
         return None
     by = [f"by {options['ctrlbit']}"] if "ctrlbit" in options else []
     where = code = ""
-    # The last -src is that of the cell; what the optimiser made has none.
+    # The last -src is that of the cell, or else of its wire; what the optimiser made has none.
     sources = re.findall(r"-src (\S+?):(\d+)\.(\d+)-(\d+)\.(\d+)", line)
     if sources:
         path, *span = sources[-1]
@@ -263,6 +255,36 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
         where,
         code,
     )
+
+
+def _fit(cell: dict, mode: str, port: str, bit: int, control: int) -> bool:
+    """Whether a fault can be planted, and makes another function of the cell."""
+    kind, bits = cell["type"], cell["connections"][port]
+    constant = isinstance(bits[bit], str)
+    # What selects a fault would delay a clock, and so upset the order of events, or stand between a
+    # register and its initial value. What a memory starts with must be constant, and so must the
+    # enable of one that reads without a clock.
+    if port.endswith("CLK") or kind.startswith("$meminit") or (kind == "$memrd" and constant):
+        return False
+    if port == "Q" and "dff" in kind:
+        return False
+    if bits[bit] == mode.removeprefix("const"):
+        return False
+    if not mode.startswith("cnot"):
+        return True
+    # The bit is inverted where the controlling bit is `level`.
+    level = mode.removeprefix("cnot")
+    if isinstance(bits[control], str):
+        return bits[control] == level
+    # There the controlling bit may settle the result alone.
+    if kind in ("$reduce_or", "$reduce_bool", "$logic_not", "$logic_and", "$logic_or"):
+        return level == "0" or port == "Y"
+    if kind == "$reduce_and":
+        return level == "1" or port == "Y"
+    if kind in ("$eq", "$ne") and port in "AB":
+        other = cell["connections"]["B" if port == "A" else "A"]
+        return control >= len(other) or other[control] not in ("0", "1") or other[control] == level
+    return True
 
 
 def _yosys(script: str, folder: Path) -> None:

@@ -36,7 +36,7 @@ class Argmax(Traffic):
         return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis", user=True)
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Logits of full range, only negative ones, and many ties."""
+        """Logits of full range, only negative ones, many ties, and some that differ in one bit."""
         shape = (self.source.channels, 1, 1)
         low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
         kinds = (
@@ -45,8 +45,12 @@ class Argmax(Traffic):
             lambda: rng.integers(-2, 2, shape, np.int32),
             lambda: rng.choice(np.array([low, high, -1, 0], np.int32), shape),
             lambda: np.full(shape, low, np.int32),
+            lambda: rng.integers(low, high) ^ (1 << rng.integers(0, 31, shape, np.int32)),
+            lambda: rng.integers(low, high) ^ (1 << rng.integers(0, 31, shape, np.int32)),
         )
-        return np.stack([kinds[index % len(kinds)]() for index in range(4 * count)])
+        return np.stack([kinds[index % len(kinds)]() for index in range(5 * count)]).astype(
+            np.int32
+        )
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         return images

@@ -83,9 +83,13 @@ class MaxPool2d(Traffic):
         self.interval = max(self.source.beats, self.sink.beats)
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """As usual, but the second image is zero: whatever an image leaves behind shows there."""
+        """As usual, but the second image is zero: whatever an image leaves behind shows there.
+
+        The pixels of the third one differ in a bit or two.
+        """
         images = super().images(count, rng)
         images[1:2] = 0
+        images[2:3] = rng.integers(0, 256) ^ (1 << rng.integers(0, 8, images[2:3].shape))
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ CASES = {
 
 
 def accumulators(width: int, shift: int, rng: random.Random) -> list[int]:
-    """All of them up to 13 bits; else the ends, random ones, and the neighbourhood of halves."""
+    """All of them up to 13 bits; else the ends, powers of 2, random ones, those near halves."""
     low, high = -(1 << width - 1), (1 << width - 1) - 1
     if width <= 13:
         return list(range(low, high + 1))
@@ -40,6 +40,7 @@ def accumulators(width: int, shift: int, rng: random.Random) -> list[int]:
     halves = [(2 * rng.randint(-5, 260) + 1 << shift) >> 1 for _ in range(500)]
     values += [half + near for half in (*halves, 255 << shift, 0) for near in (-1, 0, 1)]
     values += [low, low + 1, high - 1, high]
+    values += [sign << place for place in range(width) for sign in (1, -1)]
     return [value for value in values if low <= value <= high]
 
 
