@@ -1,0 +1,109 @@
+"""The tools that judge the tests: planted faults (mutate.py) and coverage (cover.py)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cover
+import mutate
+import pytest
+
+from model.errors import UserError
+
+
+@pytest.fixture
+def bench() -> mutate.Bench:
+    """The bench of the smallest module, as mutate.find_benches gives it."""
+    import test_skid_buffer
+
+    name, parameters = next(iter(test_skid_buffer.CASES.items()))
+    file = test_skid_buffer.__name__
+    return mutate.Bench(file, "skid_buffer", name, parameters, {}, (), {}, "bench_stream", ("",))
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_weak_bench_lets_faults_live(bench, weak, monkeypatch, tmp_path, capsys):
+    """Without a look at the data, faults in it survive, and the run fails."""
+    if weak:
+        bench = replace(bench, chosen=("nothing_to_see",), tests="test_mutate_weak")
+        (tmp_path / "test_mutate_weak.py").write_text(
+            "import cocotb\n@cocotb.test()\nasync def nothing_to_see(dut): pass\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(mutate, "BUILD", Path(mutate.BUILD) / f"test-{int(weak)}")
+    monkeypatch.setattr(mutate, "find_benches", lambda seed: [bench])
+    status = mutate.main(["--module", "skid_buffer", "--n", "10", "--workers", "1"])
+    report = json.loads((mutate.BUILD / "report.json").read_text())
+    (row,) = report["modules"]
+    assert row["mutants"] == 10
+    assert (status, row["killed"]) == ((1, 0) if weak else (0, 10))
+    assert ("survived: skid_buffer.v:" in capsys.readouterr().out) == weak
+
+
+def test_benches_are_found():
+    """With parameters, and with the tests of one netlist brought together."""
+    benches = mutate.find_benches("1")
+    cores = [bench for bench in benches if bench.top == "board_core"]
+    assert {"skid_buffer", "conv2d", "uart_rx"} <= {bench.top for bench in benches}
+    assert len(cores) == len({bench.name for bench in cores}) and len(cores[0].chosen) > 1
+
+
+MUTANT = mutate.Mutant("m", "c", "const0 $mux A 3", "w", "m.v:7", "a ? b : c", killer="")
+REASONS = {"m": [{"code": "a ? *", "fault": "const? $mux A *", "reason": "nobody looks"}]}
+
+
+def test_a_reason_explains_a_survivor():
+    others = [replace(MUTANT, fault="inv $mux A 3"), replace(MUTANT, fault="inv", killer="t")]
+    found = mutate.explain([MUTANT, *others], REASONS)
+    assert [mutant.reason for mutant in found] == ["nobody looks", "", ""]
+    (row,) = mutate.summarise(found)
+    assert (row["killed"], row["equivalent"], row["survived"]) == (1, 1, 1)
+    assert row["killed_percent"] == 50
+
+
+def test_a_reason_must_not_be_refuted():
+    with pytest.raises(UserError, match="changes nothing, but t failed"):
+        mutate.explain([replace(MUTANT, killer="t")], REASONS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "control", "fits"),
+    [
+        ("$reduce_or", "cnot1", 1, False),  # where it inverts, the other bit is 1 already
+        ("$reduce_or", "cnot0", 1, True),
+        ("$reduce_and", "cnot0", 1, False),
+        ("$add", "cnot1", 1, True),
+        ("$add", "cnot1", 2, False),  # the controlling bit is 0 for ever
+        ("$add", "const0", 0, True),
+        ("$dff", "inv", 0, True),
+    ],
+)
+def test_faults_that_change_nothing_are_not_planted(kind, mode, control, fits):
+    cell = {"type": kind, "connections": {"A": [2, 3, "0"]}}
+    assert mutate._fit(cell, mode, "A", 0, control) == fits
+
+
+def test_coverage_adds_up(tmp_path):
+    """Over simulations and instances; constant functions are left out."""
+    source = tmp_path / "m.v"
+    source.write_text("module m;\n    function integer f;\n    endfunction\n    x\n    y\n    z\n")
+
+    def point(line: int, kind: str, name: str, lines: str, count: int, instance: str) -> str:
+        values = {"f": source, "l": line, "n": 5, "t": kind, "o": name, "S": lines, "h": instance}
+        parts = "".join(f"\1{name}\2{value}" for name, value in values.items())
+        return f"C '{parts}' {count}\n"
+
+    (tmp_path / "1.dat").write_text(
+        point(2, "line", "block", "2-3", 0, "a")
+        + point(4, "line", "block", "4,6", 0, "a")
+        + point(5, "branch", "if", "5", 0, "a")
+        + point(6, "toggle", "z:0->1", "", 0, "a")
+    )
+    (tmp_path / "2.dat").write_text(
+        point(4, "line", "block", "4,6", 3, "b") + point(6, "toggle", "z:0->1", "", 1, "b")
+    )
+    files = cover.merge([tmp_path / "1.dat", tmp_path / "2.dat"], [source])
+    assert files[source].lines == {4: 3, 6: 3, 5: 0}
+    assert cover.total(files) == {"lines": (2, 3), "branches": (0, 1), "toggles": (1, 1)}
