@@ -19,7 +19,9 @@ from model.folding import FoldedNetwork, Folding, Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
-READER = 3  # clocks from a read of `sliding_window` until the column may enter the window
+# Clocks from a read of `sliding_window` until the load that takes the column, for `maxpool2d`; the
+# registers of a convolution's window follow their commands by a clock (LATE).
+READER = {"conv": 2, "maxpool": 3}
 MOST_ORDERS = 4  # fully connected layers whose loop orders are tried in every combination
 
 Times = list[int]
@@ -184,9 +186,10 @@ class _Window:
         self.first = min(right + 1, self.groups)
         self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
         most, pace = max(self.first, self.slide), stage.pace
+        self.reader = reader = READER[stage.kind]
         # Clocks to read a column, and columns that are read ahead; None: of no later window.
-        self.rows_read = layer.kernel if pace >= layer.kernel * most + READER else 1
-        self.queue = None if pace >= most + READER else most + READER
+        self.rows_read = layer.kernel if pace >= layer.kernel * most + reader else 1
+        self.queue = None if pace >= most + reader else most + reader
         unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
         wanted = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
         self.rows = layer.kernel * math.ceil(wanted / layer.kernel)
@@ -243,7 +246,7 @@ def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process
                     column_read = clock + window.rows_read - 1
                     column += 1
                 if wanted:
-                    load = max(load, column_read + READER)
+                    load = max(load, column_read + window.reader)
                 granted = load
                 if window.queue is not None:
                     taken.extend([load] * wanted)

@@ -73,7 +73,7 @@ module conv2d #(
 
     sliding_window #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(IN_CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS*CHUNKS)
+        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS*CHUNKS), .LATE(1)
     ) windows (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

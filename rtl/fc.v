@@ -60,6 +60,7 @@ module fc #(
     endgenerate
 
     wire [8*SIMD-1:0] chunk_data, operands;
+    reg  [8*SIMD-1:0] operands_reg;  // matrix_vector wants them a clock after their handshake
     wire              chunk_valid, chunk_ready, operands_valid, operands_ready, chunk_done;
     wire              unused_last, unused_done;
     wire [((CHUNKS > 1) ? $clog2(CHUNKS) : 1)-1:0] unused_chunk;
@@ -91,13 +92,16 @@ module fc #(
         end
     endgenerate
 
+    always @(posedge clk)
+        operands_reg <= operands;
+
     matrix_vector #(
         .PIXELS(1), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
         .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
         .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),
-        .s_axis_tdata(operands), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
+        .s_axis_tdata(operands_reg), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
         .s_axis_tready(operands_ready),
         .s_chunk(unused_chunk), .s_chunk_done(chunk_done), .s_vector_done(unused_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),

@@ -6,8 +6,8 @@
 //   y[row] = requantise(bias[row] + sum over col of w[row][col] * x[col])
 //
 // Takes one beat every clock: SIMD elements of each of PIXELS vectors, in the order that
-// fold_counter names; the beat wanted next is chunk `s_chunk`. Weights and biases are those of
-// model/memory.py.
+// fold_counter names. A beat's data comes a clock after its handshake, and then `s_chunk` names the
+// chunk that it must be. Weights and biases are those of model/memory.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
 // Nothing in the pipeline ever waits: results go into a FIFO, and a beat is taken only while there
@@ -40,7 +40,7 @@ module matrix_vector #(
     input  wire                           s_axis_tlast,  // this is the image's last vector
     input  wire                           s_axis_tvalid,
     output wire                           s_axis_tready,
-    output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that the next beat must hold
+    output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that s_axis_tdata must hold
     output wire                           s_chunk_done,  // (GROUP_INNER) it is its chunk's last use
     output wire                           s_vector_done, // the next beat is the vector's last
     output wire [OUT_WIDTH*PIXELS*PE-1:0] m_axis_tdata,  // pixel p, row pe at lane p*PE + pe
@@ -87,7 +87,9 @@ module matrix_vector #(
 
     // Operands. The weights are read in the order in which they stand.
     reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
-    reg  [8*SIMD*PIXELS-1:0]     s_tdata_reg, x_reg;
+    reg  [8*SIMD*PIXELS-1:0]     x_reg;
+    wire [CHUNK_WIDTH-1:0]       next_chunk;
+    reg  [CHUNK_WIDTH-1:0]       chunk_reg;
     wire [8*SIMD*PE-1:0]         weights;
     wire [GROUP_WIDTH-1:0]       unused_group;
 
@@ -95,12 +97,13 @@ module matrix_vector #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) input_fold (
         .clk(clk), .rst(rst), .step(accept),
-        .group(unused_group), .chunk(s_chunk),
+        .group(unused_group), .chunk(next_chunk),
         .group_last(s_group_last), .chunk_last(s_chunk_last), .last(s_last)
     );
 
     assign s_chunk_done  = (GROUP_INNER == 0) || s_group_last;
     assign s_vector_done = s_last;
+    assign s_chunk       = chunk_reg;
 
     weight_rom #(
         .WIDTH(8*SIMD*PE), .DEPTH(DEPTH), .FILE(WEIGHT_FILE)
@@ -109,16 +112,16 @@ module matrix_vector #(
     );
 
     always @(posedge clk) begin
-        s_tdata_reg <= s_axis_tdata;
-        x_reg       <= s_tdata_reg;
+        chunk_reg <= next_chunk;
+        x_reg     <= s_axis_tdata;
         if (accept)
             addr_reg <= s_last ? {ADDR_WIDTH{1'b0}} : addr_reg + 1'b1;
         if (rst)
             addr_reg <= 0;
     end
 
-    // Bit 0 of these stands beside the beat that has just come, bit 1 beside x_reg and its weights,
-    // bit SUM beside the sums.
+    // Bit 0 of these stands beside a beat's data as it comes, bit 1 beside x_reg and its weights, bit
+    // SUM beside the sums.
     localparam SUM = LEVELS + 3;
     reg [SUM:0] valid_reg = 0;
     reg [SUM:0] image_last_reg;

@@ -23,8 +23,12 @@
 //
 // Window p of a transfer (OUT_PIXELS of them, adjacent in a row) has element (ky, kx, c) at byte
 // p*K*K*C + (ky*K + kx)*C + c. m_window_last marks the image's last transfer.
-// Equals the windows of model/reference.py. Latency: 5 clocks from the last pixel of a window
-// (KERNEL - 1 more where columns are read row by row).
+//
+// Where LATE is set, m_window (it alone) holds a window in the clock after the handshake that takes
+// it. Then what shifts the wide registers comes from registers, and not from m_window_ready.
+//
+// Equals the windows of model/reference.py. Latency: 5 clocks from the last pixel of a window to
+// m_window (KERNEL - 1 more where columns are read row by row).
 
 `default_nettype none
 
@@ -38,6 +42,7 @@ module sliding_window #(
     parameter LANES    = CHANNELS,  // channels a beat; a divisor of CHANNELS if PIXELS > 1
     parameter PIXELS   = 1,         // pixels a beat
     parameter PACE     = 1,         // clocks for which every transfer is used, or fewer
+    parameter LATE     = 0,         // m_window follows its handshake by a clock
     parameter OUT_PIXELS   = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1,
     parameter WINDOW_WIDTH = 8 * OUT_PIXELS * KERNEL * KERNEL * CHANNELS
 ) (
@@ -91,7 +96,7 @@ module sliding_window #(
 
     // A transfer's columns are there READER clocks after those of the one before were taken, if
     // they are read at once. Where transfers are used for longer than that, nothing is read ahead.
-    localparam READER     = 3;
+    localparam READER     = (LATE != 0) ? 2 : 3;
     localparam ROW_BY_ROW = PACE >= KERNEL*MOST + READER;
     localparam UNHURRIED  = PACE >= MOST + READER;
     localparam QUEUE      = UNHURRIED ? MOST : MOST + READER;
@@ -541,10 +546,14 @@ module sliding_window #(
     wire [FILL_WIDTH-1:0] wanted      = first_reg ? FILL_FIRST : zeros_reg ? FILL_ZEROS : FILL_SLIDE;
     wire [FILL_WIDTH-1:0] next_wanted = step_last ? FILL_FIRST : next_zeros ? FILL_ZEROS : FILL_SLIDE;
 
+    // What has been read counts when it gets into the queue, and where the registers follow a clock
+    // behind, a clock earlier.
+    wire came        = (LATE != 0) ? read_reg : arrived_reg;
+    wire column_came = came && ((LATE != 0) ? read_column_reg : column_reg);
+
     // Columns in the queue beyond those wanted: negative where some are missing.
     reg  [FILL_WIDTH-1:0] surplus_reg = -FILL_FIRST;
     wire                  load = (!valid_reg || m_window_ready) && !surplus_reg[FILL_WIDTH-1];
-    wire                  arrived = arrived_reg && column_reg;
 
     // What a window takes makes room; or the next window's columns may be read when it is loaded.
     wire [FILL_WIDTH-1:0] granted = UNHURRIED ? next_wanted : wanted;
@@ -554,7 +563,7 @@ module sliding_window #(
 
     always @(posedge clk) begin
         surplus_reg <= surplus_reg - (load ? next_wanted : FILL_ZEROS)
-                                   + {{(FILL_WIDTH-1){1'b0}}, arrived};
+                                   + {{(FILL_WIDTH-1){1'b0}}, column_came};
         room_reg    <= room_reg + (load ? granted : FILL_ZEROS) + {FILL_WIDTH{column_done}};
         if (!valid_reg || m_window_ready)
             valid_reg <= load;
@@ -577,11 +586,32 @@ module sliding_window #(
         end
     end
 
+    // The commands to the window register: take the next window, which is a row's first one or
+    // slides on by columns of the queue or by zeros.
+    wire take, take_first, take_zeros;
+
     // Where the columns wanted begin in the queue.
     localparam FIRST_AT = UNHURRIED ? QUEUE - FIRST : 0;
     localparam SLIDE_AT = UNHURRIED ? QUEUE - SLIDE : 0;
 
     generate
+        if (LATE != 0) begin : gen_late
+            reg take_reg = 1'b0;
+            reg first_taken_reg, zeros_taken_reg;
+            always @(posedge clk) begin
+                take_reg        <= load;
+                first_taken_reg <= first_reg;
+                zeros_taken_reg <= zeros_reg;
+            end
+            assign take       = take_reg;
+            assign take_first = first_taken_reg;
+            assign take_zeros = zeros_taken_reg;
+        end else begin : gen_at_once
+            assign take       = load;
+            assign take_first = first_reg;
+            assign take_zeros = zeros_reg;
+        end
+
         if (UNHURRIED) begin : gen_push
             // A window takes all columns: they move up until the last one is in its place.
             wire [QUEUE*COLUMN_BITS+UNIT-1:0] pushed = {unit, queue_reg};
@@ -593,13 +623,27 @@ module sliding_window #(
             // A column goes behind those that stay; what is further behind does not matter.
             reg [FILL_WIDTH-1:0] fill_reg = 0;
             always @(posedge clk) begin
-                fill_reg <= (load ? surplus_reg : fill_reg) + {{(FILL_WIDTH-1){1'b0}}, arrived_reg};
+                fill_reg <= (load ? surplus_reg : fill_reg) + {{(FILL_WIDTH-1){1'b0}}, came};
                 if (rst)
                     fill_reg <= 0;
             end
             for (group = 0; group < QUEUE; group = group + 1) begin : gen_column
                 localparam [FILL_WIDTH-1:0] PLACE = group;
-                wire put = arrived_reg && (load ? surplus_reg == PLACE : fill_reg == PLACE);
+                wire here  = came && (load ? surplus_reg == PLACE : fill_reg == PLACE);
+                wire shift = load && !zeros_reg;
+                wire put, change;
+                if (LATE != 0) begin : gen_late
+                    reg put_reg = 1'b0, change_reg = 1'b0;
+                    always @(posedge clk) begin
+                        put_reg    <= here;
+                        change_reg <= here || shift;
+                    end
+                    assign put    = put_reg;
+                    assign change = change_reg;
+                end else begin : gen_at_once
+                    assign put    = here;
+                    assign change = here || shift;
+                end
                 wire [COLUMN_BITS-1:0] after_first, after_slide;
                 if (group + SLIDE < QUEUE) begin : gen_slide
                     assign after_slide = queue_reg[(group + SLIDE)*COLUMN_BITS +: COLUMN_BITS];
@@ -612,9 +656,9 @@ module sliding_window #(
                     assign after_first = after_slide;
                 end
                 always @(posedge clk)
-                    if (put || (load && !zeros_reg))
+                    if (change)
                         queue_reg[group*COLUMN_BITS +: COLUMN_BITS] <=
-                            put ? unit : first_reg ? after_first : after_slide;
+                            put ? unit : take_first ? after_first : after_slide;
             end
         end
 
@@ -628,12 +672,12 @@ module sliding_window #(
             if (group + SLIDE < SPAN) begin : gen_slid
                 assign slid = window_reg[(group + SLIDE)*COLUMN_BITS +: COLUMN_BITS];
             end else begin : gen_slid_in
-                assign slid = zeros_reg ? {COLUMN_BITS{1'b0}}
+                assign slid = take_zeros ? {COLUMN_BITS{1'b0}}
                     : queue_reg[(SLIDE_AT + group + SLIDE - SPAN)*COLUMN_BITS +: COLUMN_BITS];
             end
             always @(posedge clk)
-                if (load)
-                    window_reg[group*COLUMN_BITS +: COLUMN_BITS] <= first_reg ? started : slid;
+                if (take)
+                    window_reg[group*COLUMN_BITS +: COLUMN_BITS] <= take_first ? started : slid;
         end
 
         // Column x of window p is LEFT*PIXELS + p*STRIDE + x - PADDING columns into the register.

@@ -11,7 +11,7 @@ from pathlib import Path
 import cocotb
 import numpy as np
 from runner import on_simulators
-from testbench import Layout, Stall, Testbench
+from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
 from model import memory, reference
@@ -100,6 +100,9 @@ class MatrixVector(Weighted):
             credit = 7 + (simd - 1).bit_length()
             self.interval += -(-self.sink.beats * credit // p["FIFO_DEPTH"])
 
+    def streams(self, dut) -> tuple[Stream, Stream]:
+        return Stream.axis(dut, "s_axis", late=True), Stream.axis(dut, "m_axis")
+
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         vectors = images.transpose(0, 2, 3, 1)
         acc = reference.fc(
@@ -126,6 +129,7 @@ class Bench(Testbench):
         """Reset; the next beat is a vector's first."""
         await self.reset(1)
         self.next = 0
+        self.due: int | None = None  # chunk that the data of the beat just taken must be
         self.completed: list[int] = []  # when each group took its last chunk
 
     def _compare_names(self) -> None:
@@ -134,17 +138,21 @@ class Bench(Testbench):
         chunk = order[fold]
         # Where the vector runs through for every group, each beat serves one group alone.
         done = not p["GROUP_INNER"] or chunk not in order[fold + 1 :]
-        wanted = chunk, int(done), int(fold == len(order) - 1)
+        wanted = self.due, int(done), int(fold == len(order) - 1)
         signals = self.dut.s_chunk, self.dut.s_chunk_done, self.dut.s_vector_done
         got = tuple(str(signal.value) for signal in signals)
         assert all(set(bits) <= set("01") for bits in got), f"matrix_vector: X in {got}"
-        got = tuple(int(bits, 2) for bits in got)
+        late, *names = (int(bits, 2) for bits in got)
+        got = (None if self.due is None else late, *names)
         assert got == wanted, (
             f"matrix_vector: beat {self.next}: (s_chunk, s_chunk_done, s_vector_done) = {got}, "
             f"expected {wanted}"
         )
-        if self.input.taken > self.next and chunk == p["CHUNKS"] - 1:
-            self.completed.append(self.cycle)
+        self.due = None
+        if self.input.taken > self.next:
+            self.due = chunk
+            if chunk == p["CHUNKS"] - 1:
+                self.completed.append(self.cycle)
         self.next = self.input.taken
 
 

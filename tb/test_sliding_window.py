@@ -30,6 +30,11 @@ CASES = {
     "kernel1": case(4, 5, 3, 1, LANES=1),
     "kernel1_stride2": case(4, 7, 1, 1, STRIDE=2),
     "kernel2": case(4, 5, 1, 2, PADDING=1),
+    "late": case(6, 5, 2, 5, PADDING=2, LATE=1),
+    "late_stride3": case(9, 8, 1, 5, STRIDE=3, PADDING=4, LATE=1),
+    "late_pixels4": case(4, 12, 1, 5, PIXELS=4, PADDING=2, LATE=1),
+    "late_unhurried": case(6, 7, 2, 3, PACE=5, LATE=1),
+    "late_row_by_row": case(6, 7, 2, 3, PACE=11, LATE=1),
     "single_row": case(1, 9, 2, 3, PADDING=1),
     "single_column": case(9, 1, 2, 3, PADDING=1),
     "single_pixel": case(1, 1, 1, 3, PADDING=2),
@@ -60,7 +65,7 @@ class SlidingWindow(Traffic):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1, PACE=1) | self.parameters
+        p = dict(STRIDE=1, PADDING=0, PIXELS=1, PACE=1, LATE=0) | self.parameters
         kernel, channels = p["KERNEL"], p["CHANNELS"]
         elements = kernel * kernel * channels
         self.layer = Conv(elements, kernel, p["STRIDE"], p["PADDING"])
@@ -71,10 +76,11 @@ class SlidingWindow(Traffic):
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
         self.interval = max(self.source.beats, self.sink.beats * p["PACE"])
+        self.late = bool(p["LATE"])
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         names = ("m_window", "m_window_valid", "m_window_ready", "m_window_last")
-        return Stream.axis(dut, "s_axis"), Stream(dut, *names)
+        return Stream.axis(dut, "s_axis"), Stream(dut, *names, late=self.late)
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         bias = np.zeros(len(self.weight), np.int32)

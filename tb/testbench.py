@@ -10,7 +10,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -137,18 +137,24 @@ def start_clock(dut, period_ps: int = 10_000) -> RisingEdge:
 
 
 class Stream:
-    """The signals of one stream; `last` and `user` may be missing."""
+    """The signals of one stream; `last` and `user` may be missing.
 
-    def __init__(self, dut, data: str, valid: str, ready: str, last=None, user=None) -> None:
+    late: the data of a beat stands in the clock after its handshake, and is garbage in others.
+    """
+
+    def __init__(
+        self, dut, data: str, valid: str, ready: str, last=None, user=None, late: bool = False
+    ) -> None:
         self.name = data.removesuffix("_tdata")
         self.data = getattr(dut, data)
         self.valid = getattr(dut, valid)
         self.ready = getattr(dut, ready)
         self.last = getattr(dut, last) if last else None
         self.user = getattr(dut, user) if user else None
+        self.late = late
 
     @classmethod
-    def axis(cls, dut, prefix: str, user: bool = False) -> Stream:
+    def axis(cls, dut, prefix: str, user: bool = False, late: bool = False) -> Stream:
         """The stream of ports `prefix`_tdata, _tvalid, _tready, and _tlast where there is one."""
         last = f"{prefix}_tlast"
         return cls(
@@ -156,6 +162,7 @@ class Stream:
             *(f"{prefix}_t{name}" for name in ("data", "valid", "ready")),
             last=last if hasattr(dut, last) else None,
             user=f"{prefix}_tuser" if user else None,
+            late=late,
         )
 
     def read(self, signal: str) -> int | None:
@@ -190,6 +197,7 @@ class Source:
         """Forget what is queued and what was taken: a reset."""
         self.queue.clear()
         self.taken = 0
+        self._late: int | LogicArray | None = None
         self._offered = False
 
     def send(self, beats: list[int], last: bool = True, unused: list[int] | None = None) -> None:
@@ -211,7 +219,9 @@ class Source:
         if not (ready and self._offered):
             return False
         self._offered = False
-        self.queue.popleft()
+        data, _ = self.queue.popleft()
+        if self.stream.late:
+            self._late = data
         self.taken += 1
         return True
 
@@ -224,7 +234,8 @@ class Source:
         elif not self._offered:
             if go and self.queue:
                 data, last = self.queue[0]
-                self.stream.data.value = data
+                if not self.stream.late:
+                    self.stream.data.value = data
                 if self.stream.last is not None:
                     self.stream.last.value = int(last)
                 self.stream.valid.value = 1
@@ -232,15 +243,24 @@ class Source:
             else:
                 self._idle()
 
+        if self.stream.late:
+            if self._late is None:
+                self._garble(self.stream.data)
+            else:
+                self.stream.data.value = self._late
+            self._late = None
+
     def _idle(self) -> None:
         self.stream.valid.value = 0
-        for signal in (self.stream.data, self.stream.last):
-            if signal is None:
-                continue
-            if self._four_states and self._rng.getrandbits(1):
-                signal.value = LogicArray("X" * len(signal))
-            else:
-                signal.value = self._rng.getrandbits(len(signal))
+        self._garble(self.stream.data)
+        if self.stream.last is not None:
+            self._garble(self.stream.last)
+
+    def _garble(self, signal) -> None:
+        if self._four_states and self._rng.getrandbits(1):
+            signal.value = LogicArray("X" * len(signal))
+        else:
+            signal.value = self._rng.getrandbits(len(signal))
 
     def _with_unknowns(self, data: int, mask: int) -> LogicArray:
         width = len(self.stream.data)
@@ -264,6 +284,7 @@ class Sink:
     def clear(self) -> None:
         """Forget the beats: a reset."""
         self.beats = []
+        self._late: Beat | None = None  # its data comes with the next clock
         self._stalled: tuple | None = None
         self._valid = self._ready = 0
         self.stream.ready.value = 0
@@ -272,16 +293,26 @@ class Sink:
         if not clean:
             return False
         name = self.stream.name
+        if self._late is not None:
+            self.beats.append(replace(self._late, data=self.stream.read("data")))
+            self._late = None
         self._valid = self.stream.read("valid")
         assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready came"
         if not self._valid:
             return False
-        beat = tuple(self.stream.read(signal) for signal in ("data", "last", "user"))
+        late = self.stream.late
+        beat = (
+            0 if late else self.stream.read("data"),
+            self.stream.read("last"),
+            self.stream.read("user"),
+        )
         assert self._stalled in (None, beat), (
             f"{name}: stalled beat changed from (tdata, tlast, tuser) = {self._stalled} to {beat}"
         )
         self._stalled = None if self._ready else beat
-        if self._ready:
+        if self._ready and late:
+            self._late = Beat(*beat, cycle)
+        elif self._ready:
             self.beats.append(Beat(*beat, cycle))
         return bool(self._ready)
 
