@@ -115,6 +115,8 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"KERNEL": 5, "CHANNELS": 3, "PACE": 8},
         {"KERNEL": 5, "CHANNELS": 3, "PACE": 28},
         {"KERNEL": 1, "PACE": 4},
+        {"KERNEL": 5, "CHANNELS": 3, "PADDING": 2, "LATE": 1},
+        {"KERNEL": 5, "CHANNELS": 3, "PACE": 27, "LATE": 1},
     ],
     "timeout": [{"TIMEOUT": 1000}, {"TIMEOUT": 65535}],
     "uart_rx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
