@@ -1,0 +1,107 @@
+"""Proves of faults that they change nothing: no bench could find them (see tb/mutate.py).
+
+The sound netlist and the faulty one run side by side, on any inputs, from any contents of what has
+no initial value. ABC's IC3 then proves that their outputs never differ, for any number of clocks.
+What stands beside a low tvalid is not compared: nobody may look at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from fpga import flow
+from model.errors import ToolError
+from tb.formal.yosys_abc import MODULE
+
+LIMIT_S = 5  # for a proof; most take a tenth of a second
+
+FLATTEN = """
+hierarchy -top {module}
+flatten
+memory_map
+opt_clean
+rename {module} {name}
+"""
+# Leaves 1.aig, 2.aig, ... with the one output `differ`.
+COMPARE = """
+design -reset
+read_rtlil sound.il
+{mutant}
+{flatten}
+design -copy-from sound -as sound sound
+read_verilog differ.v
+hierarchy -top differ
+flatten
+setundef -undriven -zero
+setundef -zero
+dffunmap
+opt -full
+techmap
+opt -full
+dffunmap
+simplemap
+aigmap
+opt_clean
+write_aiger -zinit {number}.aig
+"""
+PROVE = """
+read_aiger {number}.aig
+strash
+pdr -T {limit}
+write_status {number}.status
+"""
+
+
+def find(folder: Path, module: str, ports: dict, mutants: dict[int, str]) -> set[int]:
+    """Numbers of the `mutants` (commands for Yosys, by number) that are proved to change nothing.
+
+    folder: where sound.il is. ports: those of `module`, as Yosys writes them into JSON.
+    """
+    if not mutants:
+        return set()
+    (folder / "differ.v").write_text(_differ(ports))
+    (folder / "stand_in.v").write_text(MODULE)
+    sound = FLATTEN.format(module=module, name="sound")
+    faulty = FLATTEN.format(module=module, name="faulty")
+    script = f"read_rtlil sound.il{sound}design -stash sound\n"
+    script += "".join(
+        COMPARE.format(mutant=mutant, flatten=faulty, number=number)
+        for number, mutant in mutants.items()
+    )
+    (folder / "compare.ys").write_text(script)
+    flow.run("yosys", ["-q", "compare.ys"], folder, "compare.log")
+    proofs = (PROVE.format(number=number, limit=LIMIT_S) for number in mutants)
+    (folder / "prove.abc").write_text("".join(proofs))
+    # Yosys runs ABC only for a module with logic, and complains that it got none back.
+    with contextlib.suppress(ToolError):
+        script = "read_verilog stand_in.v; synth -noabc; abc -script prove.abc"
+        flow.run("yosys", ["-q", "-p", script], folder, "prove.log")
+    return {number for number in mutants if _proved(folder / f"{number}.status")}
+
+
+def _proved(status: Path) -> bool:
+    return status.exists() and status.read_text().startswith("snl_UNSAT")
+
+
+def _differ(ports: dict) -> str:
+    """Verilog: the sound and the faulty module at the same inputs, and whether they differ."""
+    widths = {name: len(port["bits"]) for name, port in ports.items()}
+    outputs = [name for name, port in ports.items() if port["direction"] == "output"]
+    inputs = [name for name in ports if name not in outputs]
+    lines = [f"    input [{widths[name] - 1}:0] {name}," for name in inputs]
+    lines += ["    output differ", ");"]
+    for name in outputs:
+        lines.append(f"    wire [{widths[name] - 1}:0] {name}_sound, {name}_faulty;")
+    for side in ("sound", "faulty"):
+        pins = [f".{name}({name})" for name in inputs]
+        pins += [f".{name}({name}_{side})" for name in outputs]
+        lines.append(f"    {side} {side} ({', '.join(pins)});")
+    terms = []
+    for name in outputs:
+        valid = re.sub("_t(data|last|user)$", "_tvalid", name)
+        beside = f"{valid}_sound && " if valid != name and valid in outputs else ""
+        terms.append(f"({beside}{name}_sound != {name}_faulty)")
+    lines.append(f"    assign differ = {' || '.join(terms)};")
+    return "\n".join(["module differ (", *lines, "endmodule", ""])
