@@ -472,8 +472,8 @@ module sliding_window #(
             end
         end else begin : gen_column
             reg  [ADDR_WIDTH-1:0] below_addr_reg = BELOW_ADDR_START;
-            reg  [BANK_WIDTH-1:0] bank_reg, rotate_reg;
-            reg  [KERNEL-1:0]     inside_reg, masked_reg;
+            reg  [BANK_WIDTH-1:0] bank_reg;    // of the top row
+            reg  [KERNEL-1:0]     inside_reg;
 
             assign row_last = 1'b1;
 
@@ -481,9 +481,7 @@ module sliding_window #(
                 if (read)
                     below_addr_reg <= sweep_end ? next_below : below_addr_reg + 1'b1;
                 bank_reg   <= top_bank_reg;
-                rotate_reg <= bank_reg;
                 inside_reg <= outside ? {KERNEL{1'b0}} : in_image;
-                masked_reg <= inside_reg;
                 if (rst)
                     below_addr_reg <= BELOW_ADDR_START;
             end
@@ -505,17 +503,23 @@ module sliding_window #(
                         wrapped_reg ? below_addr_reg : top_addr_reg;
                 end
 
-                // Row `row` of the window is in bank (top bank + row) mod KERNEL.
+                // Row `row` of the window is in bank (top bank + row) mod KERNEL. One bit for each
+                // top bank selects it, none where the row is outside the image.
+                reg [KERNEL-1:0]     select_reg;
                 reg [GROUP_BITS-1:0] selected;
                 integer i;
+                always @(posedge clk)
+                    for (i = 0; i < KERNEL; i = i + 1)
+                        select_reg[i] <= inside_reg[row]
+                            && {{(32-BANK_WIDTH){1'b0}}, bank_reg} == i;
                 always @* begin
                     selected = {GROUP_BITS{1'b0}};
                     for (i = 0; i < KERNEL; i = i + 1)
-                        if ({{(32-BANK_WIDTH){1'b0}}, rotate_reg} == i)
-                            selected = data_reg[((row + i) % KERNEL)*GROUP_BITS +: GROUP_BITS];
+                        selected = selected
+                            | ({GROUP_BITS{select_reg[i]}}
+                               & data_reg[((row + i) % KERNEL)*GROUP_BITS +: GROUP_BITS]);
                 end
-                assign unit[row*GROUP_BITS +: GROUP_BITS] =
-                    masked_reg[row] ? selected : {GROUP_BITS{1'b0}};
+                assign unit[row*GROUP_BITS +: GROUP_BITS] = selected;
             end
         end
     endgenerate

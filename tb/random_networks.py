@@ -109,9 +109,12 @@ def random_network(
     )
     shape = input_shape = (channels, height, width)
     layers: list[Layer] = []
-    for left in reversed(range(choices.integer(1, max_layers))):
+    last = False
+    while not last:
+        # Any number of layers is as likely; and a layer can be cut out of what was drawn.
+        last = choices.integer(0, max_layers - 1 - len(layers)) == 0
         flat = bool(layers) and isinstance(layers[-1], Linear)
-        layers.append(_layer(choices, shape, max_channels, max_macs, flat, last=left == 0))
+        layers.append(_layer(choices, shape, max_channels, max_macs, flat, last))
         shape = layers[-1].out_shape(shape)
     network = Network(name, tuple(layers), input_shape)
     return QuantisedNetwork(network, random_parameters(choices, network))
