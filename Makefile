@@ -61,7 +61,7 @@ fuzz: $(VENV)/.stamp-test icarus ## check random networks end to end; a failure 
 	@$(PY) tb/fuzz.py $(if $(N),--n '$(N)') $(if $(SEED),--seed '$(SEED)')
 
 .PHONY: formal
-formal: $(VENV)/.stamp-formal ## prove modules by induction; each proof must fail on a planted bug
+formal: $(VENV)/.stamp-formal ## prove modules for all time; each proof must fail on a planted bug
 	@$(PY) -m tb.formal.run $(MODULE)
 
 .PHONY: mutate

