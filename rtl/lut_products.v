@@ -30,13 +30,14 @@ module lut_products #(
                (digit[2] ^ digit[1]) ? {1'b0, multiplicand, 1'b0} : 10'd0) ^ {10{digit[2]}};
     endfunction
 
-    function [40*COUNT-1:0] rows;  // those of element i from bit 40*i on
+    // Those of element i from bit 40*i on. The last one is whole: below it all room is taken.
+    function [40*COUNT-1:0] rows;
         input [8*COUNT-1:0] activations, weights;
         integer i;
         reg [8:0] weight;
         for (i = 0; i < COUNT; i = i + 1) begin
             weight = {weights[8*i +: 8], 1'b0};
-            rows[40*i +: 40] = {row(activations[8*i +: 8], weight[8:6]),
+            rows[40*i +: 40] = {row(activations[8*i +: 8], weight[8:6]) + {9'b0, weight[8]},
                                 row(activations[8*i +: 8], weight[6:4]),
                                 row(activations[8*i +: 8], weight[4:2]),
                                 row(activations[8*i +: 8], weight[2:0])};
@@ -54,9 +55,6 @@ module lut_products #(
             r     = all[40*i +: 40];
             lower = {{3{r[9]}}, r[9:0]} + {r[19], r[19:10], 1'b0, r[9]};
             upper = {{2{r[29]}}, r[29:20]} + {r[39:30], 1'b0, r[29]};
-            // What the last row lacks has no room; it goes to those bits of the first ones that
-            // have its weight.
-            lower[12:6] = lower[12:6] + {6'b0, r[39]};
             sums[16*i +: 16] = {{3{lower[12]}}, lower} + {upper, 1'b0, r[19], 2'b0};
         end
     endfunction
