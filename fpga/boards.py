@@ -24,7 +24,8 @@ class Family:
 
     cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
     a block RAM can be. products: 8x8 products in a DSP. spare_luts: there are so many that products
-    with weights that never change, which are shifts and additions, need not take DSPs. dsp_share:
+    with weights that never change, which are shifts and additions, need not take DSPs, and that
+    max-pools may be fast rather than small. dsp_share:
     the part of the DSPs that a folding uses by itself; around more of them routing takes too long.
     """
 

@@ -81,7 +81,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
 
     if cycles is not None:
         folded = solve(network, cycles=cycles, price=price)
-        return _relieve(_spare_constants(folded, board, device), board.family, device.dsps)
+        return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
     for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
@@ -89,7 +89,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         except UserError:
             break
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
-            return _spare_constants(folded, board, device)
+            return _with_luts(folded, board, device)
     raise UserError(
         f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
@@ -103,15 +103,15 @@ def _constant(board: Board, device: Device, folding: Folding, words: int) -> boo
     return board.family.spare_luts and words == 1 and luts <= device.luts // 16
 
 
-def _spare_constants(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
-    """Have lookup tables compute the products that they do for."""
+def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
+    """Have lookup tables compute the products that they do for, or save them where they are few."""
     foldings = [
         replace(stage.folding, fabric=stage.folding.simd)
         if stage.folding and _constant(board, device, stage.folding, stage.rom_words)
         else stage.folding
         for stage in folded.stages
     ]
-    return replace(folded, foldings=tuple(foldings))
+    return replace(folded, foldings=tuple(foldings), compact=not board.family.spare_luts)
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:

@@ -48,7 +48,7 @@ class Stage:
 
     lanes, pixels: channels and pixels in an input beat; out_lanes, out_pixels: in an output beat.
     output_groups: transfers of `out_pixels` windows an image (1 for fc). spacing: clocks that a
-    max-pool's input leaves between them, or fewer.
+    max-pool's input leaves between them, or fewer. compact: see `FoldedNetwork`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Stage:
     out_pixels: int
     folding: Folding | None
     spacing: int = 1
+    compact: bool = False
 
     @property
     def kind(self) -> str:
@@ -106,6 +107,20 @@ class Stage:
         return max(self.channel_folds * self.window_folds, self.spacing)
 
     @property
+    def pixelwise(self) -> bool:
+        """Whether a convolution uses its windows pixel by pixel: see rtl/pixel_conv2d.v."""
+        return self.kind == "conv" and self.pixels == 1 and self.folding.simd == self.in_shape[0]
+
+    @property
+    def running(self) -> bool:
+        """Whether a max-pool keeps maxima, not pixels: see rtl/running_max.v."""
+        layer = self.layer
+        side_by_side = (
+            self.kind == "maxpool" and layer.stride == layer.kernel and layer.padding == 0
+        )
+        return self.compact and self.pixels == 1 and side_by_side
+
+    @property
     def cycles(self) -> int:
         """Cycles of computing an image; for max-pool its output beats."""
         return self.output_groups * self.channel_folds * self.window_folds
@@ -145,12 +160,14 @@ class Stage:
 class FoldedNetwork:
     """A `Network`, one `Folding` a layer (None for max-pool) and the pixels in an input beat.
 
+    compact: max-pools are to be as small as they can be, not as fast.
     Raises `UserError` on a folding that does not fit its layer, or pixels that do not divide a row.
     """
 
     network: Network
     foldings: tuple[Folding | None, ...]
     pixels: int = 1
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if len(self.foldings) != len(self.network.layers):
@@ -185,7 +202,10 @@ class FoldedNetwork:
     def stages(self) -> tuple[Stage, ...]:
         """One `Stage` a layer."""
         cycles = max(stage.interval for stage in self._chain)
-        return tuple(replace(stage, spacing=_spacing(stage, cycles)) for stage in self._chain)
+        return tuple(
+            replace(stage, spacing=_spacing(stage, cycles), compact=self.compact)
+            for stage in self._chain
+        )
 
     @cached_property
     def _chain(self) -> tuple[Stage, ...]:

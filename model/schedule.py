@@ -193,6 +193,8 @@ class _Window:
         unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
         wanted = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
         self.rows = layer.kernel * math.ceil(wanted / layer.kernel)
+        if stage.pixelwise:
+            self.rows = wanted
         self.written: Times = []  # of each group of columns, row by row
         self.freed: list[tuple[int, int]] = []  # (rows before this one, are free from this clock)
 
@@ -261,6 +263,44 @@ def _windows(window: _Window, stage: Stage, link: _Link, images: int) -> Process
                     yield from pipeline.enter(load + 1, stage.window_folds)
                     yield from pipeline.leave()
                     used = pipeline.entered
+
+
+def _pixels(window: _Window, stage: Stage, link: _Link, images: int) -> Process:
+    """`pixel_reader` and what computes on its pixels."""
+    compute = _Compute(stage.folding, link)
+    width = stage.in_shape[2]
+    for image in range(images):
+        for sweep in range(window.out_height):
+            top = sweep * window.stride - window.padding
+            newest = image * window.height + min(top + window.kernel, window.height) - 1
+            for step in range(window.steps):
+                right = min(step * window.stride - window.padding + window.kernel, width) - 1
+                index = newest * width + right
+                while len(window.written) <= index:
+                    yield
+                for _ in range(stage.channel_folds):
+                    yield from compute.enter(window.written[index] + 1, stage.window_folds)
+                    yield from compute.leave()
+            last = sweep == window.out_height - 1
+            oldest = window.height if last else max(top + window.stride, 0)
+            window.freed.append((image * window.height + oldest, compute.entered + 1))
+
+
+def _maxima(stage: Stage, source: _Link, sink: _Link, images: int) -> Process:
+    """`running_max`: takes a beat whenever its pipeline moves."""
+    pipeline = _Pipeline(2, sink)
+    _, height, width = stage.in_shape
+    kernel = stage.layer.kernel
+    for _ in range(images):
+        for row, column in itertools.product(range(height), range(width)):
+            for _ in range(stage.channel_folds):
+                index = len(source.read)
+                while len(source.written) <= index:
+                    yield
+                yield from pipeline.enter(source.written[index] + 1)
+                source.read.append(pipeline.entered)
+                if row % kernel == column % kernel == kernel - 1:
+                    yield from pipeline.leave()
 
 
 class _Converter:
@@ -397,10 +437,14 @@ def simulate(folded: FoldedNetwork, depths: list[int] | None, images: int) -> Ti
     links[0].written = [-1] * (images * folded.input_beats)
     processes: list[Process] = []
     for stage, source, sink in zip(stages, links, links[1:], strict=False):
+        if stage.running:
+            processes.append(_maxima(stage, source, sink, images))
+            continue
         if stage.kind != "fc":
             window = _Window(stage)
+            reader = _pixels if stage.pixelwise else _windows
             processes.append(_write_rows(window, source, images))
-            processes.append(_windows(window, stage, sink, images))
+            processes.append(reader(window, stage, sink, images))
             continue
         converter = _Converter(stage)
         processes.append(_pack(converter, source, images))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from typing import Any
 
 from model.errors import UserError
 from model.folding import FoldedNetwork, Stage
@@ -90,7 +91,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             + local
             + _wires(stage.name, bits, tlast)
             + _instance(
-                {"conv": "conv2d", "maxpool": "maxpool2d", "fc": "fc"}[stage.kind],
+                _layer_module(stage),
                 stage.name,
                 _layer_parameters(stage, lanes, logits),
                 CLOCKED + _sink(stream, tlast=False) + _source(stage.name, tlast) + signature,
@@ -279,9 +280,25 @@ def _localparams(stage: Stage, parameters: object, depth: int) -> str:
         if parameters.shift is not None:
             values.append(("SHIFT", parameters.shift))
     values.append(("FIFO_DEPTH", depth))
+    values = _wanted(stage, values)
     width = max(len(key) for key, _ in values)
     lines = [f"    localparam {stage.name.upper()}_{key:<{width}} = {n};" for key, n in values]
     return "\n".join([*lines, "", ""])
+
+
+def _layer_module(stage: Stage) -> str:
+    if stage.pixelwise:
+        return "pixel_conv2d"
+    if stage.running:
+        return "running_max"
+    return {"conv": "conv2d", "maxpool": "maxpool2d", "fc": "fc"}[stage.kind]
+
+
+# What the modules for special cases take for granted.
+ASSUMED = {
+    "pixel_conv2d": ("PIXELS", "SIMD"),
+    "running_max": ("STRIDE", "PADDING", "PIXELS", "PACE"),
+}
 
 
 def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str, str | int]]:
@@ -315,7 +332,13 @@ def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str,
             ("WEIGHT_FILE", f'"{stage.name}_weight.mem"'),
             ("BIAS_FILE", f'"{stage.name}_bias.mem"'),
         ]
-    return pairs
+    return _wanted(stage, pairs)
+
+
+def _wanted(stage: Stage, pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Of names and values those that the layer's module has as parameters."""
+    assumed = ASSUMED.get(_layer_module(stage), ())
+    return [(name, value) for name, value in pairs if name not in assumed]
 
 
 def _frame_check(first: Stage, flag_depth: int) -> str:

@@ -97,6 +97,17 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"CHANNELS": 5, "KERNEL": 3, "STRIDE": 1, "PADDING": 2},
         {"PIXELS": 4},
     ],
+    "pixel_conv2d": [
+        {"KERNEL": 1, "OUT_CHANNELS": 1},
+        {"IN_CHANNELS": 3, "OUT_CHANNELS": 5, "LANES": 2, "PE": 2, "PADDING": 1, **_ROMS},
+        {"IN_CHANNELS": 3, "STRIDE": 2, "OUT_WIDTH": 32, "ACC_WIDTH": 25},
+    ],
+    "pixel_reader": [
+        {"KERNEL": 1},
+        {"CHANNELS": 3, "LANES": 2, "KERNEL": 5, "PADDING": 2, "REPEATS": 3},
+        {"HEIGHT": 7, "WIDTH": 9, "KERNEL": 7, "STRIDE": 3, "PADDING": 3},
+        {"HEIGHT": 1, "WIDTH": 1, "PADDING": 2},
+    ],
     "products": [{"COUNT": 5}],
     "requantise": [
         {"SHIFT": 1, "ACC_WIDTH": 9},
@@ -105,6 +116,11 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"ACC_WIDTH": 5},
     ],
     "rom_signature": [{"WIDTH": 16}, {"WIDTH": 24, "DEPTH": 3}, {"WIDTH": 1160, "DEPTH": 9}],
+    "running_max": [
+        {"KERNEL": 1},
+        {"HEIGHT": 7, "WIDTH": 9, "CHANNELS": 5, "LANES": 2},
+        {"HEIGHT": 3, "WIDTH": 3, "KERNEL": 3, "CHANNELS": 1},
+    ],
     "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
     "sliding_window": [
         {"KERNEL": 1},

@@ -75,10 +75,10 @@ class MaxPool2d(Traffic):
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
         p = dict(PADDING=0, PIXELS=1) | self.parameters
-        self.layer = MaxPool(p["KERNEL"], p["STRIDE"], p["PADDING"])
+        self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
-        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        out_pixels = max(1, p["PIXELS"] // self.layer.stride)
         self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
         self.interval = max(self.source.beats, self.sink.beats)
 

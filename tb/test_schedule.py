@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_networks import random_images, random_network
+from random_networks import generator, random_images, random_network, random_parameters
 
 from model import memory, reference
 from model.errors import UserError
 from model.export import export
 from model.folding import FoldedNetwork, Folding, fifo_depths, solve
-from model.networks import NETWORKS, Conv, Linear, Network
+from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
 from model.quantised import QuantisedNetwork
 from model.schedule import TOLERANCE, buffers, latency, simulate
 
@@ -132,11 +132,47 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
         folded = folded_at_random(rng, quantised.network)
         if folded.cycles <= 2000:
             break
+    check(rng, quantised, folded, tmp_path / "net")
+
+
+def check(
+    rng: np.random.Generator, quantised: QuantisedNetwork, folded: FoldedNetwork, folder: Path
+) -> None:
+    """Icarus gives the logits of `IMAGES` random images, and gives them when the model says."""
     images = random_images(rng, quantised, IMAGES)
-    ends, logits = run(quantised, folded, images, tmp_path / "net")
+    ends, logits = run(quantised, folded, images, folder)
     timing = simulate(folded, fifo_depths(folded), IMAGES)
     assert ends == [clock - timing.first_in[0] for clock in timing.last_out]
     assert np.array_equal(logits, reference.predict(quantised, images))
+
+
+# Windows pixel by pixel, maxima instead of windows.
+COMPACT = {
+    "usual": (Conv(3, 3), MaxPool(2, 2), Conv(2, 3, padding=1), MaxPool(2, 2), Linear(5)),
+    "left_over": (Conv(4, 2, stride=2), MaxPool(3, 3), Conv(3, 2, padding=1), Linear(4)),
+    "strides": (Conv(3, 3, stride=2, padding=2), MaxPool(2, 2), Conv(2, 1, stride=3), Linear(3)),
+    "pool_first": (MaxPool(2, 2), Conv(4, 3, padding=2), MaxPool(2, 2), Conv(2, 2), Linear(3)),
+}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("pe", [1, 2])
+@pytest.mark.parametrize("name", COMPACT)
+def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_path: Path) -> None:
+    rng = generator(seed, 52, name, pe)
+    network = Network("net", COMPACT[name], (2, 15, 13))
+    foldings = [
+        Folding(pe, shape[0] if layer.kind == "conv" else 1, input_major=layer.kind == "fc")
+        if layer.kind != "maxpool"
+        else None
+        for layer, shape in zip(network.layers, network.shapes, strict=False)
+    ]
+    folded = FoldedNetwork(network, tuple(foldings), compact=True)
+    assert all(stage.pixelwise for stage in folded.stages if stage.kind == "conv")
+    assert any(stage.running for stage in folded.stages)
+    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    check(rng, quantised, folded, tmp_path / "net")
+    assert buffers(folded).interval <= TOLERANCE * folded.cycles
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turns a raster stream of pixels into the pixels of KERNEL x KERNEL windows, one a clock, straight
+// from a memory of rows. For convolutions that have the time to use a window pixel by pixel: there
+// is no window register to fill and nothing to select from it, as sliding_window has for those that
+// want more of it at once.
+//
+// - A window is given out REPEATS times, row by row, pixels outside the image as zeros.
+// - It may begin when its last pixel is stored.
+// - The memory holds the rows of a sweep, which is a row of windows, and those that the next sweep
+//   adds; at the end of an image, all that the next image's first sweep wants.
+//
+// m_pixel (it alone) holds a pixel in the clock after the handshake that takes it. m_pixel_last
+// marks the image's last one.
+// Equals the windows of model/reference.py. Latency: 2 clocks from the last pixel of a window to its
+// first one on m_pixel.
+
+`default_nettype none
+
+module pixel_reader #(
+    parameter HEIGHT   = 28,        // rows of the image
+    parameter WIDTH    = 28,        // columns of the image
+    parameter CHANNELS = 1,
+    parameter KERNEL   = 3,         // rows and columns of a window
+    parameter STRIDE   = 1,
+    parameter PADDING  = 0,         // rows and columns of zeros on each side, less than KERNEL
+    parameter LANES    = CHANNELS,  // channels a beat
+    parameter REPEATS  = 1          // times that each window is given out
+) (
+    input  wire                  clk,
+    input  wire                  rst,
+    input  wire [8*LANES-1:0]    s_axis_tdata,
+    input  wire                  s_axis_tvalid,
+    output wire                  s_axis_tready,
+    output wire [8*CHANNELS-1:0] m_pixel,
+    output wire                  m_pixel_last,
+    output wire                  m_pixel_valid,
+    input  wire                  m_pixel_ready
+);
+
+    function integer at_least;
+        input integer a, b;
+        at_least = (a > b) ? a : b;
+    endfunction
+
+    function integer at_most;
+        input integer a, b;
+        at_most = (a < b) ? a : b;
+    endfunction
+
+    function integer index_width;  // bits of a number from 0 to n - 1
+        input integer n;
+        index_width = (n > 1) ? $clog2(n) : 1;
+    endfunction
+
+    localparam OUT_HEIGHT  = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam OUT_WIDTH   = (WIDTH + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam UNUSED_ROWS = (HEIGHT + 2*PADDING - KERNEL) % STRIDE;
+    localparam ROWS        = at_least(KERNEL + STRIDE, 2*KERNEL - 2*PADDING + UNUSED_ROWS);
+    localparam BEATS       = (CHANNELS + LANES - 1) / LANES;  // a pixel
+
+    localparam PIXEL_BITS  = 8 * CHANNELS;
+    localparam BEAT_BITS   = 8 * LANES;
+    localparam ROW_WIDTH   = index_width(ROWS);
+    localparam COL_WIDTH   = index_width(WIDTH);
+    localparam X_WIDTH     = index_width(WIDTH + PADDING) + 1;   // of a column, signed
+    localparam KEY_WIDTH   = index_width(KERNEL);
+    localparam PASS_WIDTH  = index_width(REPEATS);
+    localparam SWEEP_WIDTH = index_width(OUT_HEIGHT);
+    localparam HELD_WIDTH  = $clog2(ROWS + STRIDE + 1) + 1;      // of a number of rows, signed
+
+    generate
+        if (PADDING >= KERNEL) begin : gen_bad_padding
+            error_PADDING_must_be_less_than_KERNEL error();
+        end
+    endgenerate
+
+    genvar sweep;
+
+    // ---------------------------------------------------------------- writer
+
+    wire                  beat = s_axis_tvalid && s_axis_tready;
+    wire                  pixel_written;
+    wire [PIXEL_BITS-1:0] written;
+
+    generate
+        if (BEATS > 1) begin : gen_beats
+            localparam COUNT_WIDTH = index_width(BEATS);
+            localparam [COUNT_WIDTH-1:0] COUNT_LAST = BEATS[COUNT_WIDTH-1:0] - 1'b1;
+
+            reg  [COUNT_WIDTH-1:0]         count_reg = 0;
+            reg  [(BEATS-1)*BEAT_BITS-1:0] held_reg;  // earlier beats of this pixel, first lowest
+            wire [BEATS*BEAT_BITS-1:0]     all = {s_axis_tdata, held_reg};
+
+            assign pixel_written = beat && count_reg == COUNT_LAST;
+            assign written       = all[PIXEL_BITS-1:0];
+
+            always @(posedge clk) begin
+                if (beat) begin
+                    count_reg <= pixel_written ? {COUNT_WIDTH{1'b0}} : count_reg + 1'b1;
+                    held_reg  <= all[BEATS*BEAT_BITS-1:BEAT_BITS];
+                end
+                if (rst)
+                    count_reg <= 0;
+            end
+        end else begin : gen_beat
+            assign pixel_written = beat;
+            assign written       = s_axis_tdata[PIXEL_BITS-1:0];
+        end
+    endgenerate
+
+    localparam [COL_WIDTH-1:0] COL_LAST = WIDTH[COL_WIDTH-1:0] - 1'b1;
+    localparam [ROW_WIDTH-1:0] ROW_LAST = ROWS[ROW_WIDTH-1:0] - 1'b1;
+
+    reg  [COL_WIDTH-1:0] write_col_reg = 0;
+    reg  [ROW_WIDTH-1:0] write_row_reg = 0;
+    wire                 row_written   = pixel_written && write_col_reg == COL_LAST;
+
+    always @(posedge clk) begin
+        if (pixel_written)
+            write_col_reg <= row_written ? {COL_WIDTH{1'b0}} : write_col_reg + 1'b1;
+        if (row_written)
+            write_row_reg <= (write_row_reg == ROW_LAST) ? {ROW_WIDTH{1'b0}} : write_row_reg + 1'b1;
+        if (rst) begin
+            write_col_reg <= 0;
+            write_row_reg <= 0;
+        end
+    end
+
+    // ---------------------------------------------------------------- sweeps
+
+    function integer top_row;  // of a sweep, in its image
+        input integer number;
+        top_row = number*STRIDE - PADDING;
+    endfunction
+
+    function integer first_row;  // of the image that a sweep wants
+        input integer number;
+        first_row = at_least(top_row(number), 0);
+    endfunction
+
+    // Of a sweep: which rows of the window are in the image, how many rows must be in the memory
+    // for it, and how many of them nobody needs after it.
+    localparam SWEEP_BITS = KERNEL + 2*HELD_WIDTH;
+
+    // Of the integers in this function only as many bits are used as their values need.
+    /* verilator lint_off UNUSEDSIGNAL */
+    function [SWEEP_BITS-1:0] sweep_word;
+        input integer number;
+        integer       i, needed, unneeded;
+        begin
+            needed   = at_most(top_row(number) + KERNEL, HEIGHT) - first_row(number);
+            unneeded = ((number == OUT_HEIGHT - 1) ? HEIGHT : first_row(number + 1))
+                     - first_row(number);
+            for (i = 0; i < KERNEL; i = i + 1)
+                sweep_word[i] = top_row(number) + i >= 0 && top_row(number) + i < HEIGHT;
+            sweep_word[KERNEL +: HELD_WIDTH]              = needed[HELD_WIDTH-1:0];
+            sweep_word[KERNEL + HELD_WIDTH +: HELD_WIDTH] = unneeded[HELD_WIDTH-1:0];
+        end
+    endfunction
+    /* verilator lint_on UNUSEDSIGNAL */
+
+    wire [OUT_HEIGHT*SWEEP_BITS-1:0] sweep_table;
+
+    generate
+        for (sweep = 0; sweep < OUT_HEIGHT; sweep = sweep + 1) begin : gen_sweep
+            localparam [SWEEP_BITS-1:0] WORD = sweep_word(sweep);
+            assign sweep_table[sweep*SWEEP_BITS +: SWEEP_BITS] = WORD;
+        end
+    endgenerate
+
+    localparam [SWEEP_WIDTH-1:0] SWEEP_LAST = OUT_HEIGHT[SWEEP_WIDTH-1:0] - 1'b1;
+
+    reg  [SWEEP_WIDTH-1:0] sweep_reg = 0;
+    wire                   sweep_last = sweep_reg == SWEEP_LAST;
+    wire [KERNEL-1:0]      in_image;
+    wire [HELD_WIDTH-1:0]  wanted, freed;
+
+    assign {freed, wanted, in_image} = sweep_table[sweep_reg*SWEEP_BITS +: SWEEP_BITS];
+
+    // ---------------------------------------------------------------- reader
+
+    // Rows are in the memory modulo ROWS; above an image is what is older.
+    localparam TOP_START   = (ROWS - PADDING) % ROWS;
+    localparam TOP_STEP    = STRIDE % ROWS;
+    localparam TOP_TURN    = (HEIGHT - (OUT_HEIGHT - 1)*STRIDE + 2*PADDING*ROWS) % ROWS;
+    localparam X_START     = -PADDING;
+    localparam RIGHT_START = KERNEL - 1 - PADDING;
+    localparam RIGHT_LAST  = RIGHT_START + (OUT_WIDTH - 1)*STRIDE;
+
+    reg  [X_WIDTH-1:0]    right_reg = RIGHT_START[X_WIDTH-1:0];  // the window's last column
+    reg  [X_WIDTH-1:0]    x_reg     = X_START[X_WIDTH-1:0];      // the pixel's column
+    reg  [ROW_WIDTH-1:0]  top_reg   = TOP_START[ROW_WIDTH-1:0];  // where the window's first row is
+    reg  [ROW_WIDTH-1:0]  row_reg   = TOP_START[ROW_WIDTH-1:0];  // where the pixel's row is
+    reg  [KEY_WIDTH-1:0]  kx_reg    = 0;
+    reg  [KEY_WIDTH-1:0]  ky_reg    = 0;
+    reg  [PASS_WIDTH-1:0] pass_reg  = 0;
+
+    // Complete rows in the memory from the sweep's first one on; negative where that is yet to come.
+    reg  [HELD_WIDTH-1:0] held_reg = 0;
+
+    // A window's last row may be the one that is being written, if that has got beyond the window.
+    // There are columns right of the image: they come with the whole row.
+    wire [HELD_WIDTH-1:0] missing  = wanted - held_reg;
+    wire                  complete = missing[HELD_WIDTH-1] || missing == 0;
+    wire                  passed   = {{(X_WIDTH-COL_WIDTH){1'b0}}, write_col_reg} > right_reg;
+
+    assign s_axis_tready = held_reg != ROWS[HELD_WIDTH-1:0];
+    assign m_pixel_valid = complete || (missing == 1 && passed);
+
+    localparam [KEY_WIDTH-1:0]  KEY_LAST  = KERNEL[KEY_WIDTH-1:0] - 1'b1;
+    localparam [PASS_WIDTH-1:0] PASS_LAST = REPEATS[PASS_WIDTH-1:0] - 1'b1;
+
+    wire read        = m_pixel_valid && m_pixel_ready;
+    wire row_done    = kx_reg == KEY_LAST;
+    wire pass_done   = row_done && ky_reg == KEY_LAST;
+    wire window_done = pass_done && pass_reg == PASS_LAST;
+    wire sweep_done  = window_done && right_reg == RIGHT_LAST[X_WIDTH-1:0];
+
+    assign m_pixel_last = sweep_done && sweep_last;
+
+    wire [X_WIDTH-1:0]   next_right = sweep_done ? RIGHT_START[X_WIDTH-1:0]
+                                    : window_done ? right_reg + STRIDE[X_WIDTH-1:0] : right_reg;
+    wire [X_WIDTH-1:0]   next_left  = next_right - (KERNEL[X_WIDTH-1:0] - 1'b1);
+    wire [ROW_WIDTH:0]   moved      = {1'b0, top_reg} + (sweep_last ? TOP_TURN[ROW_WIDTH:0]
+                                                                    : TOP_STEP[ROW_WIDTH:0]);
+    wire [ROW_WIDTH:0]   wrapped    = moved - ROWS[ROW_WIDTH:0];
+    wire [ROW_WIDTH-1:0] next_top   = !sweep_done ? top_reg
+                                    : wrapped[ROW_WIDTH] ? moved[ROW_WIDTH-1:0]
+                                                         : wrapped[ROW_WIDTH-1:0];
+
+    always @(posedge clk) begin
+        if (read) begin
+            kx_reg    <= row_done ? {KEY_WIDTH{1'b0}} : kx_reg + 1'b1;
+            x_reg     <= row_done ? next_left : x_reg + 1'b1;
+            right_reg <= next_right;
+            top_reg   <= next_top;
+            if (row_done) begin
+                ky_reg  <= pass_done ? {KEY_WIDTH{1'b0}} : ky_reg + 1'b1;
+                row_reg <= pass_done ? next_top
+                         : (row_reg == ROW_LAST) ? {ROW_WIDTH{1'b0}} : row_reg + 1'b1;
+            end
+            if (pass_done)
+                pass_reg <= window_done ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
+            if (sweep_done)
+                sweep_reg <= sweep_last ? {SWEEP_WIDTH{1'b0}} : sweep_reg + 1'b1;
+        end
+        held_reg <= held_reg - ((read && sweep_done) ? freed : {HELD_WIDTH{1'b0}})
+                             + {{(HELD_WIDTH-1){1'b0}}, row_written};
+        if (rst) begin
+            kx_reg    <= 0;
+            x_reg     <= X_START[X_WIDTH-1:0];
+            right_reg <= RIGHT_START[X_WIDTH-1:0];
+            top_reg   <= TOP_START[ROW_WIDTH-1:0];
+            ky_reg    <= 0;
+            row_reg   <= TOP_START[ROW_WIDTH-1:0];
+            pass_reg  <= 0;
+            sweep_reg <= 0;
+            held_reg  <= 0;
+        end
+    end
+
+    // ---------------------------------------------------------------- memory
+
+    // The rows are a power of two apart, so that an address is no sum.
+    wire [PIXEL_BITS-1:0] pixel;
+
+    line_memory #(
+        .WIDTH(PIXEL_BITS), .DEPTH(ROWS << COL_WIDTH), .ADDR_WIDTH(ROW_WIDTH + COL_WIDTH)
+    ) rows (
+        .clk(clk),
+        .write(pixel_written), .write_addr({write_row_reg, write_col_reg}), .write_data(written),
+        .read(1'b1), .read_addr({row_reg, x_reg[COL_WIDTH-1:0]}), .read_data(pixel)
+    );
+
+    generate
+        if (PADDING > 0) begin : gen_mask
+            reg inside_reg;
+            always @(posedge clk)
+                inside_reg <= in_image[ky_reg] && x_reg < WIDTH[X_WIDTH-1:0];
+            assign m_pixel = inside_reg ? pixel : {PIXEL_BITS{1'b0}};
+        end else begin : gen_whole
+            wire unused = &{1'b0, in_image};
+            assign m_pixel = pixel;
+        end
+    endgenerate
+
+endmodule
+
+`default_nettype wire

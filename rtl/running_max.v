@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Max-pool on uint8 whose windows lie side by side: it keeps the largest value yet of each window of
+// a row, where sliding_window keeps pixels, and so needs no more than a comparison a lane.
+//
+//   y[c] = max over ky, kx of x[c][KERNEL*row + ky][KERNEL*col + kx]
+//
+// Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
+// ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.
+// Takes a beat every clock, except that all waits while a result does. Latency: 2 clocks from the
+// last beat of a window to its result.
+// Equals model.reference.maxpool2d.
+
+`default_nettype none
+
+module running_max #(
+    parameter HEIGHT   = 28,
+    parameter WIDTH    = 28,
+    parameter CHANNELS = 3,
+    parameter KERNEL   = 2,        // rows and columns, and as many from window to window
+    parameter LANES    = CHANNELS  // channels a beat
+) (
+    input  wire               clk,
+    input  wire               rst,
+    input  wire [8*LANES-1:0] s_axis_tdata,
+    input  wire               s_axis_tvalid,
+    output wire               s_axis_tready,
+    output wire [8*LANES-1:0] m_axis_tdata,
+    output wire               m_axis_tlast,
+    output wire               m_axis_tvalid,
+    input  wire               m_axis_tready
+);
+
+    function integer index_width;  // bits of a number from 0 to n - 1
+        input integer n;
+        index_width = (n > 1) ? $clog2(n) : 1;
+    endfunction
+
+    // What is left over counts as windows too, which are never completed.
+    localparam COLS        = (WIDTH + KERNEL - 1) / KERNEL;
+    localparam ROWS        = (HEIGHT + KERNEL - 1) / KERNEL;
+    localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
+    localparam COL_WIDTH   = index_width(COLS);
+    localparam ROW_WIDTH   = index_width(ROWS);
+    localparam GROUP_WIDTH = index_width(GROUPS);
+    localparam KEY_WIDTH   = index_width(KERNEL);
+    localparam ADDR_WIDTH  = COL_WIDTH + ((GROUPS > 1) ? GROUP_WIDTH : 0);
+
+    localparam COL_LAST  = COLS - 1;
+    localparam ROW_LAST  = ROWS - 1;
+    localparam KEY_LAST  = KERNEL - 1;
+    localparam COL_FINAL = WIDTH / KERNEL - 1;   // of the complete ones
+    localparam ROW_FINAL = HEIGHT / KERNEL - 1;
+    localparam KX_FINAL  = (WIDTH - 1) % KERNEL;  // of a row's last pixel
+    localparam KY_FINAL  = (HEIGHT - 1) % KERNEL;
+    localparam [GROUP_WIDTH-1:0] GROUP_LAST = GROUPS[GROUP_WIDTH-1:0] - 1'b1;
+
+    // Where the next beat belongs.
+    reg  [GROUP_WIDTH-1:0] group_reg = 0;
+    reg  [KEY_WIDTH-1:0]   kx_reg    = 0;
+    reg  [KEY_WIDTH-1:0]   ky_reg    = 0;
+    reg  [COL_WIDTH-1:0]   col_reg   = 0;
+    reg  [ROW_WIDTH-1:0]   row_reg   = 0;
+
+    wire kx_last   = kx_reg == KEY_LAST[KEY_WIDTH-1:0];
+    wire ky_last   = ky_reg == KEY_LAST[KEY_WIDTH-1:0];
+    wire pixel_end = group_reg == GROUP_LAST;
+    wire row_end   = col_reg == COL_LAST[COL_WIDTH-1:0] && kx_reg == KX_FINAL[KEY_WIDTH-1:0];
+    wire image_end = row_reg == ROW_LAST[ROW_WIDTH-1:0] && ky_reg == KY_FINAL[KEY_WIDTH-1:0];
+
+    // All moves or holds together.
+    reg  complete_reg = 1'b0;
+    wire enable       = !complete_reg || m_axis_tready;
+    wire beat         = enable && s_axis_tvalid;
+
+    assign s_axis_tready = enable;
+
+    always @(posedge clk) begin
+        if (beat) begin
+            group_reg <= pixel_end ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
+            if (pixel_end) begin
+                kx_reg <= (kx_last || row_end) ? {KEY_WIDTH{1'b0}} : kx_reg + 1'b1;
+                if (row_end) begin
+                    col_reg <= 0;
+                    ky_reg  <= (ky_last || image_end) ? {KEY_WIDTH{1'b0}} : ky_reg + 1'b1;
+                    if (image_end)
+                        row_reg <= 0;
+                    else if (ky_last)
+                        row_reg <= row_reg + 1'b1;
+                end else if (kx_last) begin
+                    col_reg <= col_reg + 1'b1;
+                end
+            end
+        end
+        if (rst) begin
+            group_reg <= 0;
+            kx_reg    <= 0;
+            ky_reg    <= 0;
+            col_reg   <= 0;
+            row_reg   <= 0;
+        end
+    end
+
+    // A beat, and a clock after it what was the largest in its window.
+    reg                   valid_reg = 1'b0;
+    reg                   first_reg, final_reg, last_reg, again_reg;
+    reg  [ADDR_WIDTH-1:0] addr_reg;
+    reg  [8*LANES-1:0]    x_reg, largest_reg;
+    reg                   m_last_reg;
+    wire [8*LANES-1:0]    channels, stored, larger;
+    wire [ADDR_WIDTH-1:0] addr;
+
+    generate
+        if (GROUPS > 1) begin : gen_groups
+            assign addr = {col_reg, group_reg};
+        end else begin : gen_group
+            assign addr = col_reg;
+        end
+    endgenerate
+
+    line_memory #(
+        .WIDTH(8*LANES), .DEPTH(1 << ADDR_WIDTH)
+    ) largest (
+        .clk(clk),
+        .write(enable && valid_reg), .write_addr(addr_reg), .write_data(larger),
+        .read(beat), .read_addr(addr), .read_data(stored)
+    );
+
+    assign m_axis_tdata  = largest_reg;
+    assign m_axis_tlast  = m_last_reg;
+    assign m_axis_tvalid = complete_reg;
+
+    always @(posedge clk) begin
+        if (beat) begin
+            x_reg     <= channels;
+            addr_reg  <= addr;
+            first_reg <= kx_reg == 0 && ky_reg == 0;
+            final_reg <= kx_last && ky_last;
+            last_reg  <= row_reg == ROW_FINAL[ROW_WIDTH-1:0] && col_reg == COL_FINAL[COL_WIDTH-1:0]
+                         && pixel_end;
+            // The beat before was of the same window: its result is not in the memory yet.
+            again_reg <= addr == addr_reg;
+        end
+        if (enable) begin
+            valid_reg    <= s_axis_tvalid;
+            complete_reg <= valid_reg && final_reg;
+            m_last_reg   <= last_reg;
+            if (valid_reg)
+                largest_reg <= larger;
+        end
+        if (rst) begin
+            valid_reg    <= 1'b0;
+            complete_reg <= 1'b0;
+        end
+    end
+
+    genvar lane;
+    generate
+        for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
+            // Beyond the last channel there is nothing.
+            localparam SPARE = (GROUPS - 1)*LANES + lane >= CHANNELS;
+            assign channels[8*lane +: 8] = (SPARE && pixel_end) ? 8'd0 : s_axis_tdata[8*lane +: 8];
+
+            wire [7:0] x        = x_reg[8*lane +: 8];
+            wire [7:0] previous = again_reg ? largest_reg[8*lane +: 8] : stored[8*lane +: 8];
+            assign larger[8*lane +: 8] = (first_reg || x > previous) ? x : previous;
+        end
+    endgenerate
+
+endmodule
+
+`default_nettype wire
