@@ -27,6 +27,7 @@ class Family:
     with weights that never change, which are shifts and additions, need not take DSPs, and that
     max-pools may be fast rather than small. dsp_share:
     the part of the DSPs that a folding uses by itself; around more of them routing takes too long.
+    rom_columns: a block RAM holds all words of the bits of a ROM that it holds any of.
     """
 
     name: str
@@ -36,11 +37,24 @@ class Family:
     products: int
     spare_luts: bool
     dsp_share: float
+    rom_columns: bool
 
     @property
     def bram_bits(self) -> int:
         """Bits of a block RAM."""
         return max(words * bits for words, bits in self.bram_shapes)
+
+    def rom_brams(self, words: int, bits: int) -> int:
+        """Block RAMs that a ROM takes."""
+        shapes = self.bram_shapes
+        if self.rom_columns:
+            shapes = [self.column(words)]
+        return min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in shapes)
+
+    def column(self, words: int) -> tuple[int, int]:
+        """The widest shape of a block RAM that is `words` deep; else the deepest."""
+        deep = [shape for shape in self.bram_shapes if shape[0] >= words]
+        return min(deep) if deep else max(self.bram_shapes)
 
 
 ICE40 = Family(
@@ -51,6 +65,7 @@ ICE40 = Family(
     products=2,
     spare_luts=False,
     dsp_share=1,
+    rom_columns=False,
 )
 ECP5 = Family(
     "ecp5",
@@ -60,6 +75,7 @@ ECP5 = Family(
     products=1,
     spare_luts=True,
     dsp_share=0.68,
+    rom_columns=True,
 )
 
 

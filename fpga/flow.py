@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +126,31 @@ def synthesise(
     if netlist is not None:
         script.append(f"write_verilog -noattr {netlist}")
     (folder / "synth.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
-    run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
+    with split_roms(family, folder):
+        run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
     counts = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return counts
+
+
+@contextmanager
+def split_roms(family: Family, folder: Path) -> Iterator[None]:
+    """Columns of the ROMs in `folder`, where the family has them in columns: files FILE.nnn."""
+    columns: list[Path] = []
+    if family.rom_columns:
+        for path in folder.glob("*.mem"):
+            lines = path.read_text(encoding="ascii").split()
+            words = [int(line, 16) for line in lines]
+            _, width = family.column(len(words))
+            for number in range(math.ceil(4 * len(lines[0]) / width)):
+                column = path.with_name(f"{path.name}.{number:03}")
+                cut = ((word >> number * width) % (1 << width) for word in words)
+                column.write_text("".join(f"{word:x}\n" for word in cut), encoding="ascii")
+                columns.append(column)
+    try:
+        yield
+    finally:
+        for column in columns:
+            column.unlink()
 
 
 def lookup_tables(family: Family, cells: dict[str, int]) -> int:

@@ -40,12 +40,7 @@ def _rom_brams(family: Family, stage: Stage) -> int:
         (stage.rom_words, 8 * stage.folding.pe * stage.folding.simd),
         (stage.channel_folds, 32 * stage.folding.pe),
     )
-    return sum(
-        min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in shapes)
-        for words, bits in roms
-        if words > LOGIC_WORDS
-        for shapes in (family.bram_shapes,)
-    )
+    return sum(family.rom_brams(words, bits) for words, bits in roms if words > LOGIC_WORDS)
 
 
 def check_memory(network: Network, board: Board, device: Device) -> None:

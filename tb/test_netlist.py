@@ -203,6 +203,53 @@ def test_products_of_a_family(family, tmp_path):
     assert done.stdout.split()[-2:] == ["0", "wrong"]
 
 
+ROM_BENCH = """
+module bench;
+    localparam ADDR_WIDTH = $clog2(`DEPTH);
+    reg clk = 0;
+    reg [ADDR_WIDTH-1:0] addr;
+    wire [`WIDTH-1:0] expected, found;
+    integer i, wrong = 0;
+    weight_rom #(.WIDTH(`WIDTH), .DEPTH(`DEPTH), .FILE("rom.mem")) rtl (clk, addr, expected);
+    family #(.WIDTH(`WIDTH), .DEPTH(`DEPTH), .FILE("rom.mem")) family (clk, addr, found);
+    initial begin
+        for (i = 0; i < 2 * `DEPTH; i = i + 1) begin
+            addr = (i < `DEPTH) ? i : $urandom % `DEPTH;
+            #1 clk = 1;
+            #1 clk = 0;
+            if (i > 2 && expected !== found) wrong = wrong + 1;
+        end
+        $display("%0d wrong", wrong);
+    end
+endmodule
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "depth"), [(40, 16), (36, 17), (100, 512), (50, 513), (27, 2000), (13, 9000)]
+)
+def test_ecp5_rom(width, depth, tmp_path):
+    """ROMs in columns give the words of rtl/weight_rom.v, in the same clock."""
+    own = {path.name: path for path in flow.sources(ECP5)}["weight_rom.v"]
+    rtl = {path.name: path for path in flow.sources(None)}["weight_rom.v"]
+    (tmp_path / "bench.v").write_text(ROM_BENCH)
+    (tmp_path / "rtl.v").write_text(rtl.read_text())
+    (tmp_path / "own.v").write_text(own.read_text().replace("module weight_rom", "module family"))
+    rng = generator("1", width, depth)
+    words = [int.from_bytes(rng.bytes(13)) % (1 << width) for _ in range(depth)]
+    digits = -(-width // 4)
+    (tmp_path / "rom.mem").write_text("".join(f"{word:0{digits}x}\n" for word in words))
+    options = ["-g2012", f"-DWIDTH={width}", f"-DDEPTH={depth}", "-s", "bench", "-o", "bench.vvp"]
+    command = ["iverilog", *options, "bench.v", "rtl.v", "own.v"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=100)
+    with flow.split_roms(ECP5, tmp_path):
+        done = subprocess.run(
+            ["vvp", "-n", "bench.vvp"], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+    assert done.stdout.split()[-2:] == ["0", "wrong"], done.stdout
+    assert sorted(path.name for path in tmp_path.glob("rom.mem*")) == ["rom.mem"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("board", ["icebreaker", "ulx3s"])
 @pytest.mark.parametrize("net", ["convnet", "cnn5x5", "cnn7x7"])
