@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
                 f"image {image}: logit of class {index}: ONNX Runtime {logits[image, index]:.0f}, "
                 f"reference {expected[image, index]}"
             )
-    folded = FoldedNetwork(quantised.network, case.folded.foldings, case.folded.pixels)
+    folded = replace(case.folded, network=quantised.network)
     with redirect_stderr(io.StringIO()):  # which may say that float32 is not exact
         export(quantised, folder / name, folded=folded, onnx=onnx)
     design = Design.read(folder / name, rtl)
@@ -137,6 +137,7 @@ def save(case: Case, message: str, folder: Path = REGRESSIONS) -> Path:
     write_onnx(case.quantised, temporary)
     description = {
         "pixels": case.folded.pixels,
+        "compact": case.folded.compact,
         "foldings": [folding and asdict(folding) for folding in case.folded.foldings],
         "stall_in": case.stall_in,
         "stall_out": case.stall_out,
@@ -156,7 +157,9 @@ def load(path: Path) -> Case:
     description = json.loads(path.read_text(encoding="utf-8"))
     quantised = read_onnx(path.with_suffix(".onnx"))
     foldings = tuple(fold and Folding(**fold) for fold in description["foldings"])
-    folded = FoldedNetwork(quantised.network, foldings, description["pixels"])
+    folded = FoldedNetwork(
+        quantised.network, foldings, description["pixels"], description["compact"]
+    )
     stalls = description["stall_in"], description["stall_out"]
     return Case(quantised, folded, *stalls, description["seed"])
 
@@ -241,6 +244,8 @@ class Coverage:
         self.other["stall_out", case.stall_out] += 1
         for stage, parameters in zip(case.folded.stages, case.quantised.parameters, strict=True):
             layer = stage.layer
+            self.other["pixelwise"] += stage.pixelwise
+            self.other["running"] += stage.running
             if isinstance(layer, Linear):
                 self.fc[stage.folding.input_major, _fold(stage)] += 1
             else:
@@ -286,6 +291,8 @@ class Coverage:
         console.print(
             f"layers with the largest biases: {count['largest bias']:,}, "
             f"with a shift of 0: {count['shift 0']:,}\n"
+            f"convolutions pixel by pixel: {count['pixelwise']:,}, "
+            f"max-pools with running maxima: {count['running']:,}\n"
             f"also equal to ONNX Runtime: {count['ONNX Runtime']:,} of {count['cases']:,} cases; "
             "the sums of the others can exceed what float32 holds exactly",
             highlight=False,

@@ -259,10 +259,13 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * widths[index + 1])))
         simd = _size(choices, range(least, most + 1), window)
+        channels = network.shapes[index][0]
+        if isinstance(layer, Conv) and least <= channels <= most and choices.now_and_then(4):
+            simd = channels  # pixel by pixel
         input_major = isinstance(layer, Linear) and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
         foldings.append(Folding(pe, simd, input_major, fabric))
-    return FoldedNetwork(network, tuple(foldings), pixels)
+    return FoldedNetwork(network, tuple(foldings), pixels, compact=choices.now_and_then(2))
 
 
 def _suits(network: Network, pixels: int) -> bool:
@@ -304,7 +307,7 @@ class Case:
         ]
         return (
             f"{self.quantised.network}, PE x SIMD {', '.join(foldings)}, "
-            f"{self.folded.pixels} pixel(s) a beat, shifts "
+            f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "
             f"{[p.shift for p in self.quantised.parameters if p]}, "
             f"stalls {self.stall_in} % and {self.stall_out} %, seed {self.seed}"
         )
