@@ -54,6 +54,7 @@ def key(design: Design, simulator: str, waves: bool) -> str:
             platform.machine(),
             flags,
             waves,
+            design.optimised,
             design.macros,
             sorted(design.sources.items()),
         ]
@@ -148,16 +149,23 @@ def _verilator(design: Design, work: Path, waves: bool, shared: Path, jobs: int 
     macros = [f"-D{name}={value}" for name, value in design.macros.items()]
     main = config.share_dir / "lib" / "verilator" / "verilator.cpp"
     sources = ["-LDFLAGS", library, *macros, str(main), *_sources(design, work)]
-    return verilate(flags, sources, work, shared, design.name, jobs)
+    options = [] if design.optimised else ["OPT_FAST=-O0"]
+    return verilate(flags, sources, work, shared, design.name, jobs, options)
 
 
 def verilate(
-    flags: list[str], sources: list[str], work: Path, shared: Path, name: str, jobs: int | None
+    flags: list[str],
+    sources: list[str],
+    work: Path,
+    shared: Path,
+    name: str,
+    jobs: int | None,
+    options: list[str] | None = None,
 ) -> Path:
     """Compile with Verilator in `work`; returns the executable. `name`: in complaints.
 
     flags: with `-o simulator --prefix Vtop`; all that Verilator's own library depends on. sources:
-    the rest of the command line. shared: where that library's objects are kept.
+    the rest of the command line. shared: where that library's objects are kept. options: of make.
     """
     objects = work / "objects"
     number = str(jobs or os.cpu_count() or 1)
@@ -172,7 +180,7 @@ def verilate(
     for made in runtime.glob("*.o"):
         shutil.copyfile(made, objects / made.name)
     _run(
-        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", number, *MAKE_FLAGS],
+        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", number, *MAKE_FLAGS, *(options or [])],
         work,
         "verilator",
         name,

@@ -26,11 +26,14 @@ class Design:
 
     folder: where the files lie on the machine that read them. files: name to content of what the
     manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and harness.v.
+    optimised: whether Verilator's C++ is; for a few images of a netlist that takes longer than it
+    saves.
     """
 
     folder: str
     files: dict[str, bytes]
     sources: dict[str, str]
+    optimised: bool = True
 
     @classmethod
     def read(cls, folder: Path, rtl: Path = ROOT / "rtl") -> Design:
