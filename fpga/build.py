@@ -312,7 +312,7 @@ def load(net: str, board: Board) -> None:
     if done.returncode:
         raise UserError(
             f"openFPGALoader could not load {path}: see above; check the cable, that you may use "
-            "it (docs/bring-up.md), and that libusb is installed"
+            "it, and that libusb and libftdi are installed (docs/bring-up.md)"
         )
 
 
