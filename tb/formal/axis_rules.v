@@ -22,7 +22,7 @@ module axis_rules #(
 
     always @(posedge clk) begin
         stalled <= tvalid && !tready && !rst;
-        held    <= payload;
+        held    <= (tvalid && !tready) ? payload : 0;
     end
 
     generate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -24,6 +25,8 @@ SAYS = {
     "vector_buffer": "each chunk is at its place in each pass; moves within 2 clocks",
     "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
     "fold_counter": "the folds come in their order",
+    "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
+    "maxpool2d": "results in raster order, each of its own window; moves within 10 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -55,6 +58,20 @@ def _each(
     """A proof for each set of parameters, the first `quick` of them part of `make test`."""
     return [Proof(module, method, bug, p, i < quick) for i, p in enumerate(parameters)]
 
+
+def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str, int]]:
+    """All images of up to `largest` rows and columns, at every stride that makes a difference."""
+    return [
+        {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel, "STRIDE": stride, "PADDING": padding}
+        for padding in paddings
+        for stride in range(1, max(kernel, 2) + 1)
+        for height in range(1, largest + 1)
+        for width in range(1, largest + 1)
+        if min(height, width) + 2 * padding >= kernel
+    ]
+
+
+IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
 
 PROOFS = [
     *_each(
@@ -102,7 +119,6 @@ PROOFS = [
             "(!out_valid_reg || m_axis_tready) && fill_reg[CHUNK-1]",
             "fill_reg[CHUNK-1]",
         ),
-        {"POSITIONS": 2, "CHANNELS": 3, "LANES": 2, "SIMD": 4},
         {"POSITIONS": 4, "CHANNELS": 2, "LANES": 1, "PIXELS": 2, "SIMD": 3},
         *(
             {"POSITIONS": positions, "CHANNELS": channels, "LANES": lanes, "SIMD": simd}
@@ -135,6 +151,54 @@ PROOFS = [
         Bug("argmax.v", "logit > best_reg", "logit >= best_reg"),
         *({"CLASSES": classes, "LANES": 1, "WIDTH": 2} for classes in range(2, 5)),
         *({"CLASSES": classes, "LANES": 2, "WIDTH": 1} for classes in range(3, 6)),
+    ),
+    *_each(
+        "sliding_window",
+        "states",
+        Bug(
+            "sliding_window.v",
+            "(!valid_reg || m_window_ready) && !surplus_reg[FILL_WIDTH-1]",
+            "!surplus_reg[FILL_WIDTH-1]",
+        ),
+        *(size for kernel in (2, 1, 3) for size in _sizes(kernel, 4, [0])),
+        # Several beats a pixel, several pixels a beat, windows at once, windows used for long.
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
+        {"WIDTH": 4, "PIXELS": 2, "KERNEL": 3},
+        {"WIDTH": 4, "PIXELS": 2, "KERNEL": 2, "STRIDE": 2},
+        {"LATE": 0},
+        *({"KERNEL": kernel, "PACE": pace} for kernel in (2, 3) for pace in (4, 5, 8)),
+        {"KERNEL": 3, "PACE": 12, "LIMIT": 12},
+    ),
+    *_each(
+        "sliding_window",
+        "states",
+        Bug("sliding_window.v", "outside ? {KERNEL{1'b0}} : in_image", "{KERNEL{1'b1}}"),
+        *_sizes(2, 4, [1]),
+        *_sizes(3, 4, [1, 2]),
+        IMAGE | {"CHANNELS": 2, "LANES": 1},
+        IMAGE | {"PIXELS": 2},
+        IMAGE | {"LATE": 0},
+        IMAGE | {"PACE": 5},
+        quick=0,
+    ),
+    *_each(
+        "sliding_window",
+        "states",
+        Bug("sliding_window.v", "in_image[row_reg] && !outside", "1'b1"),
+        *(IMAGE | {"PACE": pace} for pace in (11, 12, 20)),
+        quick=0,
+    ),
+    *_each(
+        "maxpool2d",
+        "states",
+        Bug("maxpool2d.v", "enable = !valid_reg[LEVELS] || m_axis_tready", "enable = 1'b1"),
+        *_sizes(2, 4, [0, 1]),
+        *_sizes(3, 3, [0, 1, 2]),
+        {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
+        {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
+        {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
+        {"HEIGHT": 3, "WIDTH": 4, "PIXELS": 4},
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(

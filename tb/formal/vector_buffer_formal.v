@@ -19,7 +19,7 @@ module vector_buffer_formal #(
 
     wire       s_axis_tready, m_axis_tdata, m_axis_tvalid, dye, dyed;
     wire       s_axis_tdata = s_axis_tvalid ? dye : unknown;
-    wire [7:0] chunk, in_chunk, unused_item, unused_pass, out_chunk;
+    wire [7:0] chunk, in_chunk, unused_item, unused_part, unused_pass, out_chunk;
 
     vector_buffer #(
         .WIDTH(1), .CHUNKS(CHUNKS), .REPEATS(REPEATS)
@@ -39,14 +39,14 @@ module vector_buffer_formal #(
     );
 
     axis_image #(
-        .IN_BEATS(CHUNKS), .ROWS(REPEATS), .COLS(CHUNKS), .TLAST(0), .IMAGES(3), .LIMIT(1)
+        .IN_BEATS(CHUNKS), .ROWS(REPEATS), .COLS(CHUNKS), .TLAST(0), .IMAGES(4), .LIMIT(1)
     ) image (
         .clk(clk), .rst(rst), .mark(mark),
         .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready), .dye(dye), .s_beat(in_chunk), .s_tag(in_chunk),
         .tag(chunk),
         .item(unused_item),
         .m_tvalid(m_axis_tvalid), .m_tready(m_axis_tready), .m_tlast(1'b0),
-        .m_row(unused_pass), .m_col(out_chunk), .dyed(dyed)
+        .m_row(unused_pass), .m_col(out_chunk), .m_part(unused_part), .dyed(dyed)
     );
 
     always @* if (m_axis_tvalid) assert (m_axis_tdata == (dyed && out_chunk == chunk));

@@ -30,7 +30,7 @@ module width_converter_formal #(
     wire              s_axis_tready, m_axis_tlast, m_axis_tvalid, dyed;
     wire [8*SIMD-1:0] m_axis_tdata;
     wire [SIMD-1:0]   m_bits;
-    wire [7:0]        tag, item, unused_beat, unused_row, chunk;
+    wire [7:0]        tag, item, unused_beat, unused_part, unused_row, chunk;
 
     width_converter #(
         .POSITIONS(POSITIONS), .CHANNELS(CHANNELS), .LANES(LANES), .PIXELS(PIXELS), .SIMD(SIMD)
@@ -51,13 +51,13 @@ module width_converter_formal #(
     );
 
     axis_image #(
-        .IN_BEATS(POSITIONS/PIXELS*BEATS), .ITEMS(MOST), .COLS(CHUNKS), .IMAGES(4), .LIMIT(1)
+        .IN_BEATS(POSITIONS/PIXELS*BEATS), .ITEMS(MOST), .COLS(CHUNKS), .IMAGES(5), .LIMIT(1)
     ) image (
         .clk(clk), .rst(rst), .mark((mark <= used) ? mark : 0),
         .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready), .dye(dye),
         .s_beat(unused_beat),        .s_tag(first), .tag(tag), .item(item),
         .m_tvalid(m_axis_tvalid), .m_tready(m_axis_tready), .m_tlast(m_axis_tlast),
-        .m_row(unused_row), .m_col(chunk), .dyed(dyed)
+        .m_row(unused_row), .m_col(chunk), .m_part(unused_part), .dyed(dyed)
     );
 
     // Bit 0 of a byte stands for all. What is in bytes that a pixel's last beat does not use must not
