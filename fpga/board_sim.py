@@ -70,6 +70,7 @@ def build(
     name = manifest.read(design.find(net))["name"]
     folder = folder or BUILD / board.name / f"{name}.sim"
     project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
+    flow.write_columns(board.family, folder)
     settings, files = reading(project)
     content = [simulator_version("verilator"), platform.machine(), FLAGS, MAKE_FLAGS, settings]
     content += [flow.versions(), MAIN.read_text(encoding="utf-8")]

@@ -134,8 +134,18 @@ def synthesise(
 
 @contextmanager
 def split_roms(family: Family, folder: Path) -> Iterator[None]:
+    """Columns of the ROMs in `folder`, for as long as a tool reads them."""
+    columns = write_columns(family, folder)
+    try:
+        yield
+    finally:
+        for column in columns:
+            column.unlink()
+
+
+def write_columns(family: Family, folder: Path) -> list[Path]:
     """Columns of the ROMs in `folder`, where the family has them in columns: files FILE.nnn."""
-    columns: list[Path] = []
+    columns = []
     if family.rom_columns:
         for path in folder.glob("*.mem"):
             lines = path.read_text(encoding="ascii").split()
@@ -146,11 +156,7 @@ def split_roms(family: Family, folder: Path) -> Iterator[None]:
                 cut = ((word >> number * width) % (1 << width) for word in words)
                 column.write_text("".join(f"{word:x}\n" for word in cut), encoding="ascii")
                 columns.append(column)
-    try:
-        yield
-    finally:
-        for column in columns:
-            column.unlink()
+    return columns
 
 
 def lookup_tables(family: Family, cells: dict[str, int]) -> int:

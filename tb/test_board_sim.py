@@ -484,9 +484,14 @@ def test_top_elaborates(board, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("net", NETWORKS)
-@pytest.mark.parametrize("board", boards.BOARDS)
+@pytest.mark.parametrize(
+    ("board", "net"),
+    [
+        pytest.param(board, net, marks=() if (board, net) == ("ulx3s", NET) else pytest.mark.slow)
+        for board in boards.BOARDS
+        for net in NETWORKS
+    ],
+)
 def test_every_board(board, net, capsys, seed):
     """100 images and a few damaged ones, of each network on each board that it fits."""
     try:

@@ -4,7 +4,7 @@
 // itself stacks block RAMs, which wastes fewer bits, but puts a multiplexer behind their late
 // outputs. Same ports, same latency of 2 clocks.
 //
-// Column n of a ROM in block RAM is in the file FILE.nnn, from flow.split_roms.
+// Column n of a ROM in block RAM is in the file FILE.nnn, from flow.write_columns.
 
 `default_nettype none
 
