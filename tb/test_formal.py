@@ -120,7 +120,7 @@ def test_visit(body: str, verdict: str, way: str, tmp_path: Path) -> None:
         f"always @* begin {''.join(properties)} end\nendmodule\n"
     )
     design = "read_verilog -formal ../top.v\nprep -flatten -top top\n"
-    status, detail = run.visit(design, tmp_path / "visit", most=20)
+    status, detail = run.visit(design, tmp_path / "visit", {}, most=20)
     if verdict.isdecimal():
         assert (status, detail) == ("PASS", f"{verdict} states")
     else:

