@@ -1,8 +1,8 @@
 """Proves of faults that they change nothing: no bench could find them (see tb/mutate.py).
 
-The sound netlist and the faulty one run side by side, on any inputs, from any contents of what has
-no initial value. ABC's IC3 then proves that their outputs never differ, for any number of clocks.
-What stands beside a low tvalid is not compared: nobody may look at it.
+The sound netlist and the faulty one run side by side, on any inputs; what has no initial value
+starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
+stands beside a low tvalid is not compared: nobody may look at it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from fpga import flow
 from model.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
-LIMIT_S = 5  # for a proof; most take a tenth of a second
+LIMIT_S = 3  # for an attempt; most proofs take a tenth of a second
+MOST_LATCHES = 2000  # to look for those of both sides that are always equal
 
 FLATTEN = """
 hierarchy -top {module}
@@ -34,7 +35,7 @@ design -copy-from sound -as sound sound
 read_verilog differ.v
 hierarchy -top differ
 flatten
-setundef -undriven -zero
+setundef -undriven -init -zero
 setundef -zero
 dffunmap
 opt -full
@@ -46,11 +47,19 @@ aigmap
 opt_clean
 write_aiger -zinit {number}.aig
 """
+# Attempts; the second one is for wide data, which takes two ways side by side.
 PROVE = """
 read_aiger {number}.aig
 strash
 pdr -T {limit}
-write_status {number}.status
+write_status {number}.first
+"""
+PROVE_REDUCED = """
+read_aiger {number}.aig
+strash
+scorr
+pdr -T {limit}
+write_status {number}.second
 """
 
 
@@ -72,17 +81,25 @@ def find(folder: Path, module: str, ports: dict, mutants: dict[int, str]) -> set
     )
     (folder / "compare.ys").write_text(script)
     flow.run("yosys", ["-q", "compare.ys"], folder, "compare.log")
-    proofs = (PROVE.format(number=number, limit=LIMIT_S) for number in mutants)
-    (folder / "prove.abc").write_text("".join(proofs))
+    proofs = ""
+    for number in mutants:
+        latches = int((folder / f"{number}.aig").read_bytes().split(maxsplit=4)[3])
+        attempts = PROVE + PROVE_REDUCED if latches <= MOST_LATCHES else PROVE
+        proofs += attempts.format(number=number, limit=LIMIT_S)
+    (folder / "prove.abc").write_text(proofs)
     # Yosys runs ABC only for a module with logic, and complains that it got none back.
     with contextlib.suppress(ToolError):
         script = "read_verilog stand_in.v; synth -noabc; abc -script prove.abc"
         flow.run("yosys", ["-q", "-p", script], folder, "prove.log")
-    return {number for number in mutants if _proved(folder / f"{number}.status")}
+    return {number for number in mutants if _proved(folder, number)}
 
 
-def _proved(status: Path) -> bool:
-    return status.exists() and status.read_text().startswith("snl_UNSAT")
+def _proved(folder: Path, number: int) -> bool:
+    return any(
+        path.read_text().startswith("snl_UNSAT")
+        for path in (folder / f"{number}.first", folder / f"{number}.second")
+        if path.exists()
+    )
 
 
 def _differ(ports: dict) -> str:

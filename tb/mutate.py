@@ -26,7 +26,6 @@ import tomllib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
@@ -51,7 +50,7 @@ REASONS = TB / "mutants.toml"
 LEAST_KILLED = 95.0
 PROVED = "proved to change nothing"
 
-MUTANTS = 100  # a module
+MUTANTS = 40  # a module
 # What has no bench of its own, and where it is tested.
 WITHIN = dict.fromkeys(
     ("frame_receive", "frame_send", "image_store", "logit_store", "run_control"), "board_core"
@@ -75,6 +74,7 @@ LIST = """
 read_verilog {macros} {sources}
 {chparams}
 hierarchy -check -top {top} -libdir {rtl} -libdir {fpga_rtl}
+rename -top {top}
 proc
 opt -full
 wreduce
@@ -193,7 +193,7 @@ def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
     ]
 
 
-def run(job: Job, reasons: dict[str, list[dict[str, str]]]) -> list[Mutant]:
+def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     """Make the netlist, plant its faults, run the bench on each, explain what survives."""
     bench = job.bench
     folder = BUILD / job.module / bench.name
@@ -246,8 +246,8 @@ def _synthesise(job: Job, folder: Path, parameters: dict) -> tuple[str, dict]:
     )
     _yosys(script, folder)
     modules = json.loads((folder / "sound.json").read_text())["modules"]
-    # A module with parameters that are not its own defaults has a name made of them.
-    return next(item for item in modules.items() if item[0].split("\\")[-1] == job.module)
+    # Beside that of the top, names may hold parameters: $paramod\m\WIDTH=8, $paramod$5f1e\m.
+    return next(item for item in modules.items() if job.module in item[0].split("\\"))
 
 
 def _plant(job: Job, folder: Path, name: str, cells: dict) -> list[Mutant]:
@@ -377,15 +377,16 @@ def _killer(folder: Path, number: int) -> str:
     return failed[0] if failed else "" if tests else "crash"
 
 
-def explain(mutants: list[Mutant], reasons: dict[str, list[dict[str, str]]]) -> list[Mutant]:
+def explain(mutants: list[Mutant], reasons: dict[str, list[dict]]) -> list[Mutant]:
     """Add the reasons to the survivors. Raises `UserError` where a mutant with one was killed."""
     explained = []
     for mutant in mutants:
         found = [
             reason["reason"]
             for reason in reasons.get(mutant.module, ())
-            if fnmatchcase(mutant.code, reason["code"])
-            and fnmatchcase(mutant.fault, reason["fault"])
+            if mutant.case == reason["case"]
+            and mutant.code == reason["code"]
+            and mutant.fault in reason["faults"]
         ]
         if found and mutant.killer:
             raise UserError(

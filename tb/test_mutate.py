@@ -54,16 +54,21 @@ def test_benches_are_found():
 
 
 MUTANT = mutate.Mutant("m", "c", "const0 $mux A 3", "w", "m.v:7", "a ? b : c", "mutate")
-REASONS = {"m": [{"code": "a ? *", "fault": "const? $mux A *", "reason": "nobody looks"}]}
+REASON = {"case": "c", "code": "a ? b : c", "faults": ["inv $mux A 1", "const0 $mux A 3"]}
+REASONS = {"m": [REASON | {"reason": "nobody looks"}]}
 
 
 def test_a_reason_explains_a_survivor():
-    others = [replace(MUTANT, fault="inv $mux A 3"), replace(MUTANT, fault="inv", killer="t")]
-    found = mutate.explain([MUTANT, *others], REASONS)
-    assert [mutant.reason for mutant in found] == ["nobody looks", "", ""]
+    others = [
+        replace(MUTANT, fault="inv $mux A 3"),
+        replace(MUTANT, code="a"),
+        replace(MUTANT, case="d"),
+    ]
+    found = mutate.explain([MUTANT, *others, replace(MUTANT, fault="inv", killer="t")], REASONS)
+    assert [mutant.reason for mutant in found] == ["nobody looks", "", "", "", ""]
     (row,) = mutate.summarise(found)
-    assert (row["killed"], row["equivalent"], row["survived"]) == (1, 1, 1)
-    assert row["killed_percent"] == 50
+    assert (row["killed"], row["equivalent"], row["survived"]) == (1, 1, 3)
+    assert row["killed_percent"] == 25
 
 
 def test_a_reason_must_not_be_refuted():

@@ -39,6 +39,9 @@ def accumulators(width: int, shift: int, rng: random.Random) -> list[int]:
     values += [rng.randint(-(1 << shift), 300 << shift) for _ in range(1500)]
     halves = [(2 * rng.randint(-5, 260) + 1 << shift) >> 1 for _ in range(500)]
     values += [half + near for half in (*halves, 255 << shift, 0) for near in (-1, 0, 1)]
+    # Just over a half, by each bit below it alone.
+    ties = ((1 << shift) >> 1, (3 << shift) >> 1)
+    values += [tie + (1 << place) for tie in ties for place in range(shift - 1)]
     values += [low, low + 1, high - 1, high]
     values += [sign << place for place in range(width) for sign in (1, -1)]
     return [value for value in values if low <= value <= high]

@@ -18,7 +18,7 @@ CASES = {
     "words11": dict(WIDTH=24, DEPTH=11, FILE="weight.mem"),
     "words17": dict(WIDTH=8, DEPTH=17, FILE="weight.mem"),
     "one_word": dict(WIDTH=40, DEPTH=1, FILE="weight.mem"),
-    "biases": dict(WIDTH=96, DEPTH=5, FILE="bias.mem"),
+    "biases": dict(WIDTH=96, DEPTH=13, FILE="bias.mem"),
     "no_file": dict(WIDTH=16, DEPTH=3),
 }
 
