@@ -77,8 +77,8 @@ async def images(dut, stall: Stall) -> None:
     """Images one after the other, then silence: the last one needs no input after it."""
     bench = Bench(dut, stall)
     await bench.start()
-    # Short images are many, so that all that may coincide does.
-    bench.send(max(3, 200 // TRAFFIC.interval))
+    # Many short images, so that all that may coincide does.
+    bench.send(max(3, min(300, 12_000 // TRAFFIC.interval**2)))
     await bench.finish()
 
 

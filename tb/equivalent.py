@@ -15,7 +15,7 @@ from fpga import flow
 from model.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
-LIMIT_S = 3  # for an attempt; most proofs take a tenth of a second
+LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second
 MOST_LATCHES = 2000  # to look for those of both sides that are always equal
 
 FLATTEN = """
@@ -58,6 +58,7 @@ PROVE_REDUCED = """
 read_aiger {number}.aig
 strash
 scorr
+write_aiger {number}.reduced.aig
 pdr -T {limit}
 write_status {number}.second
 """
@@ -95,11 +96,18 @@ def find(folder: Path, module: str, ports: dict, mutants: dict[int, str]) -> set
 
 
 def _proved(folder: Path, number: int) -> bool:
+    statuses = folder / f"{number}.first", folder / f"{number}.second"
+    graphs = folder / f"{number}.aig", folder / f"{number}.reduced.aig"
     return any(
-        path.read_text().startswith("snl_UNSAT")
-        for path in (folder / f"{number}.first", folder / f"{number}.second")
-        if path.exists()
-    )
+        path.read_text().startswith("snl_UNSAT") for path in statuses if path.exists()
+    ) or any(_never(path) for path in graphs if path.exists())
+
+
+def _never(graph: Path) -> bool:
+    """Whether optimising alone has made the output constant: IC3 then says nothing."""
+    header, *lines = graph.read_bytes().split(b"\n")
+    latches = int(header.split()[3])
+    return lines[latches] == b"0"
 
 
 def _differ(ports: dict) -> str:

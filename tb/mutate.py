@@ -51,6 +51,7 @@ LEAST_KILLED = 95.0
 PROVED = "proved to change nothing"
 
 MUTANTS = 40  # a module
+MOST_CASES = 8  # of a bench
 # What has no bench of its own, and where it is tested.
 WITHIN = dict.fromkeys(
     ("frame_receive", "frame_send", "image_store", "logit_store", "run_control"), "board_core"
@@ -182,9 +183,8 @@ def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
     top = WITHIN.get(module, module)
     own = [bench for bench in benches if bench.top == top]
     left_out = LEFT_OUT.get(top, ())
-    chosen = list(
-        spread({bench.name: bench for bench in own if bench.name not in left_out}).values()
-    )
+    cases = {bench.name: bench for bench in own if bench.name not in left_out}
+    chosen = list(spread(cases, MOST_CASES).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
         Job(module, bench, share, seed)

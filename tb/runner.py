@@ -36,12 +36,12 @@ NO_TEST = "no cocotb test ran"
 
 # Set by tb/cover.py: the folder for what Verilator counts.
 COVERAGE = os.environ.get("CONVSTREAM_COVERAGE")
-MOST_CASES = 8
+MOST_CASES = 4  # of a bench where coverage is measured: building them takes most of the time
 
 
-def spread(cases: dict[str, dict]) -> dict[str, dict]:
-    """The first of a bench's cases and others spread evenly over the rest, `MOST_CASES` at most."""
-    return dict(list(cases.items())[:: -(-len(cases) // MOST_CASES)])
+def spread(cases: dict[str, dict], most: int) -> dict[str, dict]:
+    """The first of a bench's cases and others spread evenly over the rest, `most` at most."""
+    return dict(list(cases.items())[:: -(-len(cases) // most)])
 
 
 def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
@@ -53,7 +53,7 @@ def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
     runs = [("icarus", name, parameters) for name, parameters in cases.items()]
     runs += [("verilator", name, parameters) for name, parameters in list(cases.items())[:1]]
     if COVERAGE:
-        runs = [("verilator", name, parameters) for name, parameters in spread(cases).items()]
+        runs = [("verilator", *case) for case in spread(cases, MOST_CASES).items()]
     return pytest.mark.parametrize(
         ("simulator", "name", "parameters"), runs, ids=[f"{run[1]}-{run[0]}" for run in runs]
     )

@@ -41,7 +41,7 @@ class Argmax(Traffic):
         return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis", user=True)
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Logits of full range, only negative ones, many ties, and some that are close together."""
+        """Logits of full range, only negative ones, many ties, and some that differ in one bit."""
         shape = (self.source.channels, 1, 1)
         low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
         kinds = (
@@ -51,11 +51,22 @@ class Argmax(Traffic):
             lambda: rng.choice(np.array([low, high, -1, 0], np.int32), shape),
             lambda: np.full(shape, low, np.int32),
             lambda: rng.integers(low, high) ^ (1 << rng.integers(0, 31, shape, np.int32)),
-            lambda: rng.integers(low, 0) // 2 + rng.integers(0, 1 << rng.integers(1, 30), shape),
+            lambda: self._rising(rng).reshape(shape),
         )
         return np.stack([kinds[index % len(kinds)]() for index in range(5 * count)]).astype(
             np.int32
         )
+
+    def _rising(self, rng: np.random.Generator) -> np.ndarray:
+        """Each beat holds a new largest one, in lanes side by side; the others are 1 less."""
+        info, lanes = np.iinfo(np.int32), self.sink.lanes
+        largest = np.sort(rng.integers(info.min + 1, info.max, self.sink.beats))
+        logits = np.repeat(largest - 1, lanes)
+        for beat in logits.reshape(-1, lanes):
+            size = 1 << rng.integers(lanes.bit_length())
+            start = rng.integers(lanes) // size * size
+            beat[start : start + size] += 1
+        return logits[: self.source.channels]
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         return images

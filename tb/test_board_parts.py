@@ -81,7 +81,7 @@ def _run(simulate, monkeypatch, module: str, test: str, **case) -> None:
     simulate(module, tests="test_board_parts", **case)
 
 
-@on_simulators({f"clocks{clocks}": dict(TIMEOUT=clocks) for clocks in (21, 16, 1)})
+@on_simulators({f"clocks{clocks}": dict(TIMEOUT=clocks) for clocks in (21, 16, 37)})
 def test_timeout(simulate, monkeypatch, simulator, name, parameters):
     case = dict(simulator=simulator, name=name, parameters=parameters)
     _run(simulate, monkeypatch, "timeout", "expires", **case)
