@@ -30,6 +30,7 @@ class Logits(Traffic):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
+        self.parameters = {}  # the network has none: the case's are the bench's
         self.folder = find(NAME)
         self.quantised = read_onnx(self.folder / "network.onnx", NAME)
         design = Design.read(self.folder)
