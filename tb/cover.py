@@ -198,9 +198,11 @@ def print_tables(files: dict[Path, File], python: dict[str, tuple[int, int]]) ->
         table.add_column(title, justify="right")
     rows = [(path.name, file.figures()) for path, file in files.items()]
     for name, figures in [*rows, ("rtl/", total(library(files)))]:
-        table.add_row(
-            name, *(f"{percent(*figure):.1f} % of {figure[1]}" for figure in figures.values())
-        )
+        if any(size for _, size in figures.values()):
+            cells = [f"{percent(*figure):.1f} % of {figure[1]}" for figure in figures.values()]
+        else:
+            cells = ["never simulated", "", ""]
+        table.add_row(name, *cells)
     console.print(table)
     table = Table(title="Python, lines and branches")
     table.add_column("package")
@@ -228,6 +230,7 @@ def main() -> int:
     print(f"see {BUILD / 'rtl.html'} and {BUILD / 'python' / 'index.html'}")
     figures = total(library(files))
     enough = all(percent(*figures[kind]) >= LEAST[kind] for kind in ("lines", "toggles"))
+    enough &= all(file.lines or file.toggles for file in library(files).values())
     enough &= all(percent(*figure) >= LEAST["python"] for figure in python.values())
     return int(bool(failed) or not enough)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -190,6 +191,35 @@ async def names_its_folds(dut, stall: Stall) -> None:
     texts = [(Path(p[f"{rom}_FILE"])).read_text() for rom in ("WEIGHT", "BIAS")]
     got, wanted = dut.signature.value.to_unsigned(), memory.signature(*texts)
     assert got == wanted, f"matrix_vector: signature {got:#010x}, expected {wanted:#010x}"
+
+
+@cocotb.test()
+async def stops_without_credit(dut) -> None:
+    """While the output stalls FIFO_DEPTH results begin and no more; none is lost, each time."""
+    bench = Bench(dut, Stall.NONE)
+    traffic = bench.traffic
+    p, order = traffic.parameters, traffic.source.order
+    depth = p.get("FIFO_DEPTH", 16)
+    room = begun = 0
+    while begun < depth:
+        begun += order[room % len(order)] == p["CHUNKS"] - 1
+        room += 1
+    await bench.start()
+    images = traffic.images(3 * (depth // traffic.sink.beats + 2), traffic.rng)
+    for number, some in enumerate(np.split(images, 3), 1):
+        bench.output._go = itertools.repeat(False)
+        before = bench.input.taken
+        for image in some:
+            bench.input.send(traffic.source.pack(image, bench.rng))
+        for _ in range(room + 40):
+            await bench.step()
+        taken = bench.input.taken - before
+        assert taken == room, f"matrix_vector: {taken} beats while stalled, expected {room}"
+        bench.output._go = itertools.repeat(True)
+        wanted = number * len(some) * traffic.sink.beats
+        await bench.until(lambda end=wanted: len(bench.output.beats) == end, 300)
+        assert len(bench.output.beats) == wanted, "matrix_vector: nothing moves any more"
+        traffic.check(bench.output.beats, traffic.compute(images))
 
 
 @on_simulators(CASES)
