@@ -85,11 +85,13 @@ class MaxPool2d(Traffic):
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """As usual, but the second image is zero: whatever an image leaves behind shows there.
 
-        The pixels of the third one differ in a bit or two.
+        Half of the pixels of the third one are equal, the others differ from these in a bit.
         """
         images = super().images(count, rng)
         images[1:2] = 0
-        images[2:3] = rng.integers(0, 256) ^ (1 << rng.integers(0, 8, images[2:3].shape))
+        shape = images[2:3].shape
+        bits = rng.integers(0, 2, shape) << rng.integers(0, 8, shape)
+        images[2:3] = rng.integers(0, 256) ^ bits
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
