@@ -14,7 +14,7 @@ module maxpool2d_formal #(
     parameter PADDING  = 0,
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
-    parameter LIMIT    = 9,  // clocks, see axis_progress
+    parameter LIMIT    = 12,  // clocks, see axis_progress
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
     input wire                  clk,

@@ -33,7 +33,7 @@ SAYS = {
     "fold_counter": "the folds come in their order",
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
-    "maxpool2d": "results in raster order, each of its own window; moves within 10 clocks",
+    "maxpool2d": "results in raster order, each of its own window; moves within 13 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 

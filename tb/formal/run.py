@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ def _reach() -> Path:
     program = BUILD / "reach"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(parents=True, exist_ok=True)
-        fresh = BUILD / f"reach.{os.getpid()}"  # other processes may be at it
+        # Other processes may be at it, and other threads.
+        fresh = BUILD / f"reach.{os.getpid()}.{threading.get_ident()}"
         command = ["g++", "-std=c++17", "-O3", "-march=native", "-o", fresh, source]
         subprocess.run(command, env=environment(), check=True)
         fresh.replace(program)
