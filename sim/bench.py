@@ -23,12 +23,11 @@ from model.data import load_images
 from model.errors import ToolError, UserError
 from model.export import export
 from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
-from model.networks import NETWORKS
 from model.quantised import QuantisedNetwork
 from sim import report, shard, tools
 from sim.build import build
 from sim.cluster import cores
-from sim.design import ROOT, Design, find
+from sim.design import ROOT, Design, read_all
 
 BUILD = ROOT / "build" / "bench"
 CLOCK_HZ = 100e6
@@ -104,7 +103,7 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
         raise ToolError(f"{folder}: {'; '.join(report.shorten(wrong))}")
     measured = result.interval
     fifo_bits = sum(layer["fifo_bits"] for layer in design.manifest["layers"])
-    row = {
+    return {
         "network": design.name,
         "pixels_per_beat": folded.pixels,
         "cycles_predicted": folded.cycles,
@@ -113,10 +112,7 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
         "multipliers": folded.multipliers,
         "utilisation": round(quantised.network.macs / (folded.multipliers * measured), 4),
         "latency_cycles": result.latency,
-    }
-    if "latency" in design.manifest:
-        row["latency_predicted"] = design.manifest["latency"]
-    return row | {
+        "latency_predicted": design.manifest["latency"],
         "fifo_bits": fifo_bits,
         "images_per_second": round(CLOCK_HZ / measured, 1),
         "simulated_cycles_per_second": round(result.cycles / result.seconds),
@@ -134,17 +130,16 @@ def main(arguments: list[str] | None = None) -> int:
     if options.targets < 1:
         raise UserError(f"--targets {options.targets}: expected at least 1")
     tools.check("verilator")
-    names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
-    todo: list[Case] = []
-    images: dict[str, np.ndarray] = {}
-    for name in names:
-        design = Design.read(find(name))
-        quantised = design.read_network(Path(design.folder))
-        images[design.name] = _images(quantised)
-        todo += cases(quantised, options.targets)
+    designs = {design.name: design for design in read_all(options.net)}
+    networks = {name: one.read_network(Path(one.folder)) for name, one in designs.items()}
+    images = {name: _images(quantised) for name, quantised in networks.items()}
+    todo = [case for quantised in networks.values() for case in cases(quantised, options.targets)]
     rows = _measure_all(todo, images)
-    networks = {case.quantised.network.name: case.quantised for case in todo}
-    speeds = [row for name in networks for row in race(networks[name], images[name])]
+    speeds = [
+        row
+        for name, design in designs.items()
+        for row in race(networks[name], Path(design.folder), images[name])
+    ]
     BUILD.mkdir(parents=True, exist_ok=True)
     report.write_json(BUILD / "report.json", {"rows": rows, "reference": speeds})
     _print_table(rows)
@@ -193,7 +188,7 @@ def _measure_all(todo: list[Case], images: dict[str, np.ndarray]) -> list[dict[s
             return list(executor.map(run, todo))
 
 
-def race(quantised: QuantisedNetwork, images: np.ndarray) -> list[dict[str, Any]]:
+def race(quantised: QuantisedNetwork, folder: Path, images: np.ndarray) -> list[dict[str, Any]]:
     """Seconds that the reference and ONNX Runtime take for the same images on the same threads.
 
     The best of several tries in turn, so that a busy machine hampers both alike.
@@ -207,7 +202,7 @@ def race(quantised: QuantisedNetwork, images: np.ndarray) -> list[dict[str, Any]
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(find(name) / "network.onnx"), settings)
+        session = onnxruntime.InferenceSession(str(folder / "network.onnx"), settings)
         runs = {
             "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
             "onnxruntime_s": lambda s=session: s.run(None, {s.get_inputs()[0].name: images}),

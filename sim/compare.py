@@ -27,10 +27,10 @@ from model import data, errors, pictures, reference
 from model.errors import UserError
 from model.exponents import Exponents
 from model.floats import FloatNetwork
-from model.networks import NETWORKS, Network
+from model.networks import Network
 from model.quantised import QuantisedNetwork
 from sim import report, run, shard, tools
-from sim.design import ROOT, Design, find
+from sim.design import ROOT, Design, read_all
 
 BUILD = ROOT / "build" / "compare"
 IMAGES = 1000
@@ -403,11 +403,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
     options = parser.parse_args(arguments)
     tools.check("verilator")
-    names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
-    if not names:
-        raise UserError("no network given; expected NET=all, or names of networks")
-    designs = [Design.read(find(name)) for name in names]
-    return max(_compare_one(design, options) for design in designs)
+    return max(_compare_one(design, options) for design in read_all(options.net))
 
 
 def _compare_one(design: Design, options: argparse.Namespace) -> int:

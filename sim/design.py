@@ -179,6 +179,14 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
+def read_all(networks: str) -> list[Design]:
+    """The networks of NET=: `all`, or names or folders with commas or spaces between them."""
+    names = list(NETWORKS) if networks == "all" else networks.replace(",", " ").split()
+    if not names:
+        raise UserError("no network given; expected NET=all, or names of networks")
+    return [Design.read(find(name)) for name in names]
+
+
 def find(network: str) -> Path:
     """Folder of a network: `mem/<network>`, or `network` itself if that is an exported folder."""
     for folder in (MEM / network, Path(network)):

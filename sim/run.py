@@ -20,10 +20,9 @@ import numpy as np
 
 from model import data, errors
 from model.errors import UserError
-from model.networks import NETWORKS
 from sim import cluster, report, shard, tools
 from sim.build import build, executable
-from sim.design import ROOT, Design, find
+from sim.design import ROOT, Design, read_all
 from sim.shard import Options, Result, Shard
 
 if TYPE_CHECKING:
@@ -43,11 +42,8 @@ MOST_SHARDS_A_WORKER = 8
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
     options = parse(arguments)
-    names = list(NETWORKS) if options.net == "all" else options.net.replace(",", " ").split()
-    if not names:
-        raise UserError("no network given; expected NET=all, or names of networks")
     tools.check(options.sim)
-    return stream([Design.read(find(name)) for name in names], options, BUILD)
+    return stream(read_all(options.net), options, BUILD)
 
 
 def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> int:
