@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from model.errors import ToolError, UserError
+from model.errors import ToolError
 from sim import tools
 from sim.design import Design
 
@@ -217,8 +217,6 @@ def _keep_runtime(objects: Path, runtime: Path) -> None:
 def _run(command: list[str], work: Path, simulator: str, name: str) -> None:
     environment = tools.build_environment(simulator)
     program = shutil.which(command[0], path=environment["PATH"])
-    if program is None:
-        raise UserError(f"{command[0]} is not installed; install it to use {simulator}")
     with (work / "log.txt").open("a", encoding="utf-8") as log:
         done = subprocess.run(
             [program, *command[1:]],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -68,9 +67,6 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Client]:
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """Processes started meanwhile ignore Ctrl-C, which ends this process; it then ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -82,7 +78,7 @@ def run_shards(
     client: Client,
     design: Design,
     shards: list[Shard],
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None],
 ) -> list[Result]:
     """Results of all shards, in their order.
 
@@ -91,8 +87,7 @@ def run_shards(
     """
     from distributed import as_completed
 
-    if report is not None:
-        client.subscribe_topic(TOPIC, lambda event: report(*event[1]))
+    client.subscribe_topic(TOPIC, lambda event: report(*event[1]))
     # The design is the same for all, so it travels once to each worker, not with each shard. Unlike
     # scattered data, the result of a task is made again should every worker that holds it die.
     remote = client.submit(_itself, design, pure=False)
@@ -100,14 +95,12 @@ def run_shards(
     try:
         for future in as_completed(futures):
             result = future.result()
-            if report is not None:
-                report(futures.index(future), len(result.logits))
+            report(futures.index(future), len(result.logits))
     except BaseException:
         client.cancel(futures, force=True)
         raise
     finally:
-        if report is not None:
-            client.unsubscribe_topic(TOPIC)
+        client.unsubscribe_topic(TOPIC)
     return [future.result() for future in futures]
 
 

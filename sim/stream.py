@@ -43,9 +43,8 @@ async def stream(dut) -> None:
         collected.problems.append(
             f"the pipeline stands still after {int(dut.images_out.value)} of {job.count} images"
         )
-    if not dut.frame_errors.value.is_resolvable:
-        collected.problems.append("frame_error is X")
-    elif int(dut.frame_errors.value):
+    # The harness counts an X as an error, too.
+    if int(dut.frame_errors.value):
         collected.problems.append(f"frame_error on {int(dut.frame_errors.value)} cycles")
     expected = reference.predict(job.design.read_network(job.folder), job.images, threads=1)
     mismatches = compare(job.design, collected, expected)
