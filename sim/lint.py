@@ -13,6 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from model import errors, manifest
 from model.errors import UserError
@@ -148,8 +149,17 @@ PARAMETERS: dict[str, list[Parameters]] = {
 }
 
 
-def lint(top: str, sources: list[Path], extra: list[str]) -> str:
-    """Verilator's complaints about `top`; empty where there are none."""
+class Run(NamedTuple):
+    """One run of Verilator: what it lints, the top module, its files, other arguments."""
+
+    what: str
+    top: str
+    sources: list[Path]
+    extra: list[str]
+
+
+def lint(run: Run) -> str:
+    """Verilator's complaints; empty where there are none."""
     environment = tools.build_environment("verilator")
     program = shutil.which("verilator", path=environment["PATH"])
     command = [program, "--lint-only", "-Wall", "-Wpedantic", "--language", "1364-2005"]
@@ -161,9 +171,9 @@ def lint(top: str, sources: list[Path], extra: list[str]) -> str:
         "-y",
         str(FPGA_RTL),
         "--top-module",
-        top,
-        *extra,
-        *map(str, sources),
+        run.top,
+        *run.extra,
+        *map(str, run.sources),
     ]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -189,12 +199,9 @@ def _network(parameters: Parameters) -> list[str]:
     return [str(STAND_IN), *(f"-D{name}={value}" for name, value in macros.items())]
 
 
-def main() -> int:
-    """Lint everything; 1 where anything is complained about."""
-    tools.check("verilator")
+def plan() -> list[Run]:
+    """Every module at every set of its parameters, every network, the harness."""
     modules = sorted((*RTL.glob("*.v"), *FPGA_RTL.glob("*.v")), key=lambda path: path.stem)
-    if not modules:
-        raise UserError(f"{RTL} holds no Verilog; restore it")
     unknown = PARAMETERS.keys() - {path.stem for path in modules}
     if unknown:
         raise UserError(
@@ -205,33 +212,36 @@ def main() -> int:
         for parameters in [{}, *PARAMETERS.get(path.stem, [])]:
             what = " ".join([path.stem, *(f"{k}={v}" for k, v in parameters.items())])
             extra = _network(parameters) if path.stem == "board_core" else []
-            runs.append((what, path.stem, [path], [*_set(parameters), *extra]))
+            runs.append(Run(what, path.stem, [path], [*_set(parameters), *extra]))
     folders = [path.parent for path in sorted(MEM.glob(f"*/{manifest.FILE_NAME}"))]
     for folder in folders:
         name = json.loads((folder / manifest.FILE_NAME).read_text())["name"]
-        runs.append((f"network {name}", name, [folder / f"{name}.v"], []))
-    if folders:
-        # The harness is no synthesisable Verilog: it has delays, files, blocking assignments and a
-        # time scale, which rtl/ has not, drops what $fread and $value$plusargs return, and leaves
-        # the signature open.
-        design = Design.read(folders[0])
+        runs.append(Run(f"network {name}", name, [folder / f"{name}.v"], []))
+    # The harness is no synthesisable Verilog: it has delays, files, blocking assignments and a
+    # time scale, which rtl/ has not, drops what $fread and $value$plusargs return, and leaves
+    # the signature open. It needs a network, whichever.
+    for folder in folders[:1]:
+        design = Design.read(folder)
         macros = [f"-D{name}={value}" for name, value in design.macros.items()]
         waived = ("BLKSEQ", "PINCONNECTEMPTY", "STMTDLY", "TIMESCALEMOD", "UNUSEDSIGNAL")
         waivers = [f"-Wno-{name}" for name in waived]
-        top = folders[0] / f"{design.name}.v"
-        runs.append(("harness", "harness", [HARNESS, top], ["--timing", *waivers, *macros]))
+        sources = [HARNESS, folder / f"{design.name}.v"]
+        runs.append(Run("harness", "harness", sources, ["--timing", *waivers, *macros]))
+    return runs
 
+
+def main() -> int:
+    """Lint everything; 1 where anything is complained about."""
+    tools.check("verilator")
+    runs = plan()
     failures = 0
     with ThreadPoolExecutor(cores()) as executor:
-        for (what, *_), complaints in zip(
-            runs, executor.map(lambda run: lint(*run[1:]), runs), strict=True
-        ):
+        for run, complaints in zip(runs, executor.map(lint, runs), strict=True):
             if complaints:
                 failures += 1
-                print(f"{what}:\n{complaints}", file=sys.stderr)
-    print(
-        f"Verilator -Wall: {len(modules)} modules at {len(runs)} parameter sets, {failures} failed"
-    )
+                print(f"{run.what}:\n{complaints}", file=sys.stderr)
+    tops = {run.top for run in runs}
+    print(f"Verilator -Wall: {len(tops)} modules at {len(runs)} parameter sets, {failures} failed")
     return int(failures > 0)
 
 
