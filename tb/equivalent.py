@@ -3,6 +3,9 @@
 The sound netlist and the faulty one run side by side, on any inputs; what has no initial value
 starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
 stands beside a low tvalid is not compared: nobody may look at it.
+
+The first attempt takes the module without those inside it: they may answer anything, the same on
+both sides, and what they are given is compared as well. That is more than needed, but small.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second
 MOST_LATCHES = 2000  # to look for those of both sides that are always equal
 
 FLATTEN = """
+{cut}
 hierarchy -top {module}
 flatten
 memory_map
 opt_clean
 rename {module} {name}
 """
-# Leaves 1.aig, 2.aig, ... with the one output `differ`.
+CUT = "expose -evert {module}/c:*"  # ports of what is inside become ports of the module
+# Leaves {attempt}.aig with the one output `differ`.
 COMPARE = """
 design -reset
 read_rtlil sound.il
@@ -45,59 +50,73 @@ dffunmap
 simplemap
 aigmap
 opt_clean
-write_aiger -zinit {number}.aig
+write_aiger -zinit {attempt}.aig
 """
 # Attempts; the second one is for wide data, which takes two ways side by side.
 PROVE = """
-read_aiger {number}.aig
+read_aiger {attempt}.aig
 strash
 pdr -T {limit}
-write_status {number}.first
+write_status {attempt}.first
 """
 PROVE_REDUCED = """
-read_aiger {number}.aig
+read_aiger {attempt}.aig
 strash
 scorr
-write_aiger {number}.reduced.aig
+write_aiger {attempt}.reduced.aig
 pdr -T {limit}
-write_status {number}.second
+write_status {attempt}.second
 """
 
 
-def find(folder: Path, module: str, ports: dict, mutants: dict[int, str]) -> set[int]:
+def find(folder: Path, name: str, module: dict, mutants: dict[int, str]) -> set[int]:
     """Numbers of the `mutants` (commands for Yosys, by number) that are proved to change nothing.
 
-    folder: where sound.il is. ports: those of `module`, as Yosys writes them into JSON.
+    folder: where sound.il is. module: what Yosys' JSON says of the module `name`.
     """
+    (folder / "stand_in.v").write_text(MODULE)
+    proved: set[int] = set()
+    inside = {name: cell for name, cell in module["cells"].items() if not name.startswith("$")}
+    if inside:
+        proved = _prove(folder, name, module["ports"], inside, mutants)
+    left = {number: mutant for number, mutant in mutants.items() if number not in proved}
+    return proved | _prove(folder, name, module["ports"], {}, left)
+
+
+def _prove(
+    folder: Path, module: str, ports: dict, inside: dict, mutants: dict[int, str]
+) -> set[int]:
+    """Those of the `mutants` that are proved; with the instances `inside` cut out, if any."""
     if not mutants:
         return set()
-    (folder / "differ.v").write_text(_differ(ports))
-    (folder / "stand_in.v").write_text(MODULE)
-    sound = FLATTEN.format(module=module, name="sound")
-    faulty = FLATTEN.format(module=module, name="faulty")
+    attempts = {number: f"{'alone' if inside else 'whole'}{number}" for number in mutants}
+    (folder / "differ.v").write_text(_differ(ports, inside))
+    cut = CUT.format(module=module) if inside else ""
+    sound = FLATTEN.format(cut=cut, module=module, name="sound")
+    faulty = FLATTEN.format(cut=cut, module=module, name="faulty")
     script = f"read_rtlil sound.il{sound}design -stash sound\n"
     script += "".join(
-        COMPARE.format(mutant=mutant, flatten=faulty, number=number)
-        for number, mutant in mutants.items()
+        COMPARE.format(mutant=mutants[number], flatten=faulty, attempt=attempt)
+        for number, attempt in attempts.items()
     )
     (folder / "compare.ys").write_text(script)
     flow.run("yosys", ["-q", "compare.ys"], folder, "compare.log")
     proofs = ""
-    for number in mutants:
-        latches = int((folder / f"{number}.aig").read_bytes().split(maxsplit=4)[3])
-        attempts = PROVE + PROVE_REDUCED if latches <= MOST_LATCHES else PROVE
-        proofs += attempts.format(number=number, limit=LIMIT_S)
+    for attempt in attempts.values():
+        latches = int((folder / f"{attempt}.aig").read_bytes().split(maxsplit=4)[3])
+        ways = PROVE + PROVE_REDUCED if latches <= MOST_LATCHES else PROVE
+        proofs += ways.format(attempt=attempt, limit=LIMIT_S)
     (folder / "prove.abc").write_text(proofs)
     # Yosys runs ABC only for a module with logic, and complains that it got none back.
     with contextlib.suppress(ToolError):
         script = "read_verilog stand_in.v; synth -noabc; abc -script prove.abc"
         flow.run("yosys", ["-q", "-p", script], folder, "prove.log")
-    return {number for number in mutants if _proved(folder, number)}
+    return {number for number, attempt in attempts.items() if _proved(folder, attempt)}
 
 
-def _proved(folder: Path, number: int) -> bool:
-    statuses = folder / f"{number}.first", folder / f"{number}.second"
-    graphs = folder / f"{number}.aig", folder / f"{number}.reduced.aig"
+def _proved(folder: Path, attempt: str) -> bool:
+    statuses = folder / f"{attempt}.first", folder / f"{attempt}.second"
+    graphs = folder / f"{attempt}.aig", folder / f"{attempt}.reduced.aig"
     return any(
         path.read_text().startswith("snl_UNSAT") for path in statuses if path.exists()
     ) or any(_never(path) for path in graphs if path.exists())
@@ -110,23 +129,33 @@ def _never(graph: Path) -> bool:
     return lines[latches] == b"0"
 
 
-def _differ(ports: dict) -> str:
-    """Verilog: the sound and the faulty module at the same inputs, and whether they differ."""
+def _differ(ports: dict, inside: dict) -> str:
+    """Verilog: the sound and the faulty module at the same inputs, and whether they differ.
+
+    inside: instances whose ports are ports of the module, named `instance.port`.
+    """
+    opposite = {"input": "output", "output": "input"}
+    directions = {name: port["direction"] for name, port in ports.items()}
     widths = {name: len(port["bits"]) for name, port in ports.items()}
-    outputs = [name for name, port in ports.items() if port["direction"] == "output"]
-    inputs = [name for name in ports if name not in outputs]
-    lines = [f"    input [{widths[name] - 1}:0] {name}," for name in inputs]
+    for instance, cell in inside.items():
+        for port, bits in cell["connections"].items():
+            directions[f"{instance}.{port}"] = opposite[cell["port_directions"][port]]
+            widths[f"{instance}.{port}"] = len(bits)
+    outputs = [name for name, direction in directions.items() if direction == "output"]
+    inputs = [name for name in directions if name not in outputs]
+    lines = [f"    input [{widths[name] - 1}:0] \\{name} ," for name in inputs]
     lines += ["    output differ", ");"]
     for name in outputs:
-        lines.append(f"    wire [{widths[name] - 1}:0] {name}_sound, {name}_faulty;")
+        lines.append(f"    wire [{widths[name] - 1}:0] \\{name}.sound , \\{name}.faulty ;")
     for side in ("sound", "faulty"):
-        pins = [f".{name}({name})" for name in inputs]
-        pins += [f".{name}({name}_{side})" for name in outputs]
+        pins = [f".\\{name} (\\{name} )" for name in inputs]
+        pins += [f".\\{name} (\\{name}.{side} )" for name in outputs]
         lines.append(f"    {side} {side} ({', '.join(pins)});")
     terms = []
     for name in outputs:
         valid = re.sub("_t(data|last|user)$", "_tvalid", name)
-        beside = f"{valid}_sound && " if valid != name and valid in outputs else ""
-        terms.append(f"({beside}{name}_sound != {name}_faulty)")
+        # What is inside may look at more.
+        beside = f"\\{valid}.sound && " if valid != name and valid in ports else ""
+        terms.append(f"({beside}\\{name}.sound != \\{name}.faulty )")
     lines.append(f"    assign differ = {' || '.join(terms)};")
     return "\n".join(["module differ (", *lines, "endmodule", ""])

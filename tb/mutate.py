@@ -222,7 +222,7 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
         for number, mutant in enumerate(mutants, 1)
         if not mutant.killer and not mutant.reason
     }
-    proved = equivalent.find(folder, name, module["ports"], unexplained)
+    proved = equivalent.find(folder, name, module, unexplained)
     return [
         replace(mutant, reason=PROVED) if number in proved else mutant
         for number, mutant in enumerate(mutants, 1)

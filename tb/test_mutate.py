@@ -94,7 +94,10 @@ def test_faults_that_change_nothing_are_not_planted(kind, mode, control, fits):
 
 
 def test_what_changes_nothing_is_proved():
-    """`never` stays 0 for ever; nobody looks at the data beside a low tvalid; a || a is a."""
+    """`never` stays 0 for ever; nobody looks at the data beside a low tvalid; a || a is a.
+
+    Whatever is inside the module, `idle` stays 0 as well, and what data_and is given matters.
+    """
     folder = mutate.BUILD / "test-proof"  # YoWASP's programs do not see /tmp
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "m.v").write_text("""
@@ -104,25 +107,31 @@ def test_what_changes_nothing_is_proved():
         module m (input clk, input a, output reg m_axis_tvalid, output m_axis_tdata);
             reg never = 1'b0;
             initial m_axis_tvalid = 1'b0;
-            wire still, a_again;
+            reg idle = 1'b0;
+            wire still, a_again, idle_still;
             both a_and (.a(a), .b(a), .y(a_again));
             both never_and (.a(never), .b(a), .y(still));
+            both idle_and (.a(idle), .b(a), .y(idle_still));
             both data_and (.a(m_axis_tvalid), .b(a), .y(m_axis_tdata));
             always @(posedge clk) begin
-                never <= still;
+                idle <= idle && a;
+                never <= still || idle_still;
                 m_axis_tvalid <= a_again || never;
             end
         endmodule
     """)
     script = "read_verilog m.v; hierarchy -top m; proc; write_rtlil sound.il; write_json sound.json"
     flow.run("yosys", ["-q", "-p", script], folder, "yosys.log")
-    ports = json.loads((folder / "sound.json").read_text())["modules"]["m"]["ports"]
+    module = json.loads((folder / "sound.json").read_text())["modules"]["m"]
     nothing = ["const0 never_and b", "const1 never_and b", "const1 data_and a", "const1 a_and a"]
+    nothing += ["const0 idle_and a"]
     mutants = {}
     for number, fault in enumerate([*nothing, "const0 data_and a"], 1):
         mode, cell, port = fault.split()
         mutants[number] = f"mutate -mode {mode} -module m -cell {cell} -port {port} -portbit 0"
-    assert equivalent.find(folder, "m", ports, mutants) == {1, 2, 3, 4}
+    assert equivalent.find(folder, "m", module, mutants) == {1, 2, 3, 4, 5}
+    inside = {name: cell for name, cell in module["cells"].items() if name.endswith("_and")}
+    assert equivalent._prove(folder, "m", module["ports"], inside, mutants) == {5}
 
 
 def test_coverage_adds_up(tmp_path):
