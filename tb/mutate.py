@@ -166,10 +166,14 @@ class _Recorder:
 
 
 def find_benches(seed: str) -> list[Bench]:
-    """What the tests in tb/ simulate, but for the slow ones."""
+    """What the tests in tb/ simulate, but for the slow ones and random parameters.
+
+    These are others with each seed, so that no reason could be given for what survives.
+    """
     files = [path for path in sorted(TB.glob("test_*.py")) if "simulate(" in path.read_text()]
     recorder = _Recorder()
-    arguments = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--assert=plain"]
+    arguments = ["-q", "-m", "not slow", "-k", "not random", "-p", "no:cacheprovider"]
+    arguments += ["--assert=plain"]
     words = io.StringIO()
     with mock.patch("runner.simulate", recorder.simulate), contextlib.redirect_stdout(words):
         status = pytest.main([*arguments, "--seed", seed, *map(str, files)], plugins=[recorder])
