@@ -7,6 +7,7 @@ Runs inside the simulator. `case.json` in its working directory says which test 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import cocotb
 import numpy as np
 from testbench import Stall, Testbench
+
+from model import memory
 
 CASE = json.loads(Path("case.json").read_text())
 TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])
@@ -125,3 +128,31 @@ async def throughput(dut) -> None:
     assert measured <= limit, (
         f"{TRAFFIC.module}: {measured:.1f} clocks an image, expected {TRAFFIC.interval}"
     )
+
+
+@cocotb.test(skip=not TRAFFIC.memories)
+@cocotb.parametrize(stall=[Stall.NONE, Stall.BOTH])
+async def hashes_its_memories(dut, stall: Stall) -> None:
+    """After each reset, `signature` goes through the hashes of their first words, up to all."""
+    bench = Bench(dut, stall)
+    halves: list[list[int]] = [[], []]
+
+    def look() -> None:
+        signature = int(str(dut.signature.value), 2)
+        for seen, half in zip(halves, (signature & 0xFFFF, signature >> 16), strict=True):
+            if half not in seen[-1:]:
+                seen.append(half)
+
+    await bench.start()
+    bench.send(1)
+    for _ in range(bench.rng.randrange(TRAFFIC.interval)):
+        await bench.step()
+    await bench.start()
+    bench.monitors.append(look)
+    bench.send(2)
+    await bench.finish()
+    for (name, text), seen in zip(TRAFFIC.memories.items(), halves, strict=True):
+        words = text.split()
+        hashes = [memory.signature("\n".join(words[:n]), "") for n in range(len(words) + 1)]
+        expected = [state for state, _ in itertools.groupby(half & 0xFFFF for half in hashes)]
+        assert seen == expected, f"{TRAFFIC.module}: hashes of {name} {seen}, expected {expected}"

@@ -15,7 +15,7 @@ from runner import on_simulators
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
-from model import memory, reference
+from model import reference
 from model.folding import Folding, Stage
 from model.networks import Linear
 
@@ -188,9 +188,6 @@ async def names_its_folds(dut, stall: Stall) -> None:
         ends = [beat.cycle for beat in bench.output.beats]
         found = {end - start for end, start in zip(ends, bench.completed, strict=True)}
         assert found == {latency}, f"matrix_vector: latency {found}, expected {latency}"
-    texts = [(Path(p[f"{rom}_FILE"])).read_text() for rom in ("WEIGHT", "BIAS")]
-    got, wanted = dut.signature.value.to_unsigned(), memory.signature(*texts)
-    assert got == wanted, f"matrix_vector: signature {got:#010x}, expected {wanted:#010x}"
 
 
 @cocotb.test()

@@ -26,6 +26,8 @@ class Traffic:
     interval: clocks an image takes in the steady state, with no stalls.
     zero_lanes: lanes beyond the last channel must be zero at the output.
     drops_lanes: those at the input may hold X.
+    memories: name and text of the files that the module reads with $readmemh. Its signature is a
+        hash of each, that of the first one in the lower bits.
     """
 
     module: str
@@ -38,9 +40,12 @@ class Traffic:
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
         self.rng = np.random.default_rng(zlib.crc32(seed.encode()))
+        self.memories: dict[str, str] = {}
 
     def write_memories(self, folder: Path) -> None:
         """Write the files that the module reads with $readmemh."""
+        for name, text in self.memories.items():
+            (folder / name).write_text(text)
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         """The input and the output stream."""
@@ -100,9 +105,10 @@ class Passage(Traffic):
 class Weighted(Traffic):
     """A convolution or fully connected layer with random weights and ROM files.
 
-    Weights are of full range, every other output channel of extremes alone. The shift spreads the
-    results over 0..255 and beyond both ends, unless the case has a SHIFT; ACC_WIDTH is as narrow as
-    the weights allow, as export makes it.
+    Weights are of full range, every other output channel of extremes alone. Biases leave sums on
+    both sides of zero to each channel. The shift spreads the results over 0..255 and beyond both
+    ends, unless the case has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes
+    it.
     """
 
     stage: Stage
@@ -113,9 +119,14 @@ class Weighted(Traffic):
         self.weight = self.rng.integers(-128, 128, shape, np.int8)
         self.weight[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
         spread = 100 * 74 * max(1, round(math.sqrt(self.stage.window)))
-        self.bias = self.rng.integers(-spread, spread, shape[:1], np.int32)
+        sums = 255 * self.weight.reshape(len(self.weight), -1).astype(np.int64)
+        lowest, highest = np.minimum(sums, 0).sum(axis=1), np.maximum(sums, 0).sum(axis=1)
+        threshold = self.rng.integers(
+            np.maximum(-spread, 3 * lowest // 4), np.minimum(spread, 3 * highest // 4) + 1
+        )
+        self.bias = -threshold.astype(np.int32)
 
-        sample = self.accumulators(self.images(4, self.rng)[2:])
+        sample = self.accumulators(super().images(4, self.rng)[2:])
         shift = max(0, round(math.log2(max(1, np.std(sample)) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
         self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
@@ -123,14 +134,32 @@ class Weighted(Traffic):
         self.parameters["ACC_WIDTH"] = layer.accumulator_width
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
+        self.memories = {
+            "weight.mem": memory.to_hex(memory.pack_weights(self.weight, self.stage)),
+            "bias.mem": memory.to_hex(memory.pack_bias(self.bias, self.stage)),
+        }
 
-    def write_memories(self, folder: Path) -> None:
-        words = (
-            memory.pack_weights(self.weight, self.stage),
-            memory.pack_bias(self.bias, self.stage),
-        )
-        for name, rom in zip(("weight.mem", "bias.mem"), words, strict=True):
-            (folder / name).write_text(memory.to_hex(rom))
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """As usual, but every second image drives sums to the ends of their range, and between.
+
+        It is made of windows that repeat the weights of some channel: a value where these have one
+        sign, zeros elsewhere.
+        """
+        images = super().images(count, rng)
+        kernel = self.weight.shape[1:] if self.weight.ndim == 4 else self.stage.in_shape
+        padding = getattr(self.stage.layer, "padding", 0)
+        _, _, height, width = images.shape
+
+        def window() -> np.ndarray:
+            weight = rng.choice([-1, 1]) * rng.choice(self.weight).reshape(kernel).astype(int)
+            return rng.choice([255, rng.integers(256)]) * (weight > 0)
+
+        for image in images[2::2]:
+            columns = range(-(-(width + padding) // kernel[2]))
+            rows = range(-(-(height + padding) // kernel[1]))
+            windows = np.block([[window() for _ in columns] for _ in rows])
+            image[:] = windows[:, padding : padding + height, padding : padding + width]
+        return images
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         """int32 accumulators, count x channels x height x width."""
