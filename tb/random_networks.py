@@ -7,6 +7,7 @@ least of a range, is always the simplest.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,6 +160,19 @@ def random_parameters(
         x = reference.requantise(acc, shift)
         exponent = output
     return tuple(parameters)
+
+
+def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
+    """Random parameters that give each of `count` random images logits of its own.
+
+    Where all images had the same ones, a mixed-up order would go unnoticed.
+    """
+    for attempt in itertools.count():
+        rng = generator(seed, network.name, attempt)
+        quantised = QuantisedNetwork(network, random_parameters(rng, network))
+        logits = reference.predict(quantised, random_images(rng, quantised, count))
+        if len(np.unique(logits, axis=0)) == count:
+            return quantised
 
 
 def _choices(source: np.random.Generator | Choices) -> Choices:

