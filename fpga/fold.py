@@ -13,6 +13,7 @@ from model.networks import Network
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # that a product takes whose weight never changes
 CONSTANTS_A_DSP = 32  # such products for which a DSP is spent rather
+PRODUCT_LUTS = 100  # that a product takes whose weight changes
 LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/weight_rom.v
 
 
@@ -75,16 +76,16 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         return dsps(board.family, folding)
 
     if cycles is not None:
-        folded = solve(network, cycles=cycles, price=price)
+        folded = _whole_beats(solve(network, cycles=cycles, price=price))
         return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
     for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
-            folded = solve(network, multipliers=budget, price=price)
+            folded = _whole_beats(solve(network, multipliers=budget, price=price))
         except UserError:
             break
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
-            return _with_luts(folded, board, device)
+            return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     raise UserError(
         f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
@@ -96,6 +97,26 @@ def _constant(board: Board, device: Device, folding: Folding, words: int) -> boo
     """Whether lookup tables do for a layer: its weights never change, and its products are few."""
     luts = CONSTANT_LUTS * folding.pe * folding.simd
     return board.family.spare_luts and words == 1 and luts <= device.luts // 16
+
+
+def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
+    """Have fully connected layers take whole beats where more products cost less than the shifter.
+
+    Where SIMD and the bytes of a beat do not divide each other, every byte of rtl/width_converter.v
+    has a multiplexer over all places in a beat.
+    """
+    foldings = list(folded.foldings)
+    for index, stage in enumerate(folded.stages):
+        if stage.kind != "fc":
+            continue
+        beat, simd = stage.lanes * stage.pixels, stage.folding.simd
+        whole = beat * math.ceil(simd / beat)
+        unit = math.gcd(beat, simd)
+        shifter = 8 * beat // unit * (2 * simd + beat)
+        products = stage.folding.pe * (whole - simd)
+        if unit < min(beat, simd) and whole <= stage.window and PRODUCT_LUTS * products < shifter:
+            foldings[index] = replace(stage.folding, simd=whole)
+    return replace(folded, foldings=tuple(foldings))
 
 
 def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:

@@ -154,6 +154,16 @@ def test_products_beyond_the_dsps():
     assert not any(foldings[name].fabric for name in ("fc1", "fc2", "fc3"))
 
 
+def test_whole_beats():
+    """A fully connected layer takes whole beats where that saves more than the products it adds."""
+    board = find("ulx3s")
+    for name, layer, beat, simd in (("lenet5", "fc1", 16, 32), ("convnet", "fc", 3, 4)):
+        folded = fold.fold(NETWORKS[name], board, board.device(), 784)
+        stage = next(stage for stage in folded.stages if stage.name == layer)
+        assert (stage.lanes, stage.folding.simd) == (beat, simd)
+        assert folded.cycles == 784
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_dsps_are_used_up(name):
     """One DSP less makes a network slower, or the next faster folding has no room."""
