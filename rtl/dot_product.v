@@ -4,8 +4,8 @@
 //
 //   sum = x[0]*w[0] + ... + x[SIMD-1]*w[SIMD-1], exact
 //
-// FABRIC of the products are computed in plain logic, the others where the tool sees fit: in DSP
-// blocks, as long as there are some.
+// FABRIC of the products are computed in plain logic, which is another for weights that never
+// change; the others where the tool sees fit: in DSP blocks, as long as there are some.
 // Latency: 2 clocks for the products, and one for each level of the adder tree:
 // 2 + ceil(log2(SIMD)).
 
@@ -14,6 +14,7 @@
 module dot_product #(
     parameter SIMD      = 1,  // products at once
     parameter FABRIC    = 0,  // those of them in plain logic, the lowest
+    parameter CONSTANT  = 0,  // w is always the same
     parameter SUM_WIDTH = 16 + ((SIMD > 1) ? $clog2(SIMD) : 0)
 ) (
     input  wire                        clk,
@@ -39,7 +40,13 @@ module dot_product #(
     wire [16*SIMD-1:0] terms;
 
     generate
-        if (FABRIC > 0) begin : gen_fabric
+        if (FABRIC > 0 && CONSTANT != 0) begin : gen_constant
+            constant_products #(
+                .COUNT(FABRIC)
+            ) low (
+                .clk(clk), .x(x[8*FABRIC-1:0]), .w(w[8*FABRIC-1:0]), .y(terms[16*FABRIC-1:0])
+            );
+        end else if (FABRIC > 0) begin : gen_fabric
             lut_products #(
                 .COUNT(FABRIC)
             ) low (

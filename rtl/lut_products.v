@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The same as `products`, in plain logic: for layers that need more multipliers than a device has
-// DSP blocks. No synthesis tool takes this for a multiplier. A weight that never changes folds into
-// a few additions.
+// DSP blocks. No synthesis tool takes this for a multiplier.
 //
 //   y[i] = x[i] * w[i], exact
 //
-// Booth's radix 4: w = d0 + 4*d1 + 16*d2 + 64*d3 with digits from -2 to 2, so there are four rows
-// to add, not eight.
+// A row is the activation times two bits of the weight; four rows make a product. The weight's
+// highest bit counts -128.
 // Latency: 2 clocks.
 
 `default_nettype none
@@ -21,53 +20,38 @@ module lut_products #(
     output wire [16*COUNT-1:0] y   // int16, element i at bits 16*i
 );
 
-    // Digit times x in one's complement; where the digit's upper bit is set, that is, where the row
-    // is negative, it lacks 1.
-    function [9:0] row;
-        input [7:0] multiplicand;
-        input [2:0] digit;  // bits 2k+1, 2k and 2k-1 of the weight
-        row = ((digit[1] ^ digit[0]) ? {2'b0, multiplicand} :
-               (digit[2] ^ digit[1]) ? {1'b0, multiplicand, 1'b0} : 10'd0) ^ {10{digit[2]}};
-    endfunction
+    genvar i, k;
+    generate
+        for (i = 0; i < COUNT; i = i + 1) begin : gen_product
+            wire [7:0]  activation = x[8*i +: 8];
+            wire [39:0] rows;
+            reg  [39:0] rows_reg;
+            reg  [15:0] y_reg;
 
-    // Those of element i from bit 40*i on. The last one is whole: below it all room is taken.
-    function [40*COUNT-1:0] rows;
-        input [8*COUNT-1:0] activations, weights;
-        integer i;
-        reg [8:0] weight;
-        for (i = 0; i < COUNT; i = i + 1) begin
-            weight = {weights[8*i +: 8], 1'b0};
-            rows[40*i +: 40] = {row(activations[8*i +: 8], weight[8:6]) + {9'b0, weight[8]},
-                                row(activations[8*i +: 8], weight[6:4]),
-                                row(activations[8*i +: 8], weight[4:2]),
-                                row(activations[8*i +: 8], weight[2:0])};
+            for (k = 0; k < 4; k = k + 1) begin : gen_row
+                gated_sum #(
+                    .WIDTH(10), .SUBTRACT(k == 3)
+                ) row (
+                    .a({2'b0, activation}), .take_a(w[8*i + 2*k]),
+                    .b({1'b0, activation, 1'b0}), .take_b(w[8*i + 2*k + 1]),
+                    .sum(rows[10*k +: 10])
+                );
+            end
+
+            // Each row is four times the one before. The last is signed; the two lower bits of those
+            // below it go past the adders.
+            wire [9:0]  lower = rows_reg[19:10] + {2'b0, rows_reg[9:2]};
+            wire [9:0]  upper = rows_reg[39:30] + {2'b0, rows_reg[29:22]};
+            wire [11:0] total = {upper, rows_reg[21:20]} + {4'b0, lower[9:2]};
+
+            always @(posedge clk) begin
+                rows_reg <= rows;
+                y_reg    <= {total, lower[1:0], rows_reg[1:0]};
+            end
+
+            assign y[16*i +: 16] = y_reg;
         end
-    endfunction
-
-    // Below each row there is room for what the one before lacks.
-    function [16*COUNT-1:0] sums;
-        input [40*COUNT-1:0] all;
-        integer i;
-        reg [39:0] r;
-        reg [12:0] lower;  // rows 0 and 1
-        reg [11:0] upper;  // rows 2 and 3, as far as they matter
-        for (i = 0; i < COUNT; i = i + 1) begin
-            r     = all[40*i +: 40];
-            lower = {{3{r[9]}}, r[9:0]} + {r[19], r[19:10], 1'b0, r[9]};
-            upper = {{2{r[29]}}, r[29:20]} + {r[39:30], 1'b0, r[29]};
-            sums[16*i +: 16] = {{3{lower[12]}}, lower} + {upper, 1'b0, r[19], 2'b0};
-        end
-    endfunction
-
-    reg [40*COUNT-1:0] rows_reg;
-    reg [16*COUNT-1:0] y_reg;
-
-    assign y = y_reg;
-
-    always @(posedge clk) begin
-        rows_reg <= rows(x, w);
-        y_reg    <= sums(rows_reg);
-    end
+    endgenerate
 
 endmodule
 

@@ -177,7 +177,7 @@ module matrix_vector #(
                 wire signed [ACC_WIDTH-1:0] acc;
 
                 dot_product #(
-                    .SIMD(SIMD), .FABRIC(FABRIC)
+                    .SIMD(SIMD), .FABRIC(FABRIC), .CONSTANT(DEPTH == 1)
                 ) dot_product (
                     .clk(clk),
                     .x(x_reg[8*SIMD*pixel +: 8*SIMD]), .w(weights[8*SIMD*pe +: 8*SIMD]),

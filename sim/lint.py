@@ -47,6 +47,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"CLASSES": 1000, "LOGIT_LANES": 3, "IDENTITY_BYTES": 1},
     ],
     "axis_fifo": [{"DEPTH": 1}, {"DEPTH": 7, "WIDTH": 3}, {"DEPTH": 16, "WIDTH": 1}],
+    "constant_products": [{"COUNT": 5}],
     "conv2d": [
         {"KERNEL": 1, "OUT_CHANNELS": 1},
         {
@@ -63,7 +64,13 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"PIXELS": 4, "PADDING": 1, "PE": 3, "SIMD": 9, "SHIFT": 7, **_ROMS},
         {"PIXELS": 2, "STRIDE": 2, "KERNEL": 2, "SHIFT": 1},
     ],
-    "dot_product": [{"SIMD": 2}, {"SIMD": 7, "FABRIC": 3}, {"SIMD": 100}, {"FABRIC": 1}],
+    "dot_product": [
+        {"SIMD": 2},
+        {"SIMD": 7, "FABRIC": 3},
+        {"SIMD": 7, "FABRIC": 3, "CONSTANT": 1},
+        {"SIMD": 100},
+        {"FABRIC": 1},
+    ],
     "fc": [
         {"CHANNELS": 1, "OUT_FEATURES": 1},
         {"POSITIONS": 4, "CHANNELS": 3, "LANES": 2, "PE": 3, "SIMD": 5, **_ROMS},
@@ -76,6 +83,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
     "frame_drop": [{"WIDTH": 1}],
     "frame_receive": [{"IMAGE_BYTES": 1}, {"IMAGE_BYTES": 65535}],
     "frame_send": [{"LENGTH_WIDTH": 5}],
+    "gated_sum": [{"WIDTH": 1}, {"WIDTH": 7, "SUBTRACT": 1}],
     "image_store": [
         {"IMAGE_BYTES": 4, "BEAT_BYTES": 4, "IDENTITY_FILE": "identity.mem"},
         {"IMAGE_BYTES": 9, "BEAT_BYTES": 3, "IDENTITY_BYTES": 100},

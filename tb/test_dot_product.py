@@ -19,6 +19,7 @@ CASES |= {
     f"simd{simd}_fabric{fabric}": dict(SIMD=simd, FABRIC=fabric)
     for simd, fabric in ((6, 2), (1, 1), (5, 5))
 }
+CASES["constant"] = dict(SIMD=4, FABRIC=3, CONSTANT=1)
 
 
 @cocotb.test()

@@ -167,15 +167,24 @@ def test_ecp5_multiplier(tmp_path):
     assert check_cells(PRODUCT, 18, 1, 1, "MULT18X18D", tmp_path) == 0
 
 
-PRODUCTS_BENCH = """
+PRODUCTS = """
+    products #(3) rtl (.clk(clk), .x(x), .w(w), .y(expected));
+    family #(3) family (.clk(clk), .x(x), .w(w), .y(found));
+"""
+SUM = """
+    gated_sum #({width}, {subtract})
+        rtl (.a(x), .b(w), .take_a(x[23]), .take_b(w[23]), .sum(expected));
+    family #({width}, {subtract})
+        family (.a(x), .b(w), .take_a(x[23]), .take_b(w[23]), .sum(found));
+    assign expected[47:{width}] = 0, found[47:{width}] = 0;
+"""
+FAMILY_BENCH = """
 module bench;
     reg clk = 0;
     reg [23:0] x, w;
     wire [47:0] expected, found;
     integer i, wrong = 0;
-    products rtl (.clk(clk), .x(x), .w(w), .y(expected));
-    family family (.clk(clk), .x(x), .w(w), .y(found));
-    defparam rtl.COUNT = 3, family.COUNT = 3;
+    INSTANCES
     initial begin
         for (i = 0; i < 100000; i = i + 1) begin
             x = $random;
@@ -190,14 +199,23 @@ endmodule
 """
 
 
-@pytest.mark.parametrize("family", [ICE40, ECP5], ids=lambda family: family.name)
-def test_products_of_a_family(family, tmp_path):
-    """What takes the place of rtl/products.v for a family gives the same, in the same clock."""
-    own = {path.name: path for path in flow.sources(family)}["products.v"]
-    rtl = {path.name: path for path in flow.sources(None)}["products.v"]
+@pytest.mark.parametrize(
+    ("family", "module", "instances"),
+    [
+        pytest.param(ICE40, "products", PRODUCTS, id="ice40-products"),
+        pytest.param(ECP5, "products", PRODUCTS, id="ecp5-products"),
+        pytest.param(ECP5, "gated_sum", SUM.format(width=10, subtract=0), id="ecp5-sum"),
+        pytest.param(ECP5, "gated_sum", SUM.format(width=7, subtract=1), id="ecp5-difference"),
+    ],
+)
+def test_arithmetic_of_a_family(family, module, instances, tmp_path):
+    """What takes the place of a module of rtl/ for a family gives the same, in the same clock."""
+    own = {path.name: path for path in flow.sources(family)}[f"{module}.v"]
+    rtl = {path.name: path for path in flow.sources(None)}[f"{module}.v"]
     assert own != rtl
-    text = own.read_text().replace("module products", "module family")
-    files = {"bench.v": PRODUCTS_BENCH, "rtl.v": rtl.read_text(), "own.v": text}
+    text = own.read_text().replace(f"module {module}", "module family")
+    bench = FAMILY_BENCH.replace("INSTANCES", instances)
+    files = {"bench.v": bench, "rtl.v": rtl.read_text(), "own.v": text}
     files |= netlist.models(family)
     for name, content in files.items():
         (tmp_path / name).write_text(content)

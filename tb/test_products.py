@@ -1,4 +1,4 @@
-"""products and lut_products: every weight times every activation, one set every clock."""
+"""The three kinds of products: every weight times every activation, one set every clock."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def multiplies(dut) -> None:
             )
 
 
-@pytest.mark.parametrize("module", ["products", "lut_products"])
+@pytest.mark.parametrize("module", ["products", "lut_products", "constant_products"])
 @on_simulators(CASES)
 def test_products(simulate, simulator, name, parameters, module):
     simulate(
