@@ -16,7 +16,7 @@
 //            +logits=F     text, one line an output beat: cycle, tdata, tuser, tlast
 //            +starts=F     text, one line an image: the cycle that takes its first beat
 //            +notify=N     `progress` toggles every N images
-//            +watchdog=N   give up after N cycles without a beat on either side
+//            +watchdog=N   give up after N cycles without a beat taken or an image given
 //            +stall_in=P   percentage of cycles before which the next input beat is held back
 //            +stall_out=P  percentage of cycles in which the output is not ready
 //            +seed=S       of the random stalls
@@ -193,10 +193,10 @@ module harness;
             end
             // An unknown tvalid is a beat, too: its line shows the X.
             if (m_axis_tready && m_axis_tvalid !== 1'b0) begin
-                idle <= 0;
                 $fwrite(logits_file, "%0d %h %h %b%b\n", cycle, m_axis_tdata, m_axis_tuser,
                         m_axis_tvalid, m_axis_tlast);
-                if (m_axis_tlast) begin
+                if (m_axis_tlast && images_out != count) begin
+                    idle <= 0;
                     images_out <= images_out + 1;
                     if ((images_out + 1) % notify == 0) begin
                         progress <= !progress;

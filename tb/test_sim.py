@@ -390,11 +390,13 @@ def test_frame_errors_are_reported(folder, images, tmp_path):
     assert not result.mismatches
 
 
-def test_stuck_pipeline(folder, images, tmp_path):
-    """A network that takes images but gives nothing is reported, not waited for."""
+@pytest.mark.parametrize("valid", ["1'b0", "1'b1", "1'bx"])
+def test_stuck_pipeline(valid, folder, images, tmp_path):
+    """A network that gives nothing, or beats without end, is reported, not waited for."""
     design = Design.read(folder)
     top = design.sources["tiny.v"]
-    head, ports = top[: top.index(");") + 2], "assign m_axis_tvalid = 1'b0; assign frame_error = 0;"
+    head = top[: top.index(");") + 2]
+    ports = f"assign m_axis_tvalid = {valid}, m_axis_tlast = 0, frame_error = 0;"
     stuck = head + f"assign s_axis_tready = 1'b1; {ports} endmodule\n"
     design = dataclasses.replace(design, sources=design.sources | {"tiny.v": stuck})
     root = tmp_path / "build" / "tiny"
