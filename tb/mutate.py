@@ -52,10 +52,6 @@ PROVED = "proved to change nothing"
 
 MUTANTS = 40  # a module
 MOST_CASES = 8  # of a bench
-# What has no bench of its own, and where it is tested.
-WITHIN = dict.fromkeys(
-    ("frame_receive", "frame_send", "image_store", "logit_store", "run_control"), "board_core"
-)
 
 # Cases in which most of a module is constant, so that most faults change nothing, and those that
 # take ten times as long as others.
@@ -135,9 +131,8 @@ class Bench:
 
 @dataclass(frozen=True)
 class Job:
-    """Some of a module's mutants, and a case of its bench."""
+    """A case of a module's bench, and how many mutants it gets."""
 
-    module: str
     bench: Bench
     count: int
     seed: str
@@ -184,14 +179,13 @@ def find_benches(seed: str) -> list[Bench]:
 
 def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
     """Several cases of a module's bench, which share its `count` mutants."""
-    top = WITHIN.get(module, module)
-    own = [bench for bench in benches if bench.top == top]
-    left_out = LEFT_OUT.get(top, ())
+    own = [bench for bench in benches if bench.top == module]
+    left_out = LEFT_OUT.get(module, ())
     cases = {bench.name: bench for bench in own if bench.name not in left_out}
     chosen = list(spread(cases, MOST_CASES).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
-        Job(module, bench, share, seed)
+        Job(bench, share, seed)
         for bench, share in zip(chosen, reversed(shares), strict=True)
         if share
     ]
@@ -200,7 +194,7 @@ def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
 def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     """Make the netlist, plant its faults, run the bench on each, explain what survives."""
     bench = job.bench
-    folder = BUILD / job.module / bench.name
+    folder = BUILD / bench.top / bench.name
     case = {
         "bench": bench.file,
         "parameters": bench.parameters,
@@ -208,8 +202,8 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
         "seed": f"{job.seed}/{bench.top}/{bench.name}",
     }
     parameters = prepare(folder, case, bench.files)
-    name, module = _synthesise(job, folder, parameters)
-    mutants = _plant(job, folder, name, module["cells"])
+    module = _synthesise(bench, folder, parameters)
+    mutants = _plant(job, folder, module["cells"])
     if not mutants:
         return []  # with these parameters the module has no cells
     (folder / "mutants.json").write_text(json.dumps(len(mutants)))
@@ -226,16 +220,15 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
         for number, mutant in enumerate(mutants, 1)
         if not mutant.killer and not mutant.reason
     }
-    proved = equivalent.find(folder, name, module, unexplained)
+    proved = equivalent.find(folder, bench.top, module, unexplained)
     return [
         replace(mutant, reason=PROVED) if number in proved else mutant
         for number, mutant in enumerate(mutants, 1)
     ]
 
 
-def _synthesise(job: Job, folder: Path, parameters: dict) -> tuple[str, dict]:
-    """Write sound.il; returns the module's name there, and what Yosys' JSON says of it."""
-    bench = job.bench
+def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
+    """Write sound.il; returns what Yosys' JSON says of the module."""
     script = LIST.format(
         top=bench.top,
         macros=" ".join(f"-D{key}={value}" for key, value in bench.macros.items()),
@@ -249,16 +242,15 @@ def _synthesise(job: Job, folder: Path, parameters: dict) -> tuple[str, dict]:
         ),
     )
     _yosys(script, folder)
-    modules = json.loads((folder / "sound.json").read_text())["modules"]
-    # Beside that of the top, names may hold parameters: $paramod\m\WIDTH=8, $paramod$5f1e\m.
-    return next(item for item in modules.items() if job.module in item[0].split("\\"))
+    return json.loads((folder / "sound.json").read_text())["modules"][bench.top]
 
 
-def _plant(job: Job, folder: Path, name: str, cells: dict) -> list[Mutant]:
+def _plant(job: Job, folder: Path, cells: dict) -> list[Mutant]:
     """Write netlist.v with `job.count` faults at most, numbered from 1; returns them."""
-    seed = zlib.crc32(f"{job.seed}/{job.module}/{job.bench.name}".encode()) % 2**31
+    top = job.bench.top
+    seed = zlib.crc32(f"{job.seed}/{top}/{job.bench.name}".encode()) % 2**31
     # Some are left out.
-    _yosys(CHOOSE.format(count=2 * job.count + 20, seed=seed, module=name), folder)
+    _yosys(CHOOSE.format(count=2 * job.count + 20, seed=seed, module=top), folder)
     lines = (folder / "mutants.txt").read_text().splitlines()
     found = [mutant for line in lines if (mutant := _mutant(job, folder, line, cells))]
     found = found[: job.count]
@@ -288,7 +280,7 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
         where = f"{Path(path).name}:{row}"
         code = text[start - 1 : end - 1 if row == end_row else None].strip()
     return Mutant(
-        job.module,
+        job.bench.top,
         job.bench.name,
         " ".join([mode, cell["type"], port, bit, *by]),
         options.get("wire", "").removeprefix("\\"),
@@ -469,7 +461,7 @@ def main(argv: list[str] | None = None) -> int:
 
     benches = find_benches(options.seed)
     tops = {bench.top for bench in benches}
-    untested = [module for module in chosen if WITHIN.get(module, module) not in tops]
+    untested = [module for module in chosen if module not in tops]
     if untested:
         print(f"without a bench, so left out: {', '.join(untested)}")
     todo = [
@@ -493,7 +485,7 @@ def main(argv: list[str] | None = None) -> int:
                 said = f"{error}"
                 problems.append(said)
             print(
-                f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  {job.module} "
+                f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  {job.bench.top} "
                 f"[{job.bench.name}]: {said}",
                 flush=True,
             )
