@@ -1,7 +1,7 @@
 """board_core: right answers over the wire, and after whatever fault, right answers again.
 
 The network is stand_in.v, whose logits a line of Python gives, and which fails where an image asks
-for it. Frames are built here with zlib's CRC.
+for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,27 @@ from pathlib import Path
 
 import cocotb
 import pytest
-from cocotb.triggers import RisingEdge, Timer, ValueChange
+from cocotb.triggers import FallingEdge, RisingEdge, Timer, ValueChange
+from frames import (
+    CLASSIFY,
+    COMMAND,
+    CRC_BYTES,
+    FRAMING,
+    GAP,
+    HEADER_BYTES,
+    IDENTIFY,
+    LENGTH,
+    NO_ANSWER,
+    NO_IMAGE,
+    OK,
+    REPEAT,
+    STATUS,
+    VERSION,
+    WRONG_CRC,
+    frame,
+    parse,
+    resealed,
+)
 from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
@@ -25,71 +45,42 @@ from model.qdq import read_onnx
 from model.reference import predict
 from sim.design import Design, find
 
-IDENTIFY, CLASSIFY, REPEAT, STATUS = 1, 2, 3, 4
-OK, WRONG_CRC, VERSION, COMMAND, LENGTH, GAP, NO_IMAGE, NO_ANSWER, FRAMING = range(9)
-HEADER_BYTES, CRC_BYTES = 6, 4
-
 # Orders to the stand-in: the first byte of an image.
 SILENT, FLAG, OTHER, LONG, STUCK = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4
 
 SMALL = dict(
-    IMAGE_BYTES=12,
+    IMAGE_BYTES=6,
     BEAT_BYTES=1,
-    CLASSES=5,
+    CLASSES=3,
     LOGIT_LANES=2,
     LAYERS=2,
     IDENTITY_FILE="identity.mem",
-    IDENTITY_BYTES=66,
+    IDENTITY_BYTES=9,
     BAUD_DIVISOR=8,
-    TIMEOUT=500,
+    TIMEOUT=150,
 )
 CASES = {
     "small": (SMALL, 0),
     "wide": (
-        SMALL | dict(IMAGE_BYTES=30, BEAT_BYTES=3, CLASSES=10, LOGIT_LANES=10, BAUD_DIVISOR=11),
+        SMALL
+        | dict(IMAGE_BYTES=12, BEAT_BYTES=3, CLASSES=10, LOGIT_LANES=10)
+        | dict(IDENTITY_BYTES=66, BAUD_DIVISOR=11, TIMEOUT=200),
         1,
     ),
-    "one_logit": (SMALL | dict(IMAGE_BYTES=16, BEAT_BYTES=2, CLASSES=1, LAYERS=1), 0),
+    "one_logit": (SMALL | dict(IMAGE_BYTES=8, BEAT_BYTES=2, CLASSES=1, LAYERS=1), 0),
     "logits_after_logits": (SMALL | dict(CLASSES=19, LOGIT_LANES=1, IDENTITY_BYTES=7), 0),
     # The self-test takes longer than a frame, and a frame waits for it.
-    "slow": (SMALL | dict(IMAGE_BYTES=10, CLASSES=3, TIMEOUT=6000), 2),
+    "slow": (SMALL | dict(IMAGE_BYTES=4, TIMEOUT=2000), 2),
 }
 
 # Every case runs the first ones; one case the others, too, and all of them where slow tests run.
-COMMANDS = "without_reset identity results differences counters network_faults resets".split()
+COMMANDS = (
+    "without_reset identity results differences large_numbers counters network_faults resets"
+).split()
 FAULTS = (
     "wrong_requests flipped_bits broken_off gaps silence bytes_too_many lengths_that_lie busy "
     "framing breaks baud random_faults"
 ).split()
-
-
-def frame(command: int, payload: bytes = b"", *, tag: int = 0x42, version: int = 1) -> bytes:
-    """A frame from the host."""
-    body = struct.pack("<BBBH", version, command, tag, len(payload)) + payload
-    return b"\xc5" + body + struct.pack("<I", zlib.crc32(body))
-
-
-def resealed(data: bytes) -> bytes:
-    """A frame with its CRC made right for what it holds now."""
-    body = data[1:-CRC_BYTES]
-    return data[:1] + body + struct.pack("<I", zlib.crc32(body))
-
-
-def parse(data: bytes) -> list[tuple[int, int, int, bytes]]:
-    """(command, tag, code, rest of the payload) of frames that must make up `data` wholly."""
-    replies = []
-    while data:
-        assert len(data) >= HEADER_BYTES + 1 + CRC_BYTES, f"half a reply: {data.hex()}"
-        start, version, command, tag, length = struct.unpack_from("<BBBBH", data)
-        assert (start, version) == (0x5C, 1), f"no reply: {data.hex()}"
-        end = HEADER_BYTES + length
-        payload, crc = data[HEADER_BYTES:end], data[end : end + CRC_BYTES]
-        assert length >= 1 and crc == struct.pack("<I", zlib.crc32(data[1:end])), (
-            f"damaged reply: {data.hex()}"
-        )
-        replies.append((command, tag, payload[0], payload[1:]))
-        data = data[end + CRC_BYTES :]
-    return replies
 
 
 class Board:
@@ -257,7 +248,7 @@ async def results(dut) -> None:
     """Images one after the other, each repeated; nothing differs from itself."""
     board = Board(dut)
     await board.reset()
-    for count in (1, 2, 3, 17, 256):
+    for count in (1, 2, 3, 300) if board.stall < 2 else (1, 2):
         await board.classify()
         logits = board.logits(board.stored)
         for _ in range(2):
@@ -291,6 +282,24 @@ async def differences(dut) -> None:
 
 
 @cocotb.test()
+async def large_numbers(dut) -> None:
+    """All bits of cycles and differing are in the answer: the bench sets both during `repeat`."""
+    board = Board(dut)
+    await board.reset()
+    await board.classify()
+    some = board.rng.getrandbits(31)
+    for begun, differing in ((some, some & 0xFFFF), (~some & 0x7FFFFFFF, ~some & 0xFFFF)):
+        repeating = cocotb.start_soon(board.repeat(2))
+        await RisingEdge(dut.run_control.run)
+        await FallingEdge(dut.clk)
+        dut.run_control.cycles.value = begun
+        dut.run_control.differing.value = differing
+        _, cycles, got = await repeating
+        assert got == differing, f"{got:#x} images differ, not {differing:#x}"
+        assert begun < cycles < begun + 300 * 2 * (board.beats + board.words), f"{cycles} cycles"
+
+
+@cocotb.test()
 async def counters(dut) -> None:
     """`status` counts the frames answered, the errors, and says what there is."""
     board = Board(dut)
@@ -301,14 +310,18 @@ async def counters(dut) -> None:
         nonlocal frames
         code, content = await board.request(STATUS)
         assert code == OK
-        assert struct.unpack("<HHBB", content) == (frames, errors, last, 2 | stored)
+        counts = frames % 65536, errors % 65536
+        assert struct.unpack("<HHBB", content) == (*counts, last, 2 | stored)
         frames += 1
 
     await check(0)
-    for _ in range(3):
+    for _ in range(2):
         await board.classify()
         frames += 1
         await check(1)
+        # Carries through all bits.
+        frames, errors = (1 << board.rng.randrange(8, 17)) - 1, (1 << board.rng.randrange(17)) - 1
+        dut.frames_reg.value, dut.errors_reg.value = frames, errors
         for payload, expected in ((b"\0\0", LENGTH), (b"\1", LENGTH), (b"\1\0", NO_IMAGE)):
             code, _ = await board.request(REPEAT, payload)
             assert code == expected
@@ -325,11 +338,11 @@ async def wrong_requests(dut) -> None:
     """Frames that came as they were sent, but ask for what there is not."""
     board = Board(dut)
     await board.reset()
-    cases = [(frame(command, tag=9), command, COMMAND) for command in (0, 5, 0x82, 255)]
+    cases = [(frame(command, tag=9), command, COMMAND) for command in (0, 5, 0x82)]
     cases += [(frame(9, board.image()), 9, COMMAND), (frame(9, b"", version=3), 9, VERSION)]
-    cases += [(frame(CLASSIFY, board.image(), version=v), CLASSIFY, VERSION) for v in (0, 2, 255)]
+    cases.append((frame(CLASSIFY, board.image(), version=0), CLASSIFY, VERSION))
     size = board.image_bytes
-    for length in (0, 1, size - 1, size + 1, 2 * size, 300):
+    for length in (0, size - 1, size + 1):
         cases.append((frame(CLASSIFY, bytes(length)), CLASSIFY, LENGTH))
     cases += [(frame(command, b"\1"), command, LENGTH) for command in (IDENTIFY, STATUS, REPEAT)]
     cases += [(frame(REPEAT, data), REPEAT, LENGTH) for data in (b"", b"\0\0", b"\1\0\0")]
@@ -349,7 +362,7 @@ async def network_faults(dut) -> None:
     """A network that is silent, stuck, or flags the image is reset, in `repeat` too."""
     board = Board(dut)
     await board.reset()
-    for order in (SILENT, FLAG, LONG, STUCK, SILENT, STUCK):
+    for order in (SILENT, FLAG, LONG, STUCK):
         await board.classify()
         code, content = await board.request(CLASSIFY, board.image(order))
         assert (code, content) == (NO_ANSWER, b""), f"order {order:#x}: code {code}"
@@ -362,11 +375,12 @@ async def network_faults(dut) -> None:
 
 @cocotb.test()
 async def flipped_bits(dut) -> None:
-    """A wrong bit at any byte of a frame."""
+    """A wrong bit at every third byte of a frame."""
     board = Board(dut)
     await board.reset()
     for payload, command in ((board.image(), CLASSIFY), (b"\3\0", REPEAT), (b"", IDENTIFY)):
-        for position in range(HEADER_BYTES + len(payload) + CRC_BYTES):
+        length = HEADER_BYTES + len(payload) + CRC_BYTES
+        for position in range(board.rng.randrange(3), length, 3):
             data = bytearray(frame(command, payload))
             data[position] ^= 1 << board.rng.randrange(8)
             await board.put(data)
@@ -435,7 +449,7 @@ async def bytes_too_many(dut) -> None:
     """Bytes lost and doubled in the image; bytes behind the frame; garbage before it."""
     board = Board(dut)
     await board.reset()
-    for _ in range(8):
+    for _ in range(3):
         data = frame(CLASSIFY, board.image())
         place = board.rng.randrange(HEADER_BYTES, HEADER_BYTES + board.image_bytes)
         await board.put(data[:place] + data[place + 1 :])
@@ -479,7 +493,7 @@ async def busy(dut) -> None:
     """While the board answers it does not listen, and the answer stays whole."""
     board = Board(dut)
     await board.reset()
-    for _ in range(6):
+    for _ in range(3):
         image = board.image()
         await board.put(frame(CLASSIFY, image))
         # Most of it during the answer; what is heard of it afterwards makes no answer but an error.
@@ -538,7 +552,7 @@ async def resets(dut) -> None:
     board = Board(dut)
     await board.reset()
     whole = (HEADER_BYTES + board.image_bytes + CRC_BYTES) * 10 * board.divisor
-    for attempt in range(25):
+    for attempt in range(8):
         data = frame(CLASSIFY, board.image())
         sending = cocotb.start_soon(board.put(data))
         late = attempt % 2 and whole - 20
@@ -558,7 +572,7 @@ async def random_faults(dut) -> None:
     board = Board(dut)
     await board.reset()
     rng = board.rng
-    for attempt in range(120):
+    for attempt in range(30):
         image = board.image(rng.choice([0, 0, 0, SILENT, FLAG, LONG, STUCK]))
         data = bytearray(frame(CLASSIFY, image))
         what = []
