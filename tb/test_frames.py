@@ -318,7 +318,7 @@ async def long_payloads(dut) -> None:
     """Payloads of all lengths, a byte each clock, without the bits: these are for the CRC alone."""
     bench = Receiver(dut)
     await bench.clock(rst=1)
-    lengths = [bench.size, *(bench.size ^ 1 << bit for bit in range(16))]
+    lengths = [bench.size, *(bench.size ^ 1 << bit for bit in range(16)), 65535]
     for command, length in [(frames.CLASSIFY, length) for length in lengths] + [(1, bench.size)]:
         data = sealed(bytes([START]), struct.pack("<BBBH", 1, command, 0x99, length))
         await bench.put(data[:HEADER_BYTES])
