@@ -25,8 +25,8 @@ class Family:
     cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
     a block RAM can be. products: 8x8 products in a DSP. spare_luts: there are so many that products
     with weights that never change, which are shifts and additions, need not take DSPs, and that
-    max-pools may be fast rather than small. dsp_share: the part of the DSPs that is used; around
-    more of them routing takes too long.
+    max-pools may be fast rather than small. dsp_share: the part of the DSPs that a folding uses by
+    itself; around more of them routing takes too long.
     rom_columns: a block RAM holds all words of the bits of a ROM that it holds any of.
     """
 

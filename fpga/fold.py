@@ -63,13 +63,12 @@ def check_memory(network: Network, board: Board, device: Device) -> None:
 def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
     """`network` folded for `device`: as fast as its DSPs allow, or in `cycles` an image.
 
-    It takes the family's share of the DSPs. Where `cycles` are asked for, lookup tables compute the
-    products that are more than that.
+    By default it takes the family's share of the DSPs. Where `cycles` are asked for, lookup tables
+    compute the products that are more than the DSPs.
 
     Raises `UserError` where it does not fit.
     """
     check_memory(network, board, device)
-    dsps_to_use = int(device.dsps * board.family.dsp_share)
 
     def price(folding: Folding, words: int) -> int:
         if _constant(board, device, folding, words):
@@ -78,15 +77,15 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
 
     if cycles is not None:
         folded = _whole_beats(solve(network, cycles=cycles, price=price))
-        return _relieve(_with_luts(folded, board, device), board.family, dsps_to_use)
+        return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     # A slower folding has narrower words, which waste less of a block RAM.
-    for budget in range(dsps_to_use, 0, -1):
+    for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
             folded = _whole_beats(solve(network, multipliers=budget, price=price))
         except UserError:
             break
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
-            return _relieve(_with_luts(folded, board, device), board.family, dsps_to_use)
+            return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     raise UserError(
         f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "

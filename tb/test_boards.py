@@ -144,14 +144,13 @@ def test_products_beyond_the_dsps():
     """A target beyond the DSPs leaves as few products as possible to logic, constant ones first."""
     board = find("ulx3s")
     device = board.device()
-    dsps = device.dsps * board.family.dsp_share
     folded = fold.fold(NETWORKS["lenet5"], board, device, 784)
     assert folded.cycles == 784
     foldings = {stage.name: stage.folding for stage in folded.stages}
     constant = folded.stages[0]
     assert constant.rom_words == 1
     assert constant.folding.fabric == constant.folding.simd
-    assert dsps - foldings["conv2"].pe < fold.dsps_of(board.family, folded) <= dsps
+    assert device.dsps - foldings["conv2"].pe < fold.dsps_of(board.family, folded) <= device.dsps
     assert not any(foldings[name].fabric for name in ("fc1", "fc2", "fc3"))
 
 
