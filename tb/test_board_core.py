@@ -437,7 +437,7 @@ async def silence(dut) -> None:
         while len(board.listener.data) < HEADER_BYTES + 1 + CRC_BYTES:
             await board.bytes_of_time(1)
         for _ in range(board.rng.randrange(1, 4)):
-            await board.clocks(board.rng.randrange(board.timeout - 12 * board.divisor))
+            await board.clocks(board.rng.randrange(1, board.timeout - 12 * board.divisor))
             await board.put(frame(CLASSIFY, board.image()))
         await board.clocks(board.timeout - 12 * board.divisor)
         assert int(dut.active.value)
