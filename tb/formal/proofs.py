@@ -33,7 +33,9 @@ SAYS = {
     "fold_counter": "the folds come in their order",
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
+    "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 13 clocks",
+    "running_max": "results in raster order, each of its own window; moves within 2 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -213,6 +215,25 @@ PROOFS = [
         quick=0,
     ),
     *_each(
+        "pixel_reader",
+        "states",
+        Bug("pixel_reader.v", "held_reg != ROWS[HELD_WIDTH-1:0]", "1'b1"),
+        *(size for kernel in (2, 1, 3) for size in _sizes(kernel, 4, [0])),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
+        {"REPEATS": 3},
+    ),
+    *_each(
+        "pixel_reader",
+        "states",
+        Bug("pixel_reader.v", "in_image[ky_reg] && x_reg < WIDTH[X_WIDTH-1:0]", "1'b1"),
+        *_sizes(2, 4, [1]),
+        *_sizes(3, 4, [1, 2]),
+        IMAGE | {"CHANNELS": 2, "LANES": 1},
+        IMAGE | {"REPEATS": 2},
+        quick=0,
+    ),
+    *_each(
         "maxpool2d",
         "states",
         Bug("maxpool2d.v", "enable = !valid_reg[LEVELS] || m_axis_tready", "enable = 1'b1"),
@@ -222,6 +243,19 @@ PROOFS = [
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
         {"HEIGHT": 3, "WIDTH": 4, "PIXELS": 4},
+    ),
+    *_each(
+        "running_max",
+        "states",
+        Bug("running_max.v", "first_reg || x > previous", "x > previous"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel}
+            for kernel in (2, 3)
+            for height in range(kernel, 6)
+            for width in range(kernel, 6)
+        ),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
     ),
     *_each(
         "fc",

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every max-pool must do, whose streams these are: a one in an image of zeros is the largest of
+// the windows that cover it, and of no other; results come in raster order, each image's last one
+// marked. It drives the data that goes in.
+
+`default_nettype none
+
+module axis_pool #(
+    parameter HEIGHT   = 1,
+    parameter WIDTH    = 1,
+    parameter CHANNELS = 1,
+    parameter KERNEL   = 1,
+    parameter STRIDE   = 1,
+    parameter PADDING  = 0,
+    parameter LANES    = 1,
+    parameter PIXELS   = 1,
+    parameter LIMIT    = 1,  // clocks, see axis_progress
+    parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1,
+    parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
+) (
+    input  wire                          clk,
+    input  wire                          rst,
+    input  wire [MARK_WIDTH-1:0]         mark,
+    output wire [8*PIXELS*LANES-1:0]     s_tdata,
+    input  wire                          s_tvalid,
+    input  wire                          s_tready,
+    input  wire [8*OUT_PIXELS*LANES-1:0] m_tdata,
+    input  wire                          m_tlast,
+    input  wire                          m_tvalid,
+    input  wire                          m_tready
+);
+
+    localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam STEPS      = ((WIDTH + 2*PADDING - KERNEL) / STRIDE + 1) / OUT_PIXELS;
+    localparam BEATS      = (CHANNELS + LANES - 1) / LANES;
+
+    wire       dyed;
+    wire [7:0] out_row, step, part, y, x, channel;
+
+    axis_rules #(.WIDTH(8*OUT_PIXELS*LANES + 1)) rules (
+        .clk(clk), .rst(rst), .payload({m_tlast, m_tdata}), .tvalid(m_tvalid), .tready(m_tready)
+    );
+    axis_progress #(.LIMIT(LIMIT)) progress (
+        .clk(clk), .rst(rst), .s_tvalid(s_tvalid), .s_tready(s_tready), .m_tvalid(m_tvalid),
+        .m_tready(m_tready)
+    );
+    axis_pixels #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .LANES(LANES), .PIXELS(PIXELS),
+        .ROWS(OUT_HEIGHT), .COLS(STEPS), .PARTS(BEATS), .LIMIT(LIMIT)
+    ) pixels (
+        .clk(clk), .rst(rst), .mark(mark),
+        .s_tdata(s_tdata), .s_tvalid(s_tvalid), .s_tready(s_tready),
+        .m_tvalid(m_tvalid), .m_tready(m_tready), .m_tlast(m_tlast),
+        .m_row(out_row), .m_col(step), .m_part(part),
+        .dyed(dyed), .y(y), .x(x), .channel(channel)
+    );
+
+    genvar pixel, lane;
+    generate
+        for (pixel = 0; pixel < OUT_PIXELS; pixel = pixel + 1) begin : gen_pixel
+            // Its window's first row and column in the image, padding added.
+            wire [7:0] top  = out_row*STRIDE[7:0];
+            wire [7:0] left = (step*OUT_PIXELS[7:0] + pixel)*STRIDE[7:0];
+            wire       covers = dyed && y + PADDING >= top && y + PADDING < top + KERNEL
+                             && x + PADDING >= left && x + PADDING < left + KERNEL;
+            for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
+                wire here = covers && channel == part*LANES[7:0] + lane;
+                always @* if (m_tvalid)
+                    assert (m_tdata[8*(pixel*LANES + lane) +: 8] == {7'd0, here});
+            end
+        end
+    endgenerate
+
+endmodule
+
+`default_nettype wire

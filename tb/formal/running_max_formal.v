@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// running_max does what axis_pool says, and keeps no result for longer than 2 clocks.
+
+`default_nettype none
+
+module running_max_formal #(
+    parameter HEIGHT   = 3,
+    parameter WIDTH    = 3,
+    parameter CHANNELS = 1,
+    parameter KERNEL   = 2,
+    parameter LANES    = CHANNELS,
+    parameter MARK_WIDTH = $clog2(LANES + 1)
+) (
+    input wire                  clk,
+    input wire                  rst,
+    input wire [MARK_WIDTH-1:0] mark,
+    input wire                  s_axis_tvalid,
+    input wire                  m_axis_tready
+);
+
+    wire [8*LANES-1:0] s_axis_tdata, m_axis_tdata;
+    wire               s_axis_tready, m_axis_tlast, m_axis_tvalid;
+
+    running_max #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .LANES(LANES)
+    ) dut (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast), .m_axis_tvalid(m_axis_tvalid),
+        .m_axis_tready(m_axis_tready)
+    );
+    axis_pool #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(KERNEL),
+        .LANES(LANES), .LIMIT(1)
+    ) pool (
+        .clk(clk), .rst(rst), .mark(mark),
+        .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),
+        .m_tdata(m_axis_tdata), .m_tlast(m_axis_tlast), .m_tvalid(m_axis_tvalid),
+        .m_tready(m_axis_tready)
+    );
+
+endmodule
+
+`default_nettype wire
