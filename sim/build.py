@@ -106,6 +106,7 @@ def once(target: Path, make: Callable[[Path], Path]) -> Path:
     """
     if target.is_file():
         return target
+    shutil.rmtree(target.parent, ignore_errors=True)  # what somebody left of it
     variant = target.parent.parent
     variant.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))

@@ -312,10 +312,16 @@ def test_the_quicker_of_two_builds_stays(tmp_path):
     assert target.read_text() == "first"
     assert os.listdir(target.parent.parent) == ["key"]
 
-    # What is in the way is no build: that is an error.
+    # What is left of a build is none.
     target.unlink()
+    once(target, making("third"))
+    assert target.read_text() == "third"
+
+    # What else is in the way is an error.
+    shutil.rmtree(target.parent)
+    target.parent.write_text("")
     with pytest.raises(OSError):
-        once(target, making("third"))
+        once(target, making("fourth"))
     assert os.listdir(target.parent.parent) == ["key"]
 
 
