@@ -151,8 +151,8 @@ class _Recorder:
         """Stands in for `runner.simulate`; tests of the same netlist are brought together."""
         others = {"macros": {}, "sources": (), "files": {}, "tests": "bench_stream"} | others
         others.pop("seed")
+        chosen = (others.pop("only", ""),)
         key = json.dumps([module, others["parameters"], others["macros"]])
-        chosen = (os.environ.get("COCOTB_TEST_FILTER", ""),)
         if key in self.benches:
             found = self.benches[key]
             self.benches[key] = replace(found, chosen=(*{*found.chosen, *chosen},))

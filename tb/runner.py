@@ -68,15 +68,17 @@ def simulate(
     parameters: dict,
     seed: str,
     tests: str = "bench_stream",
+    only: str = "",
     macros: dict[str, str | int] | None = None,
     sources: tuple[Path, ...] = (),
     files: dict[str, str] | None = None,
 ) -> None:
     """Run the cocotb tests of the Python module `tests` on `module`.v, or on a network's top.
 
-    bench: the test file, which may hold a `TRAFFIC` class. sources: Verilog beside the module's
-    own. files: name and text of what the module reads. The simulator runs in a folder of its
-    own, build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the message of the first
+    bench: the test file, which may hold a `TRAFFIC` class. only: a regular expression for the names
+    of the cocotb tests, where not all of them run. sources: Verilog beside the module's own. files:
+    name and text of what the module reads. The simulator runs in a folder of its own,
+    build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the message of the first
     failing cocotb test, and on any warning of the simulator.
     """
     folder = BUILD / module / f"{name}-{simulator}"
@@ -96,6 +98,7 @@ def simulate(
     try:
         _run(
             simulator,
+            only,
             toplevel=module,
             module=tests,
             python_search=[str(TB), str(ROOT)],
@@ -154,9 +157,9 @@ def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
     return _literals(traffic.parameters)
 
 
-def _run(simulator: str, **arguments) -> None:
+def _run(simulator: str, only: str, **arguments) -> None:
     tools.check(simulator)
-    environment = tools.build_environment(simulator)
+    environment = tools.build_environment(simulator) | {"COCOTB_TEST_FILTER": only}
     environment.pop("SIM", None)  # would override the choice of simulator
     with mock.patch.dict(os.environ, environment, clear=True):
         if simulator == "icarus":

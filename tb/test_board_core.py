@@ -647,14 +647,14 @@ def _macros(parameters: dict, stall: int) -> dict:
     return {"NETWORK": "stand_in", **values, "STAND_IN_STALL": stall}
 
 
-def _simulate(simulate, seed, case: str, tests: list[str], monkeypatch, **arguments) -> None:
+def _simulate(simulate, seed, case: str, tests: list[str], **arguments) -> None:
     parameters, stall = CASES[case]
     identity = random.Random(seed).randbytes(parameters["IDENTITY_BYTES"])
-    monkeypatch.setenv("COCOTB_TEST_FILTER", "|".join(f"{test}$" for test in tests))
     simulate(
         "board_core",
         parameters=parameters,
         tests="test_board_core",
+        only="|".join(f"{test}$" for test in tests),
         macros=_macros(parameters, stall),
         sources=(TB / "stand_in.v",),
         files={"identity.mem": "".join(f"{byte:02x}\n" for byte in identity)},
@@ -663,25 +663,22 @@ def _simulate(simulate, seed, case: str, tests: list[str], monkeypatch, **argume
 
 
 @on_simulators({name: {} for name in CASES})
-def test_commands(simulate, seed, monkeypatch, simulator, name, parameters):
-    case = dict(simulator=simulator, name=name)
-    _simulate(simulate, seed, name, COMMANDS, monkeypatch, **case)
+def test_commands(simulate, seed, simulator, name, parameters):
+    _simulate(simulate, seed, name, COMMANDS, simulator=simulator, name=name)
 
 
-def test_faults(simulate, seed, monkeypatch):
-    case = dict(simulator="verilator", name="faults")
-    _simulate(simulate, seed, "small", FAULTS, monkeypatch, **case)
+def test_faults(simulate, seed):
+    _simulate(simulate, seed, "small", FAULTS, simulator="verilator", name="faults")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_all_faults(simulate, seed, monkeypatch, case):
-    names = dict(simulator="icarus", name=f"{case}-faults")
-    _simulate(simulate, seed, case, FAULTS, monkeypatch, **names)
+def test_all_faults(simulate, seed, case):
+    _simulate(simulate, seed, case, FAULTS, simulator="icarus", name=f"{case}-faults")
 
 
 @pytest.mark.slow
-def test_network(simulate, seed, monkeypatch):
+def test_network(simulate, seed):
     """convnet as it stands in mem/, in Icarus, where an X would show."""
     design = Design.read(find("convnet"))
     channels, height, width = design.input_shape
@@ -696,7 +693,6 @@ def test_network(simulate, seed, monkeypatch):
         ],
         **{key: design.manifest[key] for key in ("latency", "cycles")},
     }
-    monkeypatch.setenv("COCOTB_TEST_FILTER", "network$")
     simulate(
         "board_core",
         simulator="icarus",
@@ -711,6 +707,7 @@ def test_network(simulate, seed, monkeypatch):
             TIMEOUT=4000,
         ),
         tests="test_board_core",
+        only="network$",
         macros={"NETWORK": design.name},
         sources=(find("convnet") / "convnet.v",),
         files=texts

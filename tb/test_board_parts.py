@@ -76,24 +76,19 @@ async def waits_for_the_clock(dut) -> None:
         assert got == wanted, f"power_on_reset: clock {clock}: {got}, expected {wanted}"
 
 
-def _run(simulate, monkeypatch, module: str, test: str, **case) -> None:
-    monkeypatch.setenv("COCOTB_TEST_FILTER", test)
-    simulate(module, tests="test_board_parts", **case)
-
-
 @on_simulators({f"clocks{clocks}": dict(TIMEOUT=clocks) for clocks in (21, 16, 37)})
-def test_timeout(simulate, monkeypatch, simulator, name, parameters):
+def test_timeout(simulate, simulator, name, parameters):
     case = dict(simulator=simulator, name=name, parameters=parameters)
-    _run(simulate, monkeypatch, "timeout", "expires", **case)
+    simulate("timeout", tests="test_board_parts", only="expires", **case)
 
 
 @on_simulators({f"bits{bits}": dict(WIDTH=bits) for bits in (7, 5)})
-def test_status_leds(simulate, monkeypatch, simulator, name, parameters):
+def test_status_leds(simulate, simulator, name, parameters):
     case = dict(simulator=simulator, name=name, parameters=parameters)
-    _run(simulate, monkeypatch, "status_leds", "shows_activity", **case)
+    simulate("status_leds", tests="test_board_parts", only="shows_activity", **case)
 
 
 @on_simulators({f"clocks{clocks}": dict(CLOCKS=clocks) for clocks in (37, 32, 2)})
-def test_power_on_reset(simulate, monkeypatch, simulator, name, parameters):
+def test_power_on_reset(simulate, simulator, name, parameters):
     case = dict(simulator=simulator, name=name, parameters=parameters)
-    _run(simulate, monkeypatch, "power_on_reset", "waits_for_the_clock", **case)
+    simulate("power_on_reset", tests="test_board_parts", only="waits_for_the_clock", **case)

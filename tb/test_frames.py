@@ -452,20 +452,15 @@ async def long_frames(dut) -> None:
         bench.data, bench.sent = b"", 0
 
 
-def _run(simulate, monkeypatch, module: str, pattern: str, **case) -> None:
-    monkeypatch.setenv("COCOTB_TEST_FILTER", pattern)
-    simulate(module, tests="test_frames", **case)
-
-
 @on_simulators(IMAGES)
-def test_frame_receive(simulate, monkeypatch, simulator, name, parameters):
-    pattern = "receives|judges|checks|breaks_off|resets|long_payloads"
+def test_frame_receive(simulate, simulator, name, parameters):
+    only = "receives|judges|checks|breaks_off|resets|long_payloads"
     case = dict(simulator=simulator, name=name, parameters=parameters)
-    _run(simulate, monkeypatch, "frame_receive", pattern, **case)
+    simulate("frame_receive", tests="test_frames", only=only, **case)
 
 
 @on_simulators(LENGTHS)
-def test_frame_send(simulate, monkeypatch, simulator, name, parameters):
-    pattern = "sends|forgets|long_frames"
+def test_frame_send(simulate, simulator, name, parameters):
+    only = "sends|forgets|long_frames"
     case = dict(simulator=simulator, name=name, parameters=parameters)
-    _run(simulate, monkeypatch, "frame_send", pattern, **case)
+    simulate("frame_send", tests="test_frames", only=only, **case)
