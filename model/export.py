@@ -56,9 +56,9 @@ def export(
     cycles, multipliers, pixels, latency: the folding's target, see `folding.solve`; by default full
     rate.
     folded: a folding of the caller's own instead. onnx: the file to put there as `network.onnx`; by
-    default the one that lies there, else one is written. training: metrics for the manifest; by
-    default those of the present manifest, as long as `network.onnx` is the one they belong to.
-    extra: other files that go there, which the manifest does not name.
+    default one is written. training: metrics for the manifest; by default those of the present
+    manifest, as long as `network.onnx` is the one they belong to. extra: other files that go there,
+    which the manifest does not name.
 
     Either every file changes or, on an error, an interrupt or a kill, none. Raises `UserError` on a
     target out of reach, a name that no module can have, or a folder that holds another network.
@@ -81,8 +81,6 @@ def export(
     files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
 
     with staging(out_dir) as folder:
-        if onnx is None and (out_dir / "network.onnx").is_file():
-            onnx = out_dir / "network.onnx"
         if onnx is None:
             from model.qdq import write_onnx
 

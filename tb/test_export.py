@@ -192,8 +192,15 @@ def test_training_metrics_stay_with_their_weights(tmp_path: Path) -> None:
     folder = tmp_path / "little"
     export.export(quantised_of(LITTLE), folder, training={"accuracy": 0.5})
     assert export.export(quantised_of(LITTLE), folder, cycles=500)["training"] == {"accuracy": 0.5}
-    write_onnx(quantised_of(LITTLE, seed=2), folder / "network.onnx")
     assert "training" not in export.export(quantised_of(LITTLE, seed=2), folder)
+
+
+def test_other_weights_replace_the_old_ones_everywhere(tmp_path: Path) -> None:
+    wanted = tmp_path / "fresh" / "little"
+    export.export(quantised_of(LITTLE, seed=2), wanted)
+    for seed in (1, 2):
+        export.export(quantised_of(LITTLE, seed=seed), tmp_path / "little")
+    assert contents(tmp_path / "little") == contents(wanted)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -203,7 +210,6 @@ def test_an_interrupt_leaves_the_old_files(tmp_path, monkeypatch, error, calls, 
     folder = tmp_path / "little"
     if not fresh:
         export.export(quantised_of(LITTLE), folder)
-        write_onnx(quantised_of(LITTLE, seed=2), folder / "network.onnx")
     before = None if fresh else contents(folder)
     left = [calls]
     replace = Path.replace
