@@ -22,6 +22,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
 sys.path[:0] = [str(ROOT)]
@@ -222,6 +224,9 @@ def main() -> int:
     shutil.rmtree(BUILD, ignore_errors=True)
     COUNTS.mkdir(parents=True)
     failed = run_tests(sys.argv[1:])
+    if failed in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        words = " ".join(sys.argv[1:])
+        raise UserError(f"pytest found no tests for {words!r}; expected its options, as -k conv2d")
     sources = sorted([*(ROOT / "rtl").glob("*.v"), *(ROOT / "fpga" / "rtl").glob("*.v")])
     files = merge(sorted(COUNTS.glob("*.dat")), sources)
     python = python_figures()

@@ -156,3 +156,12 @@ def test_coverage_adds_up(tmp_path):
     files = cover.merge([tmp_path / "1.dat", tmp_path / "2.dat"], [source])
     assert files[source].lines == {4: 3, 6: 3, 5: 0}
     assert cover.total(files) == {"lines": (2, 3), "branches": (0, 1), "toggles": (1, 1)}
+
+
+@pytest.mark.parametrize("arguments", [["tb/no_such_file.py"], ["--no-such-option"]])
+def test_coverage_of_no_tests(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(cover, "BUILD", tmp_path)
+    monkeypatch.setattr(cover, "COUNTS", tmp_path / "verilator")
+    monkeypatch.setattr("sys.argv", ["cover.py", *arguments])
+    with pytest.raises(UserError, match=f"pytest found no tests for '{arguments[0]}'; expected"):
+        cover.main()
