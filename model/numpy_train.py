@@ -11,36 +11,32 @@ import functools
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from model import floats
-from model.errors import UserError
-from model.exponents import Exponents, choose_exponents, to_integers
+from model import training as common
+from model.exponents import Exponents, choose_exponents
 from model.floats import FloatNetwork
 from model.mersenne import Mersenne
 from model.networks import Network, Recipe
 from model.training import (
     ADAM_BETAS,
     ADAM_EPSILON,
-    CALIBRATION,
     ELASTIC_GRID,
     EVALUATION_BATCH,
     SOLVE_COPIES,
+    Backend,
+    Batch,
     Progress,
+    Source,
     Split,
-    Stage,
     Trained,
-    rate_factor,
-    tuning_recipe,
-    warm_up_steps,
 )
 
-Teacher = Callable[[np.ndarray], np.ndarray]
-"""Logits of a batch of pixels."""
 BATCHES_AHEAD = 4
 FRAME = 3
 
@@ -60,225 +56,122 @@ def train(
 
     threads: processors to use, all of them if None; one makes the batches.
     """
-    rng = Mersenne(seed)
     # More threads than processors would wait for each other.
     threads = threads or os.cpu_count() or 1
     with threadpool_limits(max(1, threads - 1), user_api="blas"):
-        model, float_stage, float_score = train_float(
+        return common.train(
+            NumpyBackend(seed),
             network,
             training,
             validation,
             recipe,
-            rng=rng,
-            teacher=None if teacher is None else teacher.predict,
+            teacher=teacher,
             progress=progress,
         )
-        tuned, exponents, int8_stage, int8_score = tune_int8(
-            model, training, validation, recipe, rng=rng, progress=progress
-        )
-    return Trained(
-        parameters=model.parameters,
-        quantised=to_integers(network, tuned.parameters, exponents),
-        stages=[float_stage, int8_stage],
-        float_validation=float_score,
-        int8_validation=int8_score,
-        about={"backend": "numpy", "device": "cpu", "numpy": np.__version__},
-    )
 
 
-def train_float(
-    network: Network,
-    training: Split,
-    validation: Split,
-    recipe: Recipe,
-    *,
-    rng: Mersenne,
-    teacher: Teacher | None = None,
-    progress: Progress | None = None,
-    dtype: type = np.float32,
-) -> tuple[FloatNetwork, Stage, float]:
-    """A trained float network: what `fit` returns."""
-    source = Source(training, recipe, teacher, rng)
-    models = [
-        FloatNetwork(network, rng.initialise(network)).astype(dtype) for _ in range(recipe.restarts)
-    ]
-    models = [initialise(model, training.pixels[:CALIBRATION]) for model in models]
-    epochs, rate = recipe.restart_epochs, recipe.rate
-    while len(models) > 1:
-        tries = [
-            fit(
-                model,
-                source,
-                validation,
-                recipe,
-                epochs=epochs,
-                rate=rate,
-                name=f"start {index}/{len(models)}",
-                progress=progress,
-            )
-            for index, model in enumerate(models, 1)
-        ]
-        # Fewer and fewer are trained longer and longer: a round costs as much as the one before.
-        tries.sort(key=lambda one: min(one[1].validation_loss))
-        models = [one[0] for one in tries[: max(1, len(tries) // 4)]]
-        epochs *= 4
-        # What is kept has been found: no need to shake it as hard again.
-        rate /= 2
-    model, stage, best = fit(
-        models[0],
-        source,
-        validation,
-        recipe,
-        epochs=recipe.epochs,
-        rate=rate,
-        name="float",
-        progress=progress,
-    )
-    if recipe.solve:
-        solved = solve_last(model, source, recipe)
-        loss, score = evaluate(solved, validation)
-        stage.validation_loss.append(loss)
-        stage.validation_accuracy.append(score)
-        if score >= best:
-            model, best = solved, score
-    return model, stage, best
+class NumpyBackend(Backend):
+    """A thread of its own makes the batches. seed: of all random numbers. dtype: of weights."""
 
+    def __init__(self, seed: int, dtype: type = np.float32) -> None:
+        self.about = {"backend": "numpy", "device": "cpu", "numpy": np.__version__}
+        self.rng = Mersenne(seed)
+        self.dtype = dtype
 
-def solve_last(model: FloatNetwork, source: Source, recipe: Recipe) -> FloatNetwork:
-    """A copy of `model` with the last layer at the optimum, given the layers before it: the least
-    loss on the source's copies of the training set, plus half of `recipe.solve` times the weights'
-    squared norm.
+    def concatenate(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays)
 
-    Adam's steps are of one size in every weight, and so fit rare features to the noise; the optimum
-    does not. The problem is convex: L-BFGS finds it in seconds.
-    """
-    model = model.astype(model.dtype)
-    if model.network.layers[-1].kind != "fc":
-        raise UserError(f"recipe field solve: {model.network.name} does not end fully connected")
-    name = model.network.layer_names[-1]
-    weight, bias = model.parameters[f"{name}.weight"], model.parameters[f"{name}.bias"]
-    copies = source.copies[:SOLVE_COPIES] or [source.copy()]
-    pixels = np.concatenate([pixels for pixels, _ in copies])
-    parts = range(0, len(pixels), EVALUATION_BATCH)
-    inputs = [model.forward(pixels[start : start + EVALUATION_BATCH])[1][-1].x for start in parts]
-    inputs = np.concatenate([x.reshape(len(x), -1) for x in inputs])
-    labels = np.tile(source.training.labels, len(copies))
-    wanted = None if source.teacher is None else np.concatenate([t for _, t in copies])
+    def permutation(self, count: int) -> np.ndarray:
+        return self.rng.permutation(count)
 
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        w, b = values[: weight.size].reshape(weight.shape), values[weight.size :]
-        value, dlogits = imitation_loss(floats.fc(inputs, w, b), labels, wanted, recipe)
-        value += recipe.solve / 2 * float(np.square(w, dtype=np.float64).sum())
-        dweight, dbias = dlogits.T @ inputs + recipe.solve * w, dlogits.sum(axis=0)
-        return value, np.concatenate([dweight.ravel(), dbias])
+    def augment(self, pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+        return augment(pixels, recipe, self.rng)
 
-    values = minimise(loss, np.concatenate([weight.ravel(), bias]))
-    weight[...] = values[: weight.size].reshape(weight.shape)
-    bias[...] = values[weight.size :]
-    return model
+    def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1) as executor:
+            coming = deque(executor.submit(next, batches, None) for _ in range(BATCHES_AHEAD))
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(executor.submit(next, batches, None))
+                yield batch
 
+    def new_model(self, network: Network, pixels: np.ndarray) -> FloatNetwork:
+        model = FloatNetwork(network, self.rng.initialise(network)).astype(self.dtype)
+        return initialise(model, pixels)
 
-def tune_int8(
-    model: FloatNetwork,
-    training: Split,
-    validation: Split,
-    recipe: Recipe,
-    *,
-    rng: Mersenne,
-    progress: Progress | None = None,
-) -> tuple[FloatNetwork, Exponents, Stage, float]:
-    """Quantise: exponents of least error, then fine-tuning to give the float network's own logits.
+    def from_float(self, model: FloatNetwork) -> FloatNetwork:
+        return model
 
-    `model` stays as it is. Returns the tuned shadow weights, the exponents, the curve and the
-    validation accuracy of int8; merely rounding takes part in the choice.
-    """
-    outputs: dict[str, np.ndarray] = {}
-    model.forward(augment(training.pixels[:CALIBRATION], recipe, rng), observe=outputs)
-    exponents = choose_exponents(model.network, model.parameters, outputs)
-    if recipe.tune_epochs == 0:
-        loss, score = evaluate(model, validation, exponents)
-        return model, exponents, Stage("int8", 0, [], [], [loss], [score]), score
-    recipe = tuning_recipe(recipe)
-    tuned, stage, best = fit(
-        model.astype(model.dtype),
-        Source(training, recipe, model.predict, rng),
-        validation,
-        recipe,
-        epochs=recipe.tune_epochs,
-        rate=recipe.tune_rate,
-        name="int8",
-        exponents=exponents,
-        progress=progress,
-        keep_start=True,
-    )
-    return tuned, exponents, stage, best
+    def parameters(self, model: FloatNetwork) -> dict[str, np.ndarray]:
+        return model.parameters
 
+    def copy(self, model: FloatNetwork) -> FloatNetwork:
+        return model.astype(model.dtype)
 
-def fit(
-    model: FloatNetwork,
-    source: Source,
-    validation: Split,
-    recipe: Recipe,
-    *,
-    epochs: int,
-    rate: float,
-    name: str,
-    exponents: Exponents | None = None,
-    progress: Progress | None = None,
-    keep_start: bool = False,
-) -> tuple[FloatNetwork, Stage, float]:
-    """Train `model` in place; return the averaged weights that did best on the validation split.
+    def predict(self, model: FloatNetwork, pixels: np.ndarray) -> np.ndarray:
+        return model.predict(pixels)
 
-    With `exponents` the forward pass is that of int8. `keep_start` lets the model as it came take
-    part in the choice. Also returns the curve and the best validation accuracy in percent.
-    """
-    optimiser = make_optimiser(model, recipe, rate)
-    total = source.steps * epochs
-    warm_up = warm_up_steps(total, source.steps)
-    averaged = model.astype(model.dtype)
-    chosen = averaged
-    stage = Stage(name, epochs)
-    best: tuple[float, float] | None = None
-    if keep_start:
-        loss, score = evaluate(model, validation, exponents)
-        best = (score, -loss)
-        chosen = averaged.astype(model.dtype)
-    done = 0
-    for epoch in range(epochs):
-        right = 0
-        for step, (pixels, labels, wanted) in enumerate(source, 1):
-            logits, steps = model.forward(pixels, exponents)
-            loss, dlogits = imitation_loss(logits, labels, wanted, recipe)
-            optimiser.step(model.backward(dlogits, steps), rate_factor(done, total, warm_up))
-            done += 1
-            decay = min(recipe.average, done / (done + 10))
-            for key, value in averaged.parameters.items():
-                value += (1 - decay) * (model.parameters[key] - value)
-            stage.steps.append(loss)
-            right += int((logits.argmax(axis=1) == labels).sum())
-            if progress is not None and step % 20 == 0:
-                progress(stage, epoch, step / source.steps)
-        stage.loss.append(math.fsum(stage.steps[-step:]) / step)
-        stage.train_accuracy.append(100 * right / (step * len(labels)))
-        loss, score = evaluate(averaged, validation, exponents)
-        stage.validation_loss.append(loss)
-        stage.validation_accuracy.append(score)
-        if best is None or (score, -loss) > best:
-            best = (score, -loss)
-            chosen = averaged.astype(model.dtype)
-        if progress is not None:
-            progress(stage, epoch, 1.0)
-    assert best is not None
-    return chosen, stage, best[0]
+    def evaluate(
+        self, model: FloatNetwork, data: Split, exponents: Exponents | None = None
+    ) -> tuple[float, float]:
+        logits = model.predict(data.pixels, exponents)
+        loss, _ = floats.cross_entropy(logits, data.labels)
+        return loss, 100 * float((logits.argmax(axis=1) == data.labels).mean())
 
+    def choose_exponents(self, model: FloatNetwork, pixels: np.ndarray) -> Exponents:
+        outputs: dict[str, np.ndarray] = {}
+        model.forward(pixels, observe=outputs)
+        return choose_exponents(model.network, model.parameters, outputs)
 
-def evaluate(
-    model: FloatNetwork, data: Split, exponents: Exponents | None = None
-) -> tuple[float, float]:
-    """Mean cross-entropy, and the percentage of images that are classified rightly."""
-    logits = model.predict(data.pixels, exponents)
-    loss, _ = floats.cross_entropy(logits, data.labels)
-    return loss, 100 * float((logits.argmax(axis=1) == data.labels).mean())
+    def make_optimiser(self, model: FloatNetwork, recipe: Recipe) -> Adam | Momentum:
+        decays = {k: recipe.decay if v.ndim > 1 else 0.0 for k, v in model.parameters.items()}
+        if recipe.optimiser == "sgd":
+            return Momentum(model.parameters, decays, recipe.momentum)
+        return Adam(model.parameters, decays)
+
+    def step(
+        self,
+        model: FloatNetwork,
+        optimiser: Adam | Momentum,
+        batch: Batch,
+        recipe: Recipe,
+        exponents: Exponents | None,
+        rate: float,
+    ) -> tuple[float, int]:
+        pixels, labels, wanted = batch
+        logits, steps = model.forward(pixels, exponents)
+        loss, dlogits = imitation_loss(logits, labels, wanted, recipe)
+        optimiser.step(model.backward(dlogits, steps), rate)
+        return loss, int((logits.argmax(axis=1) == labels).sum())
+
+    def average(self, averaged: FloatNetwork, model: FloatNetwork, share: float) -> None:
+        for key, value in averaged.parameters.items():
+            value += share * (model.parameters[key] - value)
+
+    def solve_last(self, model: FloatNetwork, source: Source) -> FloatNetwork:
+        recipe = source.recipe
+        model = self.copy(model)
+        name = model.network.layer_names[-1]
+        weight, bias = model.parameters[f"{name}.weight"], model.parameters[f"{name}.bias"]
+        copies = source.copies[:SOLVE_COPIES] or [source.copy()]
+        pixels = np.concatenate([pixels for pixels, _ in copies])
+        starts = range(0, len(pixels), EVALUATION_BATCH)
+        parts = (pixels[start : start + EVALUATION_BATCH] for start in starts)
+        inputs = [model.forward(part)[1][-1].x for part in parts]
+        inputs = np.concatenate([x.reshape(len(x), -1) for x in inputs])
+        labels = np.tile(source.training.labels, len(copies))
+        wanted = None if source.teacher is None else np.concatenate([t for _, t in copies])
+
+        def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+            w, b = values[: weight.size].reshape(weight.shape), values[weight.size :]
+            value, dlogits = imitation_loss(floats.fc(inputs, w, b), labels, wanted, recipe)
+            value += recipe.solve / 2 * float(np.square(w, dtype=np.float64).sum())
+            dweight, dbias = dlogits.T @ inputs + recipe.solve * w, dlogits.sum(axis=0)
+            return value, np.concatenate([dweight.ravel(), dbias])
+
+        values = minimise(loss, np.concatenate([weight.ravel(), bias]))
+        weight[...] = values[: weight.size].reshape(weight.shape)
+        bias[...] = values[weight.size :]
+        return model
 
 
 def imitation_loss(
@@ -329,28 +222,25 @@ def initialise(model: FloatNetwork, pixels: np.ndarray) -> FloatNetwork:
 
 
 class Adam:
-    """Adam with decoupled weight decay (AdamW), one rate and decay for each parameter.
+    """Adam with decoupled weight decay (AdamW), one decay for each parameter.
 
     m = b1*m + (1 - b1)*g and v = b2*v + (1 - b2)*g**2 are running means of the gradient g and its
     square, too small by 1 - b**t after t steps; then
     p -= rate * (decay * p + (m / (1 - b1**t)) / (sqrt(v / (1 - b2**t)) + epsilon)).
     """
 
-    def __init__(
-        self, parameters: dict[str, np.ndarray], rates: dict[str, float], decays: dict[str, float]
-    ) -> None:
-        self.parameters, self.rates, self.decays = parameters, rates, decays
+    def __init__(self, parameters: dict[str, np.ndarray], decays: dict[str, float]) -> None:
+        self.parameters, self.decays = parameters, decays
         self.mean = {key: np.zeros_like(value) for key, value in parameters.items()}
         self.square = copy.deepcopy(self.mean)
         self.count = 0
 
-    def step(self, gradients: dict[str, np.ndarray], factor: float) -> None:
-        """Change the parameters in place, at `factor` times their rates."""
+    def step(self, gradients: dict[str, np.ndarray], rate: float) -> None:
+        """Change the parameters in place."""
         self.count += 1
         first, second = (1 - beta**self.count for beta in ADAM_BETAS)
         for key, p in self.parameters.items():
             gradient, mean, square = gradients[key], self.mean[key], self.square[key]
-            rate = self.rates[key] * factor
             mean += (1 - ADAM_BETAS[0]) * (gradient - mean)
             square *= ADAM_BETAS[1]
             square += (1 - ADAM_BETAS[1]) * gradient**2
@@ -362,23 +252,19 @@ class Momentum:
     """Stochastic gradient descent with momentum: v = momentum*v + g + decay*p; p -= rate * v."""
 
     def __init__(
-        self,
-        parameters: dict[str, np.ndarray],
-        rates: dict[str, float],
-        decays: dict[str, float],
-        momentum: float,
+        self, parameters: dict[str, np.ndarray], decays: dict[str, float], momentum: float
     ) -> None:
-        self.parameters, self.rates, self.decays = parameters, rates, decays
+        self.parameters, self.decays = parameters, decays
         self.momentum = momentum
         self.velocity = {key: np.zeros_like(value) for key, value in parameters.items()}
 
-    def step(self, gradients: dict[str, np.ndarray], factor: float) -> None:
-        """Change the parameters in place, at `factor` times their rates."""
+    def step(self, gradients: dict[str, np.ndarray], rate: float) -> None:
+        """Change the parameters in place."""
         for key, p in self.parameters.items():
             velocity = self.velocity[key]
             velocity *= self.momentum
             velocity += gradients[key] + self.decays[key] * p
-            p -= self.rates[key] * factor * velocity
+            p -= rate * velocity
 
 
 def minimise(
@@ -429,78 +315,7 @@ def minimise(
     return x
 
 
-def make_optimiser(model: FloatNetwork, recipe: Recipe, rate: float) -> Adam | Momentum:
-    """The recipe's optimiser. Weight decay is for weights alone: biases are left free."""
-    rates, decays = {}, {}
-    for key, value in model.parameters.items():
-        rates[key] = rate
-        decays[key] = recipe.decay if value.ndim > 1 else 0.0
-    if recipe.optimiser == "sgd":
-        return Momentum(model.parameters, rates, decays, recipe.momentum)
-    return Adam(model.parameters, rates, decays)
-
-
-# Batches
-
-
-class Source:
-    """Batches of augmented training images with the teacher's logits, shuffled anew each epoch.
-
-    `recipe.copies` bounds how many augmented copies of the training set are made; they and the
-    teacher's logits are kept and taken in turns, so that later epochs cost the pupil's time alone.
-    0: fresh ones for ever. A thread of its own is a few batches ahead.
-    """
-
-    def __init__(
-        self, training: Split, recipe: Recipe, teacher: Teacher | None, rng: Mersenne
-    ) -> None:
-        self.training = training
-        self.recipe = recipe
-        self.teacher = teacher
-        self.rng = rng
-        self.steps = max(1, len(training) // recipe.batch)
-        self.copies: list[tuple[np.ndarray, np.ndarray | None]] = []
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """One epoch of (pixels, labels, the teacher's logits or None)."""
-        batches = self._epoch()
-        with ThreadPoolExecutor(1) as executor:
-            coming = deque(executor.submit(next, batches, None) for _ in range(BATCHES_AHEAD))
-            while (batch := coming.popleft().result()) is not None:
-                coming.append(executor.submit(next, batches, None))
-                yield batch
-
-    def _epoch(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        kept = None
-        if self.recipe.copies:
-            if len(self.copies) < self.recipe.copies:
-                self.copies.append(self.copy())
-                kept = self.copies[-1]
-            else:
-                kept = self.copies[self.epoch % len(self.copies)]
-        self.epoch += 1
-        order = self.rng.permutation(len(self.training))
-        batch = self.recipe.batch
-        for start in range(0, min(len(order), self.steps * batch), batch):
-            part = order[start : start + batch]
-            if kept is None:
-                pixels, logits = self._augmented(part)
-            else:
-                pixels = kept[0][part]
-                logits = None if kept[1] is None else kept[1][part]
-            yield pixels, self.training.labels[part], logits
-
-    def _augmented(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        pixels = augment(self.training.pixels[part], self.recipe, self.rng)
-        return pixels, None if self.teacher is None else self.teacher(pixels)
-
-    def copy(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """A new augmented copy of the training set, uint8, and the teacher's logits for it."""
-        everything = np.arange(len(self.training))
-        parts = (everything[start : start + 1000] for start in range(0, len(everything), 1000))
-        pixels, logits = zip(*map(self._augmented, parts), strict=True)
-        return np.concatenate(pixels), None if self.teacher is None else np.concatenate(logits)
+# Augmentation
 
 
 def augment(pixels: np.ndarray, recipe: Recipe, rng: Mersenne) -> np.ndarray:

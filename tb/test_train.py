@@ -22,7 +22,7 @@ from model.floats import FloatNetwork
 from model.mersenne import Mersenne
 from model.networks import NETWORKS, Conv, Linear, MaxPool, Network, Recipe
 from model.qdq import read_onnx
-from model.training import Split, hold_out
+from model.training import Source, Split, hold_out, train_float, tune_int8
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Network("small", (Conv(3, 5, 2, 1), MaxPool(2, 2), Conv(4, 3), Linear(12), Linear(10)))
@@ -90,29 +90,17 @@ def losses(network: Network, recipe: Recipe, data: Split, teacher: FloatNetwork 
     torch = pytest.importorskip("torch")
     from model import torch_train
 
-    training, validation = hold_out(data)
-    rng = Mersenne(4)
-    ours = numpy_train.train_float(
-        network,
-        training,
-        validation,
-        recipe,
-        rng=rng,
-        teacher=None if teacher is None else teacher.predict,
-        dtype=np.float64,
-    )
-    splits = [torch_train.Split(part) for part in (training, validation)]
-    theirs = torch_train.train_float(
-        network,
-        *splits,
-        recipe,
-        seed=4,
-        teacher=None if teacher is None else torch_train.as_teacher(teacher, torch.device("cpu")),
-        dtype=torch.float64,
-    )
+    trained, tuned = [], []
+    for backend in (
+        numpy_train.NumpyBackend(4, np.float64),
+        torch_train.TorchBackend(4, dtype=torch.float64),
+    ):
+        splits = [backend.to_device(part) for part in hold_out(data)]
+        trained.append(train_float(backend, network, *splits, recipe, teacher=teacher))
+        tuned.append(tune_int8(backend, trained[-1][0], *splits, recipe))
+    ours, theirs = trained
     yield ours[1], theirs[1]
-    ours = numpy_train.tune_int8(ours[0], training, validation, recipe, rng=rng)
-    theirs = torch_train.tune_int8(theirs[0], *splits, recipe)
+    ours, theirs = tuned
     assert ours[1] == theirs[1]
     yield ours[2], theirs[2]
 
@@ -155,12 +143,13 @@ def test_the_last_layer_is_solved_as_by_torch(seed):
     data = digits(seed, 300)
     model = FloatNetwork(SMALL, Mersenne(2).initialise(SMALL)).astype(np.float64)
     recipe = dataclasses.replace(STILL, solve=1e-3)
-    source = numpy_train.Source(data, recipe, None, Mersenne(1))
-    ours = numpy_train.solve_last(model, source, recipe)
+    backend = numpy_train.NumpyBackend(1)
+    ours = backend.solve_last(model, Source(backend, data, recipe))
+    backend = torch_train.TorchBackend(1)
     twin = torch_train.TorchNetwork(SMALL).double()
     twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
-    source = torch_train.Source(torch_train.Split(data), recipe, None)
-    theirs = torch_train.solve_last(twin, source, recipe).state_dict()
+    source = Source(backend, backend.to_device(data), recipe)
+    theirs = backend.solve_last(twin, source).state_dict()
     for name, array in ours.parameters.items():
         np.testing.assert_allclose(array, theirs[name].numpy(), atol=1e-2)
         # Only the last layer has changed.
