@@ -3,9 +3,10 @@
 python tb/fuzz.py --n 500 --seed 7
 
 Each case is written as ONNX, read, exported with its folding, and simulated in Icarus under its
-stalls. Logits and classes must equal those of the reference and, where float32 is exact, those of
-ONNX Runtime; without stalls every image must end in the predicted clock. A case that fails is
-shrunk by hypothesis and saved in tb/regressions/, which `make test` runs from then on.
+stalls. Logits and classes must equal those of the reference, the reference's those of PyTorch and,
+where float32 is exact, of ONNX Runtime; without stalls every image must end in the predicted clock.
+A case that fails is shrunk by hypothesis and saved in tb/regressions/, which `make test` runs from
+then on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ sys.path[:0] = [str(TB), str(TB.parent)]
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
-from onnx_runtime import as_integers, fits_float32, run_onnx  # noqa: E402
+import torch  # noqa: E402
+from oracles import as_integers, fits_float32, run_onnx, run_torch  # noqa: E402
 from random_networks import STALLS, Case, cases  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -72,11 +74,13 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
     write_onnx(case.quantised, onnx)
     quantised = read_onnx(onnx)
     expected = reference.predict(quantised, images, threads=1)
+    oracles = {"PyTorch": run_torch(quantised, images)[-1].reshape(expected.shape)}
     if fits_float32(quantised):
-        logits = as_integers(run_onnx(onnx, images)[0], quantised)
+        oracles["ONNX Runtime"] = as_integers(run_onnx(onnx, images)[0], quantised)
+    for oracle, logits in oracles.items():
         for image, index in np.argwhere(logits != expected)[:1]:
             yield (
-                f"image {image}: logit of class {index}: ONNX Runtime {logits[image, index]:.0f}, "
+                f"image {image}: logit of class {index}: {oracle} {logits[image, index]:.0f}, "
                 f"reference {expected[image, index]}"
             )
     folded = replace(case.folded, network=quantised.network)
@@ -293,8 +297,8 @@ class Coverage:
             f"with a shift of 0: {count['shift 0']:,}\n"
             f"convolutions pixel by pixel: {count['pixelwise']:,}, "
             f"max-pools with running maxima: {count['running']:,}\n"
-            f"also equal to ONNX Runtime: {count['ONNX Runtime']:,} of {count['cases']:,} cases; "
-            "the sums of the others can exceed what float32 holds exactly",
+            f"equal to PyTorch: {count['cases']:,} cases, to ONNX Runtime: "
+            f"{count['ONNX Runtime']:,}; the others' sums can exceed what float32 holds exactly",
             highlight=False,
         )
 
@@ -339,7 +343,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(f"{number:,} random networks, SEED={seed}", highlight=False)
     coverage, started = Coverage(), time.monotonic()
-    with ProcessPoolExecutor(cluster.cores()) as pool:
+    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(cluster.cores(), **single) as pool:
         seeds = [f"{seed}/{index}" for index in range(number)]
         futures = {pool.submit(_hunt, seed, options.rtl): seed for seed in seeds}
         for done, future in enumerate(as_completed(futures), 1):

@@ -1,4 +1,4 @@
-"""ONNX Runtime as an oracle that shares no code with this project."""
+"""ONNX Runtime and PyTorch as oracles, which share no code with this project."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import torch
+from torch.nn import functional
 
+from model.networks import Linear, MaxPool
 from model.quantised import QuantisedNetwork
 
 EXACT_IN_FLOAT32 = 2**24
@@ -36,3 +39,25 @@ def as_integers(logits: np.ndarray, quantised: QuantisedNetwork) -> np.ndarray:
 def fits_float32(quantised: QuantisedNetwork) -> bool:
     """Whether every sum of every layer is exact in the float32 of ONNX Runtime."""
     return all(p is None or p.accumulator_bound < EXACT_IN_FLOAT32 for p in quantised.parameters)
+
+
+def run_torch(quantised: QuantisedNetwork, images: np.ndarray) -> list[np.ndarray]:
+    """Outputs of every layer by PyTorch in float64, int64 N x C x H x W: exact for any network."""
+    outputs = []
+    x = torch.from_numpy(images).double()
+    for layer, parameters in zip(quantised.network.layers, quantised.parameters, strict=True):
+        if isinstance(layer, MaxPool):
+            x = functional.max_pool2d(
+                functional.pad(x, [layer.padding] * 4), layer.kernel, layer.stride
+            )
+        else:
+            weight = torch.from_numpy(parameters.weight).double()
+            bias = torch.from_numpy(parameters.bias).double()
+            if isinstance(layer, Linear):
+                x = functional.linear(x.flatten(1), weight, bias)[..., None, None]
+            else:
+                x = functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+            if parameters.shift is not None:
+                x = torch.round(x * 2.0**-parameters.shift).clamp(0, 255)
+        outputs.append(x.long().numpy())
+    return outputs
