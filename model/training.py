@@ -435,7 +435,7 @@ def fit(
             backend.average(averaged, model, 1 - decay)
             losses.append(loss)
             right += hits
-            if progress is not None and step % 20 == 0:
+            if progress is not None and step % 20 == 0 and step < source.steps:
                 progress(stage, epoch, step / source.steps)
         stage.steps += map(float, losses)
         stage.loss.append(math.fsum(stage.steps[-step:]) / step)
