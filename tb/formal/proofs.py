@@ -9,7 +9,7 @@ import numpy as np
 
 from model import memory
 from model.folding import Folding, Stage
-from model.networks import Linear
+from model.networks import Conv, Linear
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ SAYS = {
     "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
     "fold_counter": "the folds come in their order",
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
+    "conv2d": "each pixel meets its weights, sums leave in order, tlast; moves within PACE + 13",
+    "pixel_conv2d": "as conv2d; moves within PACE + 13 clocks",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 13 clocks",
@@ -61,16 +63,27 @@ class Proof:
         return "_".join([self.module, *(f"{k}{v}" for k, v in self.parameters.items())])
 
 
-def rom_files(parameters: dict[str, int]) -> dict[str, str]:
-    """Names and texts of the ROMs that fc_formal.v expects."""
-    shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
-    layer = Linear(parameters["OUT_FEATURES"])
-    folding = Folding(parameters["PE"], parameters["SIMD"], bool(parameters["INPUT_MAJOR"]))
-    lanes, pixels = parameters["LANES"], parameters["PIXELS"]
-    stage = Stage("fc", layer, shape, layer.out_shape(shape), lanes, pixels, folding.pe, 1, folding)
+def rom_files(proof: Proof) -> dict[str, str]:
+    """Names and texts of the ROMs that the harness of a convolution or of fc expects."""
+    parameters = proof.parameters
+    if proof.module == "fc":
+        shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
+        layer = Linear(parameters["OUT_FEATURES"])
+    elif proof.module in ("conv2d", "pixel_conv2d"):
+        shape = (parameters["CHANNELS"], parameters["HEIGHT"], parameters["WIDTH"])
+        names = ("OUT_CHANNELS", "KERNEL", "STRIDE", "PADDING")
+        layer = Conv(*(parameters[name] for name in names))
+    else:
+        return {}
+    simd = parameters.get("SIMD", parameters["CHANNELS"])
+    folding = Folding(parameters["PE"], simd, bool(parameters.get("INPUT_MAJOR")))
+    lanes, pixels = parameters["LANES"], parameters.get("PIXELS", 1)
+    stage = Stage(
+        "any", layer, shape, layer.out_shape(shape), lanes, pixels, folding.pe, 1, folding
+    )
     weight_shape = layer.weight_shape(shape)
     weight = 1 + np.arange(np.prod(weight_shape), dtype=np.int8).reshape(weight_shape)
-    bias = np.arange(layer.out_features, dtype=np.int32)
+    bias = np.arange(weight_shape[0], dtype=np.int32)
     return {
         "weight.mem": memory.to_hex(memory.pack_weights(weight, stage)),
         "bias.mem": memory.to_hex(memory.pack_bias(bias, stage)),
@@ -97,6 +110,9 @@ def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str,
 
 
 IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
+CONV = {"HEIGHT": 2, "WIDTH": 2, "CHANNELS": 1, "KERNEL": 2, "STRIDE": 1, "PADDING": 1}
+CONV |= {"OUT_CHANNELS": 2, "LANES": 1, "PE": 1}
+CONV_SIZES = [size for kernel in (1, 2) for size in _sizes(kernel, 2, range(kernel))]
 
 PROOFS = [
     *_each(
@@ -283,6 +299,32 @@ PROOFS = [
             for major in (0, 1)
             if simd <= positions * channels
         ),
+    ),
+    *_each(
+        "conv2d",
+        "states",
+        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        *(CONV | size | {"PE": pe, "SIMD": 1} for pe in (1, 2) for size in CONV_SIZES),
+        CONV | {"HEIGHT": 3, "WIDTH": 3, "SIMD": 1},
+        CONV | {"HEIGHT": 3, "WIDTH": 3, "SIMD": 1, "STRIDE": 2},
+        CONV | {"HEIGHT": 2, "WIDTH": 3, "SIMD": 1, "KERNEL": 3},
+        CONV | {"SIMD": 3},
+        CONV | {"SIMD": 4, "PE": 2},
+        CONV | {"SIMD": 2, "PE": 2, "OUT_CHANNELS": 3},
+        CONV | {"SIMD": 3, "CHANNELS": 2},
+        CONV | {"SIMD": 1, "CHANNELS": 2, "LANES": 2},
+    ),
+    *_each(
+        "pixel_conv2d",
+        "states",
+        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        *(CONV | size | {"PE": pe} for pe in (1, 2) for size in CONV_SIZES),
+        CONV | {"HEIGHT": 3, "WIDTH": 3},
+        CONV | {"HEIGHT": 3, "WIDTH": 3, "STRIDE": 2},
+        CONV | {"HEIGHT": 2, "WIDTH": 3, "KERNEL": 3},
+        CONV | {"PE": 2, "OUT_CHANNELS": 3},
+        CONV | {"CHANNELS": 2},
+        CONV | {"CHANNELS": 2, "LANES": 2},
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(

@@ -96,8 +96,7 @@ def run(proof: Proof, planted: bool) -> Result:
         sources[proof.bug.file] = plant(proof.bug, folder / "planted")
     if proof.method == "states":
         folder = folder / ("bug" if planted else "proof")
-        files = rom_files(proof.parameters) if proof.module == "fc" else {}
-        status, detail = visit(_design(proof, folder, sources), folder, files)
+        status, detail = visit(_design(proof, folder, sources), folder, rom_files(proof))
     else:
         status, detail = _induct(proof, folder, planted, sources)
     return Result(status, detail, time.perf_counter() - started)

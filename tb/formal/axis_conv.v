@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every convolution must do, whose streams these are: a one in an image of zeros meets, in each
+// window that covers it, the weights of its place there, and in no other window any; sums leave in
+// raster order, each image's last beat marked. It drives the data that goes in.
+//
+// There, output o is bias[o] + w[o][c][ky][kx], which differs for every place. The ROMs are those that
+// model/memory.py makes of
+//
+//   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL + ky)*KERNEL + kx; bias[o] = o
+
+`default_nettype none
+
+module axis_conv #(
+    parameter HEIGHT       = 1,
+    parameter WIDTH        = 1,
+    parameter CHANNELS     = 1,
+    parameter OUT_CHANNELS = 1,
+    parameter KERNEL       = 1,
+    parameter STRIDE       = 1,
+    parameter PADDING      = 0,
+    parameter LANES        = 1,
+    parameter PE           = 1,
+    parameter LIMIT        = 1,  // clocks, see axis_progress
+    parameter MARK_WIDTH   = $clog2(LANES + 1)
+) (
+    input  wire                  clk,
+    input  wire                  rst,
+    input  wire [MARK_WIDTH-1:0] mark,
+    output wire [8*LANES-1:0]    s_tdata,
+    input  wire                  s_tvalid,
+    input  wire                  s_tready,
+    input  wire [32*PE-1:0]      m_tdata,
+    input  wire                  m_tlast,
+    input  wire                  m_tvalid,
+    input  wire                  m_tready
+);
+
+    localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam OUT_WIDTH  = (WIDTH + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam GROUPS     = (OUT_CHANNELS + PE - 1) / PE;
+
+    wire       dyed;
+    wire [7:0] row, col, group, y, x, channel;
+
+    axis_rules #(.WIDTH(32*PE + 1)) rules (
+        .clk(clk), .rst(rst), .payload({m_tlast, m_tdata}), .tvalid(m_tvalid), .tready(m_tready)
+    );
+    axis_progress #(.LIMIT(LIMIT)) progress (
+        .clk(clk), .rst(rst), .s_tvalid(s_tvalid), .s_tready(s_tready), .m_tvalid(m_tvalid),
+        .m_tready(m_tready)
+    );
+    axis_pixels #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .LANES(LANES), .ROWS(OUT_HEIGHT),
+        .COLS(OUT_WIDTH), .PARTS(GROUPS), .LIMIT(LIMIT)
+    ) pixels (
+        .clk(clk), .rst(rst), .mark(mark),
+        .s_tdata(s_tdata), .s_tvalid(s_tvalid), .s_tready(s_tready),
+        .m_tvalid(m_tvalid), .m_tready(m_tready), .m_tlast(m_tlast),
+        .m_row(row), .m_col(col), .m_part(group),
+        .dyed(dyed), .y(y), .x(x), .channel(channel)
+    );
+
+    // The dyed pixel's row and column in the window; beyond it, also below 0, they are large.
+    wire [7:0] ky     = y + PADDING[7:0] - row*STRIDE[7:0];
+    wire [7:0] kx     = x + PADDING[7:0] - col*STRIDE[7:0];
+    wire       covers = dyed && ky < KERNEL && kx < KERNEL;
+    wire [7:0] tap    = (channel*KERNEL[7:0] + ky)*KERNEL[7:0] + kx;
+
+    localparam [7:0] TAPS = CHANNELS*KERNEL*KERNEL;
+
+    genvar i;
+    generate
+        for (i = 0; i < PE; i = i + 1) begin : gen_out
+            wire [7:0] out    = group*PE[7:0] + i;
+            wire [7:0] weight = out*TAPS + tap + 1'b1;
+            always @* if (m_tvalid && out < OUT_CHANNELS)
+                assert (m_tdata[32*i +: 32] == out + (covers ? weight : 8'd0));
+        end
+    endgenerate
+
+endmodule
+
+`default_nettype wire
