@@ -73,14 +73,21 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
     onnx = folder / f"{name}.onnx"
     write_onnx(case.quantised, onnx)
     quantised = read_onnx(onnx)
-    expected = reference.predict(quantised, images, threads=1)
-    oracles = {"PyTorch": run_torch(quantised, images)[-1].reshape(expected.shape)}
+    layers = reference.predict(quantised, images, all_layers=True, threads=1)
+    names = quantised.network.layer_names
+    for layer, found, wanted in zip(names, run_torch(quantised, images), layers, strict=True):
+        for place in np.argwhere(found.reshape(wanted.shape) != wanted)[:1]:
+            index = tuple(place.tolist())
+            yield (
+                f"{layer}{list(index)}: PyTorch {found.reshape(wanted.shape)[index]}, "
+                f"reference {wanted[index]}"
+            )
+    expected = layers[-1]
     if fits_float32(quantised):
-        oracles["ONNX Runtime"] = as_integers(run_onnx(onnx, images)[0], quantised)
-    for oracle, logits in oracles.items():
+        logits = as_integers(run_onnx(onnx, images)[0], quantised)
         for image, index in np.argwhere(logits != expected)[:1]:
             yield (
-                f"image {image}: logit of class {index}: {oracle} {logits[image, index]:.0f}, "
+                f"image {image}: logit of class {index}: ONNX Runtime {logits[image, index]:.0f}, "
                 f"reference {expected[image, index]}"
             )
     folded = replace(case.folded, network=quantised.network)

@@ -192,6 +192,8 @@ def _layer(
         for kernel in (range(1, 8) if kind == "conv" else range(2, 5))
     }
     kernel = choices.of([kernel for kernel, padding in least.items() if padding < kernel])
+    if kind == "maxpool" and least[kernel] == 0 and choices.now_and_then(2):
+        return MaxPool(kernel, kernel)  # windows side by side, as most networks have them
     padding = choices.integer(least[kernel], kernel - 1)
     stride = choices.integer(1, 4)
     if kind == "maxpool":
