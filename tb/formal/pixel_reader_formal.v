@@ -61,10 +61,24 @@ module pixel_reader_formal #(
         .dyed(dyed), .y(y), .x(x), .channel(channel)
     );
 
-    // Whether the pixel that is taken is the dyed one's, padding added.
-    wire [7:0] tap   = part % TAPS[7:0];
-    wire [7:0] tap_y = out_row*STRIDE[7:0] + tap / KERNEL[7:0];
-    wire [7:0] tap_x = out_col*STRIDE[7:0] + tap % KERNEL[7:0];
+    // Of the pixel that is taken: its row and column in the window. Comparisons are less logic than
+    // a division.
+    integer   k;
+    reg [7:0] tap, ky;
+    always @* begin
+        tap = part;
+        for (k = 1; k < REPEATS; k = k + 1)
+            if (part >= k*TAPS)
+                tap = part - k*TAPS;
+        ky = 0;
+        for (k = 1; k < KERNEL; k = k + 1)
+            if (tap >= k*KERNEL)
+                ky = k;
+    end
+
+    // Whether it is the dyed one, padding added.
+    wire [7:0] tap_y = out_row*STRIDE[7:0] + ky;
+    wire [7:0] tap_x = out_col*STRIDE[7:0] + tap - ky*KERNEL[7:0];
     wire       here  = dyed && tap_y == y + PADDING && tap_x == x + PADDING;
 
     // It is there a clock after it was taken.

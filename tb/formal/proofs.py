@@ -55,7 +55,6 @@ class Proof:
     bug: Bug
     parameters: dict[str, int] = field(default_factory=dict, hash=False)
     quick: bool = False  # part of `make test`
-    depth: int = 20  # clocks in which the bug must show, but for "states"
 
     @property
     def slug(self) -> str:

