@@ -21,17 +21,17 @@ if __package__ in (None, ""):
 
 import numpy as np  # noqa: E402
 
-from model import manifest, memory, verilog  # noqa: E402
-from model.errors import UserError, run  # noqa: E402
-from model.folders import put_in_place, staging  # noqa: E402
-from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve  # noqa: E402
-from model.networks import NETWORKS  # noqa: E402
-from model.schedule import Buffers, buffers  # noqa: E402
+from model.hardware import manifest, rom, verilog  # noqa: E402
+from model.base.errors import UserError, run  # noqa: E402
+from model.base.folders import put_in_place, staging  # noqa: E402
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, solve  # noqa: E402
+from model.network.examples import NETWORKS  # noqa: E402
+from model.hardware.schedule import Buffers, buffers  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.quantised import Parameters, QuantisedNetwork
+    from model.network.quantised import Parameters, QuantisedNetwork
 
 MEM = ROOT / "mem"
 BUILD = ROOT / "build" / "export"
@@ -82,7 +82,7 @@ def export(
 
     with staging(out_dir) as folder:
         if onnx is None:
-            from model.qdq import write_onnx
+            from model.formats.onnx import write_onnx
 
             write_onnx(quantised, folder / "network.onnx")
         else:
@@ -312,7 +312,7 @@ def c_files(quantised: QuantisedNetwork, float_path: Path) -> dict[str, str]:
     """
     tensors: dict[str, np.ndarray] = {}
     if float_path.is_file():
-        from model.floats import FloatNetwork
+        from model.network.floats import FloatNetwork
 
         tensors |= FloatNetwork.load(quantised.network, float_path).parameters
     else:
@@ -451,7 +451,7 @@ def main(arguments: list[str] | None = None) -> int:
             out_dir = BUILD / name / options.format
         return _main_format(onnx, name, options.format, out_dir)
     check_name(name)
-    from model.qdq import read_onnx
+    from model.formats.onnx import read_onnx
 
     quantised = read_onnx(onnx, name)
     folded = solve(
@@ -477,7 +477,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main_format(onnx: Path, name: str, style: str, out_dir: Path) -> int:
-    from model.qdq import read_onnx
+    from model.formats.onnx import read_onnx
 
     files = write_format(read_onnx(onnx, name), style, onnx.with_name("float.npz"), out_dir)
     print(f"{len(files)} file(s) in {_shown(out_dir)}")

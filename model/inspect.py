@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from model import errors, pictures, reference  # noqa: E402
-from model.data import ROOT, load_images, load_user_images  # noqa: E402
-from model.errors import UserError  # noqa: E402
-from model.networks import MaxPool, Network  # noqa: E402
-from model.quantised import Parameters, QuantisedNetwork  # noqa: E402
+from model.base import errors, pictures  # noqa: E402
+from model.network import reference  # noqa: E402
+from model.learning.data import ROOT, load_images, load_user_images  # noqa: E402
+from model.base.errors import UserError  # noqa: E402
+from model.network.graph import Network  # noqa: E402
+from model.network.layers import MaxPool  # noqa: E402
+from model.network.quantised import Parameters, QuantisedNetwork  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

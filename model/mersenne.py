@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from model.networks import Network
+from model.network.graph import Network
 
 
 class Mersenne:

@@ -6,10 +6,10 @@ import re
 import textwrap
 from typing import Any
 
-from model.errors import UserError
-from model.folding import FoldedNetwork, Stage
-from model.quantised import QuantisedNetwork
-from model.schedule import Buffers
+from model.base.errors import UserError
+from model.hardware.folding import FoldedNetwork, Stage
+from model.network.quantised import QuantisedNetwork
+from model.hardware.schedule import Buffers
 
 # Verilog-2005 and SystemVerilog: some tools read a .v file as either.
 KEYWORDS = frozenset(

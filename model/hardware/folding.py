@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from model.errors import UserError
-from model.networks import Layer, Network, Shape
+from model.base.errors import UserError
+from model.network.graph import Network
+from model.network.layers import Layer, Shape
 
 PIXELS_PER_BEAT = (1, 2, 4)
 STEPS_UP = 6  # next faster foldings of each layer that are tried for a shorter latency

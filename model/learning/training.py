@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from model.data import load_images
-from model.errors import UserError
-from model.exponents import Exponents, to_integers
-from model.floats import FloatNetwork
-from model.networks import Network, Recipe
-from model.quantised import QuantisedNetwork
+from model.learning.data import load_images
+from model.base.errors import UserError
+from model.network.exponents import Exponents, to_integers
+from model.network.floats import FloatNetwork
+from model.network.graph import Network
+from model.learning.recipes import Recipe
+from model.network.quantised import QuantisedNetwork
 
 VALIDATION = 5000
 SPLIT_SEED = 20240229

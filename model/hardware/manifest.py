@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from model.errors import UserError
-from model.files import one_line, read_bytes
+from model.base.errors import UserError
+from model.base.files import one_line, read_bytes
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model import files
-from model.errors import UserError
+from model.base import files
+from model.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 MIRRORS = (

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.folding import FoldedNetwork, Stage
-from model.networks import Shape
-from model.quantised import QuantisedNetwork
+from model.hardware.folding import FoldedNetwork, Stage
+from model.network.layers import Shape
+from model.network.quantised import QuantisedNetwork
 
 
 def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:

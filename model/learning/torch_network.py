@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model import exponents as numpy_exponents
-from model.exponents import PIXEL_EXPONENT, Exponents
-from model.networks import MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network import exponents as numpy_exponents
+from model.network.exponents import PIXEL_EXPONENT, Exponents
+from model.network.graph import Network
+from model.network.layers import MaxPool
+from model.network.quantised import QuantisedNetwork
 
 
 class _Round(torch.autograd.Function):

@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from model import floats
-from model import training as common
-from model.exponents import Exponents, choose_exponents
-from model.floats import FloatNetwork
+from model.network import floats
+from model.learning import training as common
+from model.network.exponents import Exponents, choose_exponents
+from model.network.floats import FloatNetwork
 from model.mersenne import Mersenne
-from model.networks import Network, Recipe
-from model.training import (
+from model.network.graph import Network
+from model.learning.recipes import Recipe
+from model.learning.training import (
     ADAM_BETAS,
     ADAM_EPSILON,
     ELASTIC_GRID,

@@ -20,9 +20,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 
-from model.errors import UserError
-from model.networks import Conv, Layer, Linear, MaxPool, Network
-from model.quantised import Parameters, QuantisedNetwork
+from model.base.errors import UserError
+from model.network.graph import Network
+from model.network.layers import Conv, Layer, Linear, MaxPool
+from model.network.quantised import Parameters, QuantisedNetwork
 
 OPSET = 13  # the first in which every operator of this form has its present meaning
 IR_VERSION = 8

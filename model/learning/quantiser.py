@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.networks import MaxPool, Network
-from model.quantised import Parameters, QuantisedNetwork
+from model.network.graph import Network
+from model.network.layers import MaxPool
+from model.network.quantised import Parameters, QuantisedNetwork
 
 PIXEL_EXPONENT = 8
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model import training as common
-from model.exponents import Exponents
-from model.floats import FloatNetwork
-from model.networks import Network, Recipe
-from model.quantise import TorchNetwork, choose_exponents
-from model.training import (
+from model.learning import training as common
+from model.network.exponents import Exponents
+from model.network.floats import FloatNetwork
+from model.network.graph import Network
+from model.learning.recipes import Recipe
+from model.learning.torch_network import TorchNetwork, choose_exponents
+from model.learning.training import (
     ADAM_BETAS,
     ADAM_EPSILON,
     ELASTIC_GRID,

@@ -1,0 +1,1 @@
+"""From an int8 network to hardware: folding, schedule, ROM contents, Verilog, manifest."""

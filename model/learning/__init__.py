@@ -1,0 +1,1 @@
+"""From images to an int8 network: data sets, recipes, training, quantising."""

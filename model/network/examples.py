@@ -1,0 +1,40 @@
+"""The table of networks: the example networks, which nothing else knows by name.
+
+How each of them is trained stands in `model/learning/recipes.py`.
+"""
+
+from __future__ import annotations
+
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        Network.chain("convnet", (Conv(3, 3, padding=1), MaxPool(2, 2), Linear(10))),
+        Network.chain("cnn7x7", (Conv(3, 7), MaxPool(2, 2), Linear(10))),
+        Network.chain(
+            "simplecnn",
+            (
+                Conv(32, 3, stride=2, padding=1),
+                Conv(64, 3, stride=2, padding=1),
+                Conv(128, 3, stride=2, padding=1),
+                Linear(250),
+                Linear(10),
+            ),
+        ),
+        Network.chain("cnn5x5", (Conv(3, 5), MaxPool(2, 2), Conv(3, 5), MaxPool(2, 2), Linear(10))),
+        Network.chain(
+            "lenet5",
+            (
+                Conv(6, 5, padding=2),
+                MaxPool(2, 2),
+                Conv(16, 5),
+                MaxPool(2, 2),
+                Linear(120),
+                Linear(84),
+                Linear(10),
+            ),
+        ),
+    )
+}

@@ -1,0 +1,12 @@
+"""The layers, a file each: shapes, exact integers, floats with their gradient, and PyTorch.
+
+Whoever adds a layer lists it here; see CONTRIBUTING.
+"""
+
+from model.network.layers.avgpool import AvgPool
+from model.network.layers.base import Layer, Shape
+from model.network.layers.conv import Conv
+from model.network.layers.linear import Linear
+from model.network.layers.maxpool import MaxPool
+
+__all__ = ["AvgPool", "Conv", "Layer", "Linear", "MaxPool", "Shape"]

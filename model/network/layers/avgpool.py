@@ -1,0 +1,105 @@
+"""2-D average pool on windows of a power of two, whose mean is a sum and a shift."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.base.errors import UserError
+from model.network.layers import base, windows
+from model.network.layers.base import Backward, Gradients, Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AvgPool(Layer):
+    """2-D average pool, square window of a power of two, no padding.
+
+    Its accumulators are the sums of the windows: K*K times the mean, at a scale K*K times as fine.
+    """
+
+    kernel: int
+    stride: int
+
+    kind = "avgpool"
+    stem = "pool"
+    padding = 0
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        if self.kernel < 1 or self.kernel & (self.kernel - 1):
+            raise UserError(
+                f"{self}: expected a kernel that is a power of two; choose 2, 4, 8 or so"
+            )
+        return (shape[0], *windows.positions(self, shape))
+
+    @property
+    def sum_exponent(self) -> int:
+        return 2 * (self.kernel.bit_length() - 1)
+
+    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
+        return 255 * self.kernel**2
+
+    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+        dtype = base.exact_dtype(self.accumulator_bound(None, None))
+        return self._sums(inputs[0].astype(dtype))
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """N x C x OH x OW, of the float type of x."""
+        # A window is a rectangle: the sums of its rows, then the sum of those.
+        for axis in (2, 3):
+            span = x.shape[axis] - self.kernel + 1
+            lines = np.moveaxis(x, axis, 0)
+            taps = [lines[tap : tap + span : self.stride] for tap in range(self.kernel)]
+            x = np.moveaxis(functools.reduce(np.add, taps), 0, axis)
+        return x
+
+    def forward(
+        self,
+        inputs: Sequence[np.ndarray],
+        weights: Sequence[np.ndarray],
+        *,
+        slow: bool = False,
+        wants_dx: bool = True,
+    ) -> tuple[np.ndarray, Backward]:
+        (x,) = inputs
+
+        def backward(dy: np.ndarray) -> Gradients:
+            return (avgpool2d_backward(dy, x, self.kernel, self.stride),), ()
+
+        return self._sums(x) * x.dtype.type(1 / self.kernel**2), backward
+
+    def torch_forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        from torch.nn import functional
+
+        return functional.avg_pool2d(inputs[0], self.kernel, self.stride)
+
+
+def avgpool2d(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """Sums of the windows, K*K times the means (`rtl/avgpool2d.v`, OUT_WIDTH = 32).
+
+    x: uint8 N x C x H x W. Returns int32 N x C x OH x OW. Raises `UserError` on another type or
+    shape.
+    """
+    base.check_integers(x, "uint8", 4, "the input of avgpool2d, N x C x H x W")
+    layer = AvgPool(kernel, stride)
+    layer.out_shape(x.shape[1:])  # refuses a window that does not fit
+    return base.int32(layer.integers([x], ()))
+
+
+def avgpool2d_backward(dy: np.ndarray, x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """dx: every pixel of a window gets dy / K**2. dy: N x C x OH x OW. Returns dx, shaped as x."""
+    layer = AvgPool(kernel, stride)
+    out_shape = layer.out_shape(x.shape[1:])
+    base.check_gradient(dy, (len(x), *out_shape), x.dtype)
+    dx = np.zeros_like(x)
+    share = dy * dy.dtype.type(1 / kernel**2)
+    for ky, kx in np.ndindex(kernel, kernel):
+        dx[windows.tap(layer, out_shape, ky, kx)] += share
+    return dx
