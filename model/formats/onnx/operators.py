@@ -1,0 +1,88 @@
+"""The table of operators that may stand in a file: those between the layers, and the layers'."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from onnx import NodeProto, TensorProto
+
+from model.base.errors import UserError
+from model.formats.onnx.assembly import Assembly, State, Tensor
+from model.formats.onnx.checks import attributes, inputs, type_name
+from model.formats.onnx.layers import LAYERS, Read
+
+
+def _quantise(assembly: Assembly, node: NodeProto) -> Tensor:
+    exponent, zero = assembly.constants.scale(node)
+    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
+        raise UserError(f"makes {type_name(zero)}, expected uint8")
+    return assembly.quantised(assembly.data(node), exponent)
+
+
+def _dequantise(assembly: Assembly, node: NodeProto) -> Tensor:
+    exponent, zero = assembly.constants.scale(node)
+    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
+        raise UserError(f"its zero point is {type_name(zero)}, its input uint8")
+    return assembly.dequantised(assembly.data(node), exponent)
+
+
+def _add(assembly: Assembly, node: NodeProto) -> Tensor:
+    """The bias after a MatMul, which is read nowhere else."""
+    names = inputs(node, 2, 2)
+    attributes(node)
+    data = [name for name in names if name in assembly.tensors]
+    maker = assembly.wiring.makers.get(data[0])
+    if (
+        len(data) != 1
+        or maker is None
+        or maker.op_type != "MatMul"
+        or assembly.wiring.readers[data[0]] > 1
+    ):
+        raise UserError("expected only to add the bias right after a MatMul")
+    (bias,) = set(names) - set(data)
+    x = assembly.tensors[data[0]]
+    assembly.set_bias(x.place, bias)
+    return x
+
+
+def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
+    attributes(node)
+    x = assembly.data(node)
+    if x.state is State.CODES:
+        raise UserError("its input is quantised, expected a DequantizeLinear before it")
+    return replace(x, rectified=x.state is State.SUMS)
+
+
+def _flatten(assembly: Assembly, node: NodeProto) -> Tensor:
+    x = assembly.data(node)
+    axis = attributes(node, axis=1)["axis"]
+    if axis not in (1, -1 if x.flat else -3):
+        raise UserError(f"axis {axis}, expected 1")
+    return replace(x, flat=True)
+
+
+def _reshape(assembly: Assembly, node: NodeProto) -> Tensor:
+    """A flatten, or the way back to N x C x H x W."""
+    x = assembly.data(node)
+    _, target = inputs(node, 2, 2)
+    zero_is_zero = attributes(node, allowzero=0)["allowzero"]
+    sizes = assembly.constants.values(target, TensorProto.INT64).reshape(-1).tolist()
+    batch = {-1, assembly.batch} - {0} if zero_is_zero else {-1, assembly.batch, 0}
+    features = math.prod(x.shape)
+    if len(sizes) == 2 and sizes[0] != -1 and sizes[1] == -1:
+        sizes[1] = features
+    if sizes[0] not in batch or sizes[1:] not in ([features], list(x.shape)):
+        raise UserError(f"to {sizes[:8]}, expected a flatten to [0, {features}]")
+    return replace(x, flat=len(sizes) == 2)
+
+
+OPERATORS: dict[str, Read] = {
+    "DequantizeLinear": _dequantise,
+    "QuantizeLinear": _quantise,
+    **{op_type: read for form in LAYERS.values() for op_type, read in form.read.items()},
+    "Add": _add,
+    "Relu": _relu,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+}
