@@ -189,7 +189,7 @@ class Assembly:
             )
         if output.place != output.origin:
             raise UserError(
-                "a layer that accumulates nothing comes last, expected a Conv, Gemm or average pool"
+                "the last layer is no Conv, Gemm or average pool, whose sums are the logits"
             )
         if output.origin in self.exponents:
             raise UserError("the network's output is quantised as well; expected it to end there")

@@ -61,13 +61,14 @@ def _read(graph: onnx.GraphProto, name: str) -> QuantisedNetwork:
             if len(node.output) != 1:
                 raise UserError(f"{len(node.output)} outputs, expected 1")
             assembly.tensors[node.output[0]] = OPERATORS[node.op_type](assembly, node)
+    with blame(wiring.makers[wiring.output]):
+        if wiring.output not in assembly.tensors:
+            raise UserError(f"the graph's output does not depend on its input {text(wiring.input)}")
     for node in wiring.nodes:
         if needed.isdisjoint(node.output):
             with blame(node):
                 raise UserError("the graph's output does not depend on it; remove it")
     with blame(wiring.makers[wiring.output]):
-        if wiring.output not in assembly.tensors:
-            raise UserError(f"the graph's output does not depend on its input {text(wiring.input)}")
         return assembly.network(name, assembly.tensors[wiring.output])
 
 

@@ -59,6 +59,8 @@ class Wiring:
         made: set[str] = set()
         for node in self.nodes:
             with blame(node):
+                if not any(node.input):
+                    raise UserError("it has no inputs")
                 self.readers.update(filter(None, node.input))
                 for name in node.input:
                     if name in self.makers and name not in made:
