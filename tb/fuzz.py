@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
@@ -40,12 +40,13 @@ from random_networks import STALLS, Case, cases  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from model import reference, schedule  # noqa: E402
-from model.errors import ToolError, UserError, run  # noqa: E402
+from model.base.errors import ToolError, UserError, run  # noqa: E402
 from model.export import export  # noqa: E402
-from model.folding import PIXELS_PER_BEAT, FoldedNetwork, Folding, Stage  # noqa: E402
-from model.networks import Linear, MaxPool  # noqa: E402
-from model.qdq import read_onnx, write_onnx  # noqa: E402
+from model.formats.onnx import read_onnx, write_onnx  # noqa: E402
+from model.hardware import schedule  # noqa: E402
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork  # noqa: E402
+from model.hardware.stage import Folding, Stage  # noqa: E402
+from model.network import reference  # noqa: E402
 from sim import cluster  # noqa: E402
 from sim.build import build  # noqa: E402
 from sim.collect import collect, compare  # noqa: E402
@@ -73,16 +74,13 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
     onnx = folder / f"{name}.onnx"
     write_onnx(case.quantised, onnx)
     quantised = read_onnx(onnx)
-    layers = reference.predict(quantised, images, all_layers=True, threads=1)
-    names = quantised.network.layer_names
-    for layer, found, wanted in zip(names, run_torch(quantised, images), layers, strict=True):
-        for place in np.argwhere(found.reshape(wanted.shape) != wanted)[:1]:
+    features = reference.features(quantised, images, threads=1)
+    for node, found in run_torch(quantised, images).items():
+        wanted = features[node]
+        for place in np.argwhere(found != wanted)[:1]:
             index = tuple(place.tolist())
-            yield (
-                f"{layer}{list(index)}: PyTorch {found.reshape(wanted.shape)[index]}, "
-                f"reference {wanted[index]}"
-            )
-    expected = layers[-1]
+            yield f"{node}{list(index)}: PyTorch {found[index]}, reference {wanted[index]}"
+    expected = features[quantised.network.output.name].reshape(len(images), -1)
     if fits_float32(quantised):
         logits = as_integers(run_onnx(onnx, images)[0], quantised)
         for image, index in np.argwhere(logits != expected)[:1]:
@@ -101,7 +99,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
     yield from collected.problems
     yield from map(str, compare(design, collected, expected))
     if not case.stall_in and not case.stall_out:
-        depths = [layer["fifo_depth"] for layer in design.manifest["layers"]]
+        depths = {layer["name"]: layer["fifo_depth"] for layer in design.manifest["layers"]}
         timing = schedule.simulate(folded, depths, len(images))
         predicted = np.array(timing.last_out) - timing.first_in[0]
         found = collected.ends - collected.starts[0]
@@ -149,7 +147,7 @@ def save(case: Case, message: str, folder: Path = REGRESSIONS) -> Path:
     description = {
         "pixels": case.folded.pixels,
         "compact": case.folded.compact,
-        "foldings": [folding and asdict(folding) for folding in case.folded.foldings],
+        "foldings": {name: asdict(folding) for name, folding in case.folded.foldings.items()},
         "stall_in": case.stall_in,
         "stall_out": case.stall_out,
         "seed": case.seed,
@@ -167,7 +165,7 @@ def load(path: Path) -> Case:
     """The case that `save` has written to `path`."""
     description = json.loads(path.read_text(encoding="utf-8"))
     quantised = read_onnx(path.with_suffix(".onnx"))
-    foldings = tuple(fold and Folding(**fold) for fold in description["foldings"])
+    foldings = {name: Folding(**fold) for name, fold in description["foldings"].items()}
     folded = FoldedNetwork(
         quantised.network, foldings, description["pixels"], description["compact"]
     )
@@ -241,7 +239,7 @@ class Coverage:
 
     def __init__(self, drawn: Iterable[Case] = ()) -> None:
         self.windows: Counter[tuple] = Counter()  # kind, kernel, stride, padding, fold
-        self.fc: Counter[tuple] = Counter()  # loop order, fold
+        self.orders: Counter[tuple] = Counter()  # order of loops, fold
         self.other: Counter[tuple] = Counter()
         for case in drawn:
             self._count(case)
@@ -253,41 +251,44 @@ class Coverage:
         self.other["pixels", case.folded.pixels] += 1
         self.other["stall_in", case.stall_in] += 1
         self.other["stall_out", case.stall_out] += 1
-        for stage, parameters in zip(case.folded.stages, case.quantised.parameters, strict=True):
-            layer = stage.layer
-            self.other["pixelwise"] += stage.pixelwise
-            self.other["running"] += stage.running
-            if isinstance(layer, Linear):
-                self.fc[stage.folding.input_major, _fold(stage)] += 1
+        for stage in case.folded.stages:
+            self.other["module", stage.module] += 1
+            fold = _fold(stage) if stage.foldable else None
+            window = stage.attributes
+            if window:
+                large = window["padding"] > (window["kernel"] - 1) / 2
+                padding = PADDINGS[(window["padding"] > 0) + large]
+                key = (stage.node.layer.kind, window["kernel"], window["stride"], padding, fold)
+                self.windows[key] += 1
             else:
-                padding = (layer.padding > 0) + (layer.padding > (layer.kernel - 1) / 2)
-                fold = None if isinstance(layer, MaxPool) else _fold(stage)
-                window = (stage.kind, layer.kernel, layer.stride, PADDINGS[padding], fold)
-                self.windows[window] += 1
-            if parameters is not None:
-                weights = np.unique(parameters.weight)
-                if len(weights) == 1 and weights[0] in (-128, 0, 127):
-                    self.other["weights", int(weights[0])] += 1
-                self.other["largest bias"] += parameters.accumulator_bound >= 2**31 - 1
-                self.other["shift 0"] += parameters.shift == 0
+                self.orders[stage.geometry, fold] += 1
+            own = case.quantised.parameters.get(stage.name)
+            if own is None:
+                continue
+            self.other["shift 0"] += own.shift == 0
+            bound = case.quantised.accumulator_bound(stage.name)
+            self.other["largest bias"] += bound >= 2**31 - 1
+            weights = np.unique(own.weight) if own.weight is not None else ()
+            if len(weights) == 1 and weights[0] in (-128, 0, 127):
+                self.other["weights", int(weights[0])] += 1
 
     def add(self, other: Coverage) -> None:
         """Add what another has counted."""
         self.windows += other.windows
-        self.fc += other.fc
+        self.orders += other.orders
         self.other += other.other
 
     def print(self, console: Console) -> None:
         """Tables of how often each combination came."""
         self._print_windows(console, "conv", range(1, 8), FOLDS)
         self._print_windows(console, "maxpool", range(2, 5), (None,))
+        self._print_windows(console, "avgpool", (1, 2, 4), (None,))
         table = Table(title="fully connected: order of loops x folding")
         table.add_column("order")
         for fold in FOLDS:
             table.add_column(fold, justify="right")
-        for order in (False, True):
-            cells = [str(self.fc[order, fold] or "-") for fold in FOLDS]
-            table.add_row("input-major" if order else "output-major", *cells)
+        for order in ("output-major", "input-major"):
+            table.add_row(order, *(str(self.orders[order, fold] or "-") for fold in FOLDS))
         console.print(table)
         count = self.other
         for title, key, values in (
@@ -299,18 +300,18 @@ class Coverage:
         ):
             shown = ", ".join(f"{value}: {count[key, value]:,}" for value in values)
             console.print(f"{title}: {shown}", highlight=False)
+        modules = [f"{key[1]}: {number:,}" for key, number in count.items() if key[0] == "module"]
         console.print(
             f"layers with the largest biases: {count['largest bias']:,}, "
             f"with a shift of 0: {count['shift 0']:,}\n"
-            f"convolutions pixel by pixel: {count['pixelwise']:,}, "
-            f"max-pools with running maxima: {count['running']:,}\n"
+            f"modules: {', '.join(modules)}\n"
             f"equal to PyTorch: {count['cases']:,} cases, to ONNX Runtime: "
             f"{count['ONNX Runtime']:,}; the others' sums can exceed what float32 holds exactly",
             highlight=False,
         )
 
     def _print_windows(
-        self, console: Console, kind: str, kernels: range, folds: tuple[str | None, ...]
+        self, console: Console, kind: str, kernels: Sequence[int], folds: tuple[str | None, ...]
     ) -> None:
         table = Table(title=f"{kind}: kernel and stride x padding{' x folding' * (len(folds) > 1)}")
         columns = [(padding, fold) for padding in PADDINGS for fold in folds]

@@ -8,12 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch.nn import functional
 
-from model.networks import Linear, MaxPool
-from model.quantised import QuantisedNetwork
-
-EXACT_IN_FLOAT32 = 2**24
+from model.network.graph import IMAGE
+from model.network.layers.base import EXACT_IN_FLOAT32
+from model.network.quantised import QuantisedNetwork
 
 
 def run_onnx(
@@ -32,32 +30,28 @@ def run_onnx(
 
 def as_integers(logits: np.ndarray, quantised: QuantisedNetwork) -> np.ndarray:
     """Float logits in units of the accumulators' scale."""
-    last = quantised.parameters[-1]
-    return np.ldexp(logits.astype(np.float64), last.input_exponent + last.weight_exponent)
+    return np.ldexp(logits.astype(np.float64), quantised.logits.sum_exponent)
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:
     """Whether every sum of every layer is exact in the float32 of ONNX Runtime."""
-    return all(p is None or p.accumulator_bound < EXACT_IN_FLOAT32 for p in quantised.parameters)
+    return quantised.largest_bound < EXACT_IN_FLOAT32
 
 
-def run_torch(quantised: QuantisedNetwork, images: np.ndarray) -> list[np.ndarray]:
-    """Outputs of every layer by PyTorch in float64, int64 N x C x H x W: exact for any network."""
-    outputs = []
-    x = torch.from_numpy(images).double()
-    for layer, parameters in zip(quantised.network.layers, quantised.parameters, strict=True):
-        if isinstance(layer, MaxPool):
-            x = functional.max_pool2d(
-                functional.pad(x, [layer.padding] * 4), layer.kernel, layer.stride
-            )
-        else:
-            weight = torch.from_numpy(parameters.weight).double()
-            bias = torch.from_numpy(parameters.bias).double()
-            if isinstance(layer, Linear):
-                x = functional.linear(x.flatten(1), weight, bias)[..., None, None]
-            else:
-                x = functional.conv2d(x, weight, bias, layer.stride, layer.padding)
-            if parameters.shift is not None:
-                x = torch.round(x * 2.0**-parameters.shift).clamp(0, 255)
-        outputs.append(x.long().numpy())
-    return outputs
+def run_torch(quantised: QuantisedNetwork, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Output of every node by PyTorch in float64, int64 N x C x H x W: exact for any network."""
+    values = {IMAGE: torch.from_numpy(images).double()}
+    for node in quantised.network.nodes:
+        inputs = [values[name] for name in node.inputs]
+        own = quantised.parameters.get(node.name)
+        weights = []
+        if own is not None and own.weight is not None:
+            weights = [torch.from_numpy(array).double() for array in (own.weight, own.bias)]
+        y = node.layer.torch_forward(inputs, weights)
+        if own is not None:
+            # An average is a sum at its own scale.
+            y = y * 2.0**node.layer.sum_exponent
+            if own.shift is not None:
+                y = torch.round(y * 2.0**-own.shift).clamp(0, 255)
+        values[node.name] = y
+    return {name: y.long().numpy() for name, y in values.items() if name != IMAGE}

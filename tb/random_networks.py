@@ -16,11 +16,16 @@ from typing import Any, TypeVar
 import numpy as np
 from hypothesis import strategies
 
-from model import reference
-from model.errors import UserError
-from model.folding import PIXELS_PER_BEAT, FoldedNetwork, Folding, pixel_chain
-from model.networks import Conv, Layer, Linear, MaxPool, Network, Shape
-from model.quantised import Parameters, QuantisedNetwork
+from model.base.errors import UserError
+from model.hardware.draws import Limits
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels, whole_channels
+from model.hardware.layers import STAGES, stage_class
+from model.hardware.stage import Folding
+from model.network import reference
+from model.network.graph import IMAGE, Network
+from model.network.layers import Layer, Linear, Shape
+from model.network.layers.base import int32
+from model.network.quantised import Parameters, QuantisedNetwork
 
 T = TypeVar("T")
 
@@ -109,15 +114,16 @@ def random_network(
         for step in (1, multiple)
     )
     shape = input_shape = (channels, height, width)
+    limits = Limits(max_channels, max_macs)
     layers: list[Layer] = []
     last = False
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and isinstance(layers[-1], Linear)
-        layers.append(_layer(choices, shape, max_channels, max_macs, flat, last))
+        flat = bool(layers) and STAGES[type(layers[-1])].takes_all
+        layers.append(_layer(choices, shape, limits, flat, last))
         shape = layers[-1].out_shape(shape)
-    network = Network(name, tuple(layers), input_shape)
+    network = Network.chain(name, layers, input_shape)
     return QuantisedNetwork(network, random_parameters(choices, network))
 
 
@@ -133,33 +139,37 @@ def random_images(
 
 def random_parameters(
     choices: np.random.Generator | Choices, network: Network
-) -> tuple[Parameters | None, ...]:
+) -> dict[str, Parameters]:
     """Parameters of each layer, most with shifts that suit what random images give."""
     choices = _choices(choices)
-    parameters: list[Parameters | None] = []
-    exponent = choices.integer(-2, 11)
-    x = choices.data().integers(0, 256, (4, *network.input_shape), np.uint8)
-    last = len(network.layers) - 1
-    for index, (layer, shape) in enumerate(zip(network.layers, network.shapes, strict=False)):
-        if isinstance(layer, MaxPool):
-            parameters.append(None)
-            x = reference.maxpool2d(x, layer.kernel, layer.stride, layer.padding)
+    parameters: dict[str, Parameters] = {}
+    exponents = {IMAGE: choices.integer(-2, 11)}
+    values = {IMAGE: choices.data().integers(0, 256, (4, *network.input_shape), np.uint8)}
+    for node in network.nodes:
+        layer, exponent = node.layer, exponents[node.inputs[0]]
+        inputs = [values[name] for name in node.inputs]
+        if not layer.accumulates:
+            exponents[node.name] = exponent
+            values[node.name] = layer.integers(inputs, ())
             continue
-        weight = _weight(choices, layer.weight_shape(shape))
-        acc = _accumulators(x, layer, weight, np.zeros(len(weight), np.int32))
-        bias = _bias(choices, weight, int(np.abs(acc).max()))
-        acc = _accumulators(x, layer, weight, bias)
+        weight = bias = None
+        if node.weight_shape is not None:
+            weight = _weight(choices, node.weight_shape)
+            bias = np.zeros(len(weight), np.int32)
+            acc = layer.integers(inputs, layer.operands(weight, bias))
+            bias = _bias(choices, weight, int(np.abs(acc).max()))
+        acc = int32(layer.integers(inputs, layer.operands(weight, bias)))
         if choices.now_and_then(10):
             shift = choices.integer(0, 16)
         else:
             suitable = math.ceil(math.log2(max(int(acc.max()), 1) / 255))
             shift = max(0, suitable - choices.integer(0, 2))
-        weight_exponent = choices.integer(-2, 11)
-        output = None if index == last else exponent + weight_exponent - shift
-        parameters.append(Parameters(weight, bias, exponent, weight_exponent, output))
-        x = reference.requantise(acc, shift)
-        exponent = output
-    return tuple(parameters)
+        own = layer.sum_exponent if weight is None else choices.integer(-2, 11)
+        output = None if node is network.output else exponent + own - shift
+        parameters[node.name] = Parameters(weight, bias, exponent, own, output)
+        exponents[node.name] = exponent + own - shift
+        values[node.name] = reference.requantise(acc, shift)
+    return parameters
 
 
 def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
@@ -179,47 +189,13 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
     return source if isinstance(source, Choices) else Choices(source)
 
 
-def _layer(
-    choices: Choices, shape: Shape, max_channels: int, max_macs: float, flat: bool, last: bool
-) -> Layer:
-    kind = choices.of(["fc"] * 2 + ["conv"] * 5 + ["maxpool"] * 3)
-    most = min(max_channels, choices.of([8, 32]))
-    if flat or kind == "fc" or (last and kind == "maxpool"):
-        return Linear(choices.integer(1, _affordable(most, math.prod(shape), max_macs)))
-    # A window must fit into the image and its padding.
-    least = {
-        kernel: max(0, math.ceil((kernel - min(shape[1:])) / 2))
-        for kernel in (range(1, 8) if kind == "conv" else range(2, 5))
-    }
-    kernel = choices.of([kernel for kernel, padding in least.items() if padding < kernel])
-    if kind == "maxpool" and least[kernel] == 0 and choices.now_and_then(2):
-        return MaxPool(kernel, kernel)  # windows side by side, as most networks have them
-    padding = choices.integer(least[kernel], kernel - 1)
-    stride = choices.integer(1, 4)
-    if kind == "maxpool":
-        return MaxPool(kernel, stride, padding)
-    window = shape[0] * kernel**2
-
-    def macs(stride: int) -> int:
-        return window * math.prod(MaxPool(kernel, stride, padding).out_shape(shape)[1:])
-
-    while macs(stride) > max_macs:
-        stride += 1
-    channels = choices.integer(1, _affordable(most, macs(stride), max_macs))
-    return Conv(channels, kernel, stride, padding)
-
-
-def _affordable(most: int, macs: int, max_macs: float) -> int:
-    """Output channels, at most `most`, of `macs` each."""
-    return int(max(1, min(most, max_macs // macs)))
-
-
-def _accumulators(
-    x: np.ndarray, layer: Conv | Linear, weight: np.ndarray, bias: np.ndarray
-) -> np.ndarray:
-    if isinstance(layer, Conv):
-        return reference.conv2d(x, weight, bias, layer.stride, layer.padding)
-    return reference.fc(x.reshape(len(x), -1), weight, bias)[:, :, None, None]
+def _layer(choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool) -> Layer:
+    stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
+    layer = choices.of(stages).draw(choices, shape, limits)
+    # What comes after a flattened layer is flat, and the last layer gives sums.
+    if (flat and not isinstance(layer, Linear)) or (last and not layer.accumulates):
+        return STAGES[Linear].draw(choices, shape, limits)
+    return layer
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
@@ -255,38 +231,37 @@ def random_folding(
     """Any folding, pixels a beat and orders of loops; at most about `max_clocks` an image."""
     choices = _choices(choices)
     pixels = choices.of([pixels for pixels in PIXELS_PER_BEAT if _suits(network, pixels)])
-    widths = pixel_chain(network, pixels)
-    foldings: list[Folding | None] = []
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, MaxPool):
-            foldings.append(None)
+    beat = beat_pixels(network, pixels)
+    foldings: dict[str, Folding] = {}
+    for node in network.nodes:
+        stage = stage_class(node)
+        if not stage.foldable:
             continue
-        shape = network.shapes[index + 1]
-        window = math.prod(layer.weight_shape(network.shapes[index])[1:])
-        groups = shape[1] * shape[2] // widths[index + 1]
-        whole = widths[index + 1] > 1 or (index == len(network.layers) - 1 and groups > 1)
+        channels, rows, columns = node.out_shape
+        window = math.prod(node.weight_shape[1:])
+        groups = rows * columns // beat[node.name]
+        whole = beat[node.name] > 1 or whole_channels(network, node)
         parallel = [
             pe
-            for pe in range(1, shape[0] + 1)
-            if groups * math.ceil(shape[0] / pe) <= max_clocks and not (whole and shape[0] % pe)
+            for pe in range(1, channels + 1)
+            if groups * math.ceil(channels / pe) <= max_clocks and not (whole and channels % pe)
         ]
-        pe = _size(choices, parallel or [shape[0]], shape[0])
-        most_chunks = max(1, max_clocks // (groups * math.ceil(shape[0] / pe)))
+        pe = _size(choices, parallel or [channels], channels)
+        most_chunks = max(1, max_clocks // (groups * math.ceil(channels / pe)))
         least = math.ceil(window / most_chunks)
-        most = max(least, min(window, MAX_MULTIPLIERS // (pe * widths[index + 1])))
+        most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        channels = network.shapes[index][0]
-        if isinstance(layer, Conv) and least <= channels <= most and choices.now_and_then(4):
-            simd = channels  # pixel by pixel
-        input_major = isinstance(layer, Linear) and bool(choices.integer(0, 1))
+        if least <= node.in_shape[0] <= most and choices.now_and_then(4):
+            simd = node.in_shape[0]  # pixel by pixel
+        input_major = stage.ordered and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
-        foldings.append(Folding(pe, simd, input_major, fabric))
-    return FoldedNetwork(network, tuple(foldings), pixels, compact=choices.now_and_then(2))
+        foldings[node.name] = Folding(pe, simd, input_major, fabric)
+    return FoldedNetwork(network, foldings, pixels, compact=choices.now_and_then(2))
 
 
 def _suits(network: Network, pixels: int) -> bool:
     try:
-        pixel_chain(network, pixels)
+        beat_pixels(network, pixels)
     except UserError:
         return False
     return True
@@ -318,19 +293,16 @@ class Case:
 
     def __repr__(self) -> str:
         foldings = [
-            f"{f.pe}x{f.simd}{' input-major' * f.input_major} fabric {f.fabric}"
-            for f in self._foldings
+            f"{name} {f.pe}x{f.simd}{' input-major' * f.input_major} fabric {f.fabric}"
+            for name, f in self.folded.foldings.items()
         ]
+        network = self.quantised.network
+        shifts = {name: own.shift for name, own in self.quantised.parameters.items()}
         return (
-            f"{self.quantised.network}, PE x SIMD {', '.join(foldings)}, "
+            f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
             f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "
-            f"{[p.shift for p in self.quantised.parameters if p]}, "
-            f"stalls {self.stall_in} % and {self.stall_out} %, seed {self.seed}"
+            f"{shifts}, stalls {self.stall_in} % and {self.stall_out} %, seed {self.seed}"
         )
-
-    @property
-    def _foldings(self) -> list[Folding]:
-        return [folding for folding in self.folded.foldings if folding]
 
 
 def random_case(choices: np.random.Generator | Choices) -> Case:

@@ -13,12 +13,17 @@ import numpy as np
 import pytest
 from random_networks import random_network
 
-from model import export, manifest, memory
-from model.errors import UserError
-from model.folding import FoldedNetwork, Stage, solve
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.qdq import read_onnx, write_onnx
-from model.quantised import Parameters, QuantisedNetwork
+from model import export
+from model.base.errors import UserError
+from model.formats.onnx import read_onnx, write_onnx
+from model.hardware import manifest, rom
+from model.hardware.folding import FoldedNetwork
+from model.hardware.solver import solve
+from model.hardware.stage import Stage
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,22 +31,18 @@ ROOT = Path(__file__).resolve().parents[1]
 def quantised_of(network: Network, seed: int = 1, magnitude: int = 127) -> QuantisedNetwork:
     """A network with random weights of up to `magnitude`."""
     rng = np.random.default_rng(seed)
-    parameters: list[Parameters | None] = []
+    parameters: dict[str, Parameters] = {}
     exponent = 8
-    for layer, shape in zip(network.layers, network.shapes, strict=False):
-        if layer.kind == "maxpool":
-            parameters.append(None)
-            continue
-        size = layer.weight_shape(shape)
-        weight = rng.integers(-magnitude, magnitude + 1, size).astype(np.int8)
-        bias = rng.integers(-5000, 5001, size[0]).astype(np.int32)
-        output = None if layer is network.layers[-1] else 3
-        parameters.append(Parameters(weight, bias, exponent, 7, output))
+    for node in network.weighted:
+        weight = rng.integers(-magnitude, magnitude + 1, node.weight_shape).astype(np.int8)
+        bias = rng.integers(-5000, 5001, len(weight)).astype(np.int32)
+        output = None if node is network.output else 3
+        parameters[node.name] = Parameters(weight, bias, exponent, 7, output)
         exponent = output
-    return QuantisedNetwork(network, tuple(parameters))
+    return QuantisedNetwork(network, parameters)
 
 
-LITTLE = Network("little", (Conv(3, 3), MaxPool(2, 2), Linear(5), Linear(4)), (2, 8, 6))
+LITTLE = Network.chain("little", (Conv(3, 3), MaxPool(2, 2), Linear(5), Linear(4)), (2, 8, 6))
 
 
 def folded_at_random(rng: np.random.Generator, network: Network) -> FoldedNetwork:
@@ -75,7 +76,7 @@ def slow_arrival(stage: Stage) -> list[tuple[int, int, int]]:
 def slow_words(stage: Stage, weight: np.ndarray) -> list[int]:
     """Each ROM word as an integer."""
     pe_count, simd_count = stage.folding.pe, stage.folding.simd
-    if stage.kind == "conv":
+    if weight.ndim == 4:
         _, in_channels, kernel, _ = weight.shape
         rows = [
             [
@@ -120,16 +121,17 @@ def test_rom_words_are_those_of_the_description(seed: str) -> None:
     for _ in range(40):
         quantised = random_network(rng, max_size=9, max_layers=4)
         folded = folded_at_random(rng, quantised.network)
-        files = memory.rom_files(quantised, folded)
-        for stage, parameters in zip(folded.stages, quantised.parameters, strict=True):
-            if parameters is None:
+        files = rom.rom_files(quantised, folded)
+        for stage in folded.stages:
+            if not stage.foldable:
                 continue
-            kinds.add((stage.kind, stage.folding.input_major, stage.pixels > 1))
-            lines = files[f"{stage.name}_weight.mem"].splitlines()
+            parameters = quantised.parameters[stage.name]
+            kinds.add((stage.node.layer.kind, stage.folding.input_major, stage.pixels > 1))
+            lines = files[f"random_{stage.name}_weight.mem"].splitlines()
             assert [int(line, 16) for line in lines] == slow_words(stage, parameters.weight)
             assert len(lines) == stage.rom_words
             assert {len(line) for line in lines} == {2 * stage.folding.pe * stage.folding.simd}
-            lines = files[f"{stage.name}_bias.mem"].splitlines()
+            lines = files[f"random_{stage.name}_bias.mem"].splitlines()
             assert [int(line, 16) for line in lines] == slow_bias(stage, parameters.bias)
             assert {len(line) for line in lines} == {8 * stage.folding.pe}
     assert {("conv", False, False), ("conv", False, True), ("fc", True, False)} <= kinds
@@ -140,15 +142,16 @@ def test_unpacking_is_the_inverse_of_packing(seed: str) -> None:
     for _ in range(60):
         quantised = random_network(rng)
         folded = folded_at_random(rng, quantised.network)
-        for stage, parameters in zip(folded.stages, quantised.parameters, strict=True):
-            if parameters is None:
+        for stage in folded.stages:
+            if not stage.foldable:
                 continue
-            words = memory.pack_weights(parameters.weight, stage)
-            assert np.array_equal(memory.unpack_weights(words, stage), parameters.weight)
-            assert np.array_equal(memory.from_hex(memory.to_hex(words), np.int8), words)
-            words = memory.pack_bias(parameters.bias, stage)
-            assert np.array_equal(memory.unpack_bias(words, stage), parameters.bias)
-            assert np.array_equal(memory.from_hex(memory.to_hex(words), np.int32), words)
+            parameters = quantised.parameters[stage.name]
+            words = rom.pack_weights(parameters.weight, stage)
+            assert np.array_equal(rom.unpack_weights(words, stage), parameters.weight)
+            assert np.array_equal(rom.from_hex(rom.to_hex(words), np.int8), words)
+            words = rom.pack_bias(parameters.bias, stage)
+            assert np.array_equal(rom.unpack_bias(words, stage), parameters.bias)
+            assert np.array_equal(rom.from_hex(rom.to_hex(words), np.int32), words)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -167,16 +170,15 @@ def test_round_trip(tmp_path: Path) -> None:
     folded = solve(again.network, multipliers=30)
     assert described["cycles"] == folded.cycles
     assert [layer["name"] for layer in described["layers"]] == ["conv1", "pool1", "fc1", "fc2"]
-    for stage, layer, parameters in zip(
-        folded.stages, described["layers"], quantised.parameters, strict=True
-    ):
-        if parameters is None:
+    for stage, layer in zip(folded.stages, described["layers"], strict=True):
+        if not stage.foldable:
             continue
+        parameters = quantised.parameters[stage.name]
         assert (layer["pe"], layer["simd"]) == (stage.folding.pe, stage.folding.simd)
-        words = memory.from_hex((folder / f"{stage.name}_weight.mem").read_text(), np.int8)
-        assert np.array_equal(memory.unpack_weights(words, stage), parameters.weight)
-        words = memory.from_hex((folder / f"{stage.name}_bias.mem").read_text(), np.int32)
-        assert np.array_equal(memory.unpack_bias(words, stage), parameters.bias)
+        words = rom.from_hex((folder / f"little_{stage.name}_weight.mem").read_text(), np.int8)
+        assert np.array_equal(rom.unpack_weights(words, stage), parameters.weight)
+        words = rom.from_hex((folder / f"little_{stage.name}_bias.mem").read_text(), np.int32)
+        assert np.array_equal(rom.unpack_bias(words, stage), parameters.bias)
 
 
 def test_a_second_export_touches_nothing(tmp_path: Path) -> None:
@@ -228,7 +230,9 @@ def test_an_interrupt_leaves_the_old_files(tmp_path, monkeypatch, error, calls, 
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
-@pytest.mark.parametrize("file", ["conv1_weight.mem", "fc2_bias.mem", "little.v", "network.onnx"])
+@pytest.mark.parametrize(
+    "file", ["little_conv1_weight.mem", "little_fc2_bias.mem", "little.v", "network.onnx"]
+)
 def test_damaged_files_are_named(tmp_path: Path, damage: str, file: str) -> None:
     folder = tmp_path / "little"
     export.export(quantised_of(LITTLE), folder)
@@ -254,7 +258,7 @@ def test_damaged_manifest(tmp_path: Path, text: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["module", "logic", "my-net", "1net", "conv2d", "", "a b"])
 def test_names_that_no_module_can_have(tmp_path: Path, name: str) -> None:
-    network = Network(name, LITTLE.layers, LITTLE.input_shape)
+    network = Network.chain(name, LITTLE.layers, LITTLE.input_shape)
     with pytest.raises(UserError, match="network name"):
         export.export(quantised_of(network), tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -263,7 +267,7 @@ def test_names_that_no_module_can_have(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_holds_another_network(tmp_path: Path) -> None:
     export.export(quantised_of(LITTLE), tmp_path / "net")
     before = contents(tmp_path / "net")
-    other = Network("other", LITTLE.layers, LITTLE.input_shape)
+    other = Network.chain("other", LITTLE.layers, LITTLE.input_shape)
     with pytest.raises(UserError, match="another network, little"):
         export.export(quantised_of(other), tmp_path / "net")
     (tmp_path / "file").write_text("")
@@ -316,7 +320,7 @@ def test_dry_run_writes_a_chart_and_nothing_else(tmp_path, monkeypatch, capsys) 
 
 def test_hex_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
-    network = Network("net", (Conv(3, 3), Conv(2, 2), Linear(4)), (1, 6, 6))
+    network = Network.chain("net", (Conv(3, 3), Conv(2, 2), Linear(4)), (1, 6, 6))
     quantised = quantised_of(network)
     write_onnx(quantised, tmp_path / "net.onnx")
     export.main([str(tmp_path / "net.onnx"), "--format", "hex"])
@@ -336,7 +340,7 @@ def test_hex_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         half = 1 << 4 * digits - 1
         return [(int(word, 16) ^ half) - half for word in words]
 
-    conv2, fc = quantised.parameters[1:]
+    conv2, fc = quantised.parameters["conv2"], quantised.parameters["fc"]
     assert values("conv2_weight_2.mem", 2) == conv2.weight[1].reshape(-1).tolist()
     assert values("fc_weight.mem", 2) == fc.weight.reshape(-1).tolist()
     assert values("fc_bias.mem", 8) == fc.bias.tolist()
@@ -349,11 +353,11 @@ def test_hex_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_c_rows(tmp_path: Path, capsys: pytest.CaptureFixture, trained: bool) -> None:
-    network = Network("net", (Conv(3, 2), Linear(4)), (2, 3, 3))
+    network = Network.chain("net", (Conv(3, 2), Linear(4)), (2, 3, 3))
     quantised = quantised_of(network)
     write_onnx(quantised, tmp_path / "network.onnx")
     tensors = {}
-    for name, parameters in zip(network.layer_names, quantised.parameters, strict=True):
+    for name, parameters in quantised.parameters.items():
         scale = parameters.weight_exponent
         tensors[f"{name}.weight"] = np.ldexp(np.float32(parameters.weight), -scale)
         scale += parameters.input_exponent
@@ -376,12 +380,12 @@ def test_c_rows(tmp_path: Path, capsys: pytest.CaptureFixture, trained: bool) ->
 
 
 def test_logits_beyond_float32_are_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    network = Network("net", (Linear(2),), (8, 10, 10))
+    network = Network.chain("net", (Linear(2),), (8, 10, 10))
     export.export(quantised_of(network, magnitude=10), tmp_path / "net")
     assert capsys.readouterr().err == ""
-    wide = quantised_of(network).parameters[0]
+    wide = quantised_of(network).parameters["fc"]
     weight = np.full_like(wide.weight, 127)
-    heavy = QuantisedNetwork(network, (Parameters(weight, wide.bias, 8, 7, None),))
+    heavy = QuantisedNetwork(network, {"fc": Parameters(weight, wide.bias, 8, 7, None)})
     export.export(heavy, tmp_path / "heavy")
     assert capsys.readouterr().err.startswith("warning: fc: logits can reach")
 
@@ -393,7 +397,7 @@ def test_logits_beyond_float32_are_said(tmp_path: Path, capsys: pytest.CaptureFi
         (["nonesuch.onnx"], "error: nonesuch.onnx: no such file"),
         (["{onnx}", "--cycles", "3"], "at least 48"),
         (["{onnx}", "--multipliers", "2"], "at least 3"),
-        (["{onnx}", "--cycles", "0"], "invalid positive number value: '0'"),
+        (["{onnx}", "--cycles", "0"], "--cycles=0: expected a whole number of at least 1"),
         (["{onnx}", "--cycles", "9", "--multipliers", "9"], "not allowed with"),
         (["{onnx}", "--pixels-per-beat", "4"], "6 pixels wide"),
         (["{onnx}", "--pixels-per-beat", "3"], "invalid choice"),
@@ -452,5 +456,5 @@ def test_committed_networks_are_whole() -> None:
         quantised = read_onnx(path.parent / "network.onnx", described["name"])
         folded = solve(quantised.network, cycles=described["cycles"])
         if described["pixels_per_beat"] == 1 and described["multipliers"] == folded.multipliers:
-            for name, text in memory.rom_files(quantised, folded).items():
+            for name, text in rom.rom_files(quantised, folded).items():
                 assert (path.parent / name).read_text() == text, name

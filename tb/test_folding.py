@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 from random_networks import random_network
 
-from model.errors import UserError
-from model.folding import FoldedNetwork, Folding, fifo_depths, pixel_chain, solve
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
+from model.base.errors import UserError
+from model.hardware.folding import FoldedNetwork, beat_pixels
+from model.hardware.schedule import buffers
+from model.hardware.solver import solve
+from model.hardware.stage import Folding
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.
@@ -20,32 +25,37 @@ MOST = {"convnet": 37, "cnn7x7": 152, "cnn5x5": 101, "simplecnn": 3436, "lenet5"
 LEAST = {"convnet": 35, "cnn7x7": 152, "cnn5x5": 95, "simplecnn": 3387, "lenet5": 570}
 
 SMALL = [
-    (Network("one_fc", (Linear(5),), (2, 1, 3)), 1),
-    (Network("one_conv", (Conv(4, 2),), (2, 4, 4)), 1),
-    (Network("conv_fc", (Conv(3, 2), Linear(4)), (1, 4, 4)), 1),
-    (Network("two_conv", (Conv(3, 2, padding=1), Conv(4, 2, stride=2), Linear(2)), (1, 3, 3)), 1),
+    (Network.chain("one_fc", (Linear(5),), (2, 1, 3)), 1),
+    (Network.chain("one_conv", (Conv(4, 2),), (2, 4, 4)), 1),
+    (Network.chain("conv_fc", (Conv(3, 2), Linear(4)), (1, 4, 4)), 1),
+    (
+        Network.chain(
+            "two_conv", (Conv(3, 2, padding=1), Conv(4, 2, stride=2), Linear(2)), (1, 3, 3)
+        ),
+        1,
+    ),
     # A pool of stride 1 with padding gives more positions than it takes.
-    (Network("growing_pool", (Conv(3, 1), MaxPool(3, 1, padding=2), Linear(2)), (1, 2, 2)), 1),
-    (Network("pool_first", (MaxPool(2, 1, padding=1), Conv(3, 2), Linear(2)), (2, 2, 3)), 1),
-    (Network("two_pixels", (Conv(4, 2, padding=1, stride=2), Linear(3)), (1, 4, 4)), 2),
-    (Network("four_pixels", (Conv(6, 1), MaxPool(2, 2), Linear(3)), (1, 4, 4)), 4),
+    (
+        Network.chain("growing_pool", (Conv(3, 1), MaxPool(3, 1, padding=2), Linear(2)), (1, 2, 2)),
+        1,
+    ),
+    (Network.chain("pool_first", (MaxPool(2, 1, padding=1), Conv(3, 2), Linear(2)), (2, 2, 3)), 1),
+    (Network.chain("two_pixels", (Conv(4, 2, padding=1, stride=2), Linear(3)), (1, 4, 4)), 2),
+    (Network.chain("four_pixels", (Conv(6, 1), MaxPool(2, 2), Linear(3)), (1, 4, 4)), 4),
 ]
 
 
 def every_folding(network: Network, pixels: int) -> list[FoldedNetwork]:
     """All valid foldings, with nothing left out and nothing known about which are good."""
     options = []
-    for layer, shape in zip(network.layers, network.shapes, strict=False):
-        if layer.kind == "maxpool":
-            options.append([None])
-            continue
-        channels, *window = layer.weight_shape(shape)
+    for node in network.weighted:
+        channels, *window = node.weight_shape
         sizes = itertools.product(range(1, channels + 1), range(1, math.prod(window) + 1))
-        options.append([Folding(pe, simd) for pe, simd in sizes])
+        options.append([(node.name, Folding(pe, simd)) for pe, simd in sizes])
     found = []
     for foldings in itertools.product(*options):
         try:
-            found.append(FoldedNetwork(network, foldings, pixels))
+            found.append(FoldedNetwork(network, dict(foldings), pixels))
         except UserError:
             continue
     return found
@@ -116,8 +126,8 @@ def test_random_networks_meet_their_targets(seed: str) -> None:
 
 
 def test_predicted_figures_of_a_stage() -> None:
-    network = Network("net", (Conv(5, 3, padding=1), MaxPool(2, 2), Linear(7)), (2, 4, 6))
-    folded = FoldedNetwork(network, (Folding(2, 4), None, Folding(3, 4, input_major=True)))
+    network = Network.chain("net", (Conv(5, 3, padding=1), MaxPool(2, 2), Linear(7)), (2, 4, 6))
+    folded = FoldedNetwork(network, {"conv1": Folding(2, 4), "fc": Folding(3, 4, input_major=True)})
     conv, pool, fc = folded.stages
     assert conv.cycles == 24 * 3 * 5
     assert conv.multipliers == 8
@@ -133,15 +143,15 @@ def test_predicted_figures_of_a_stage() -> None:
 
 def test_fc_order_alternates_behind_convolutions() -> None:
     layers = (Conv(2, 3), Linear(9), Linear(8), Linear(7), Linear(6))
-    folded = solve(Network("net", layers, (1, 6, 6)))
-    assert [f.input_major for f in folded.foldings[1:]] == [True, False, True, False]
+    folded = solve(Network.chain("net", layers, (1, 6, 6)))
+    assert [f.input_major for f in list(folded.foldings.values())[1:]] == [True, False, True, False]
 
 
 def test_ties_go_to_whole_beats() -> None:
     # 12 products in 3 cycles take 4 multipliers: of 1x4, 2x2 and 4x1 the fc takes what cuts its
     # beats of 2 channels evenly, and PE a divisor of the outputs.
-    network = Network("net", (Conv(2, 1), Linear(4)), (1, 1, 3))
-    fc = solve(network, cycles=6).foldings[1]
+    network = Network.chain("net", (Conv(2, 1), Linear(4)), (1, 1, 3))
+    fc = solve(network, cycles=6).foldings["fc"]
     assert fc.pe * fc.simd == 4
     assert fc.simd in (1, 2, 4)
     assert 4 % fc.pe == 0
@@ -149,12 +159,12 @@ def test_ties_go_to_whole_beats() -> None:
 
 def test_fifos() -> None:
     folded = solve(NETWORKS["lenet5"])
-    depths = fifo_depths(folded)
-    assert len(depths) == len(folded.stages)
-    assert min(depths) >= 2
+    depths = buffers(folded).fifo_depths
+    assert list(depths) == [stage.name for stage in folded.stages]
+    assert min(depths.values()) >= 2
     # Without an fc the logits of a whole image wait until its length is known.
-    convolutions = solve(Network("net", (Conv(4, 2), Conv(6, 2)), (1, 5, 5)))
-    assert fifo_depths(convolutions)[-1] == convolutions.stages[-1].output_beats
+    convolutions = solve(Network.chain("net", (Conv(4, 2), Conv(6, 2)), (1, 5, 5)))
+    assert buffers(convolutions).fifo_depths["conv2"] == convolutions.output.output_beats
 
 
 @pytest.mark.parametrize(
@@ -166,7 +176,7 @@ def test_fifos() -> None:
     ],
 )
 def test_pixels_through_the_layers(layers, shape, pixels, expected) -> None:
-    assert pixel_chain(Network("net", layers, shape), pixels) == expected
+    assert tuple(beat_pixels(Network.chain("net", layers, shape), pixels).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -180,28 +190,34 @@ def test_pixels_through_the_layers(layers, shape, pixels, expected) -> None:
 )
 def test_pixels_that_do_not_fit(layers, shape, pixels, message) -> None:
     with pytest.raises(UserError, match=message):
-        solve(Network("net", layers, shape), pixels=pixels)
+        solve(Network.chain("net", layers, shape), pixels=pixels)
 
 
 @pytest.mark.parametrize(
     ("foldings", "message"),
     [
-        ((Folding(1, 1),), "1 foldings for 2 layers"),
-        ((None, Folding(1, 1)), "conv and fc need a folding"),
-        ((Folding(4, 1), Folding(1, 1)), "conv1: PE 4.*PE from 1 to 3"),
-        ((Folding(1, 5), Folding(1, 1)), "conv1: PE 1, SIMD 5.*SIMD from 1 to 4"),
-        ((Folding(1, 1), Folding(0, 1)), "fc: PE 0"),
+        ({"conv1": Folding(1, 1)}, "a folding missing, .*: fc"),
+        (
+            {"conv1": Folding(1, 1), "fc": Folding(1, 1), "pool1": Folding(1, 1)},
+            "nothing .*: pool1",
+        ),
+        ({"conv1": Folding(4, 1), "fc": Folding(1, 1)}, "conv1: PE 4.*PE from 1 to 3"),
+        ({"conv1": Folding(1, 5), "fc": Folding(1, 1)}, "conv1: PE 1, SIMD 5.*SIMD from 1 to 4"),
+        ({"conv1": Folding(1, 1), "fc": Folding(0, 1)}, "fc: PE 0"),
+        ({"conv1": Folding(1, 2, fabric=3), "fc": Folding(1, 1)}, "conv1: 3 of 2 products"),
     ],
 )
 def test_foldings_that_do_not_fit(foldings, message) -> None:
     with pytest.raises(UserError, match=message):
-        FoldedNetwork(Network("net", (Conv(3, 2), Linear(2)), (1, 4, 4)), foldings)
+        FoldedNetwork(
+            Network.chain("net", (Conv(3, 2), MaxPool(1, 1), Linear(2)), (1, 4, 4)), foldings
+        )
 
 
 def test_beats_of_several_pixels_have_whole_channel_groups() -> None:
-    network = Network("net", (Conv(3, 1), Linear(2)), (1, 4, 4))
+    network = Network.chain("net", (Conv(3, 1), Linear(2)), (1, 4, 4))
     with pytest.raises(UserError, match="PE 2 does not divide"):
-        FoldedNetwork(network, (Folding(2, 1), Folding(1, 1)), pixels=2)
+        FoldedNetwork(network, {"conv1": Folding(2, 1), "fc": Folding(1, 1)}, pixels=2)
 
 
 @pytest.mark.parametrize("target", [{"cycles": 784}, {"latency": 900}])

@@ -15,7 +15,7 @@ import pytest
 from fuzz import REGRESSIONS, RTL, Failure, check, hunt, load, save
 from random_networks import Case
 
-from model.networks import Conv
+from model.network.layers import Conv
 
 CASES = 25
 

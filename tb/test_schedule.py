@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model import memory, reference
-from model.errors import UserError
+from model.base.errors import UserError
 from model.export import export
-from model.folding import FoldedNetwork, Folding, fifo_depths, solve
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
-from model.schedule import TOLERANCE, buffers, latency, simulate
+from model.hardware import rom
+from model.hardware.folding import FoldedNetwork
+from model.hardware.layers import stage_class
+from model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from model.hardware.solver import solve
+from model.hardware.stage import Folding
+from model.hardware.stream_order import arrival_order
+from model.network import reference
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 IMAGES = 8
@@ -65,9 +73,9 @@ def run(quantised: QuantisedNetwork, folded: FoldedNetwork, images: np.ndarray, 
     """Clocks from the first pixel to each image's last logits in Icarus, and all the logits."""
     export(quantised, folder, folded=folded)
     first, last = folded.stages[0], folded.stages[-1]
-    order = memory.arrival_order(first.in_shape, first.lanes, first.pixels)
+    order = arrival_order(first.in_shape, first.lanes, first.pixels)
     beats = images.reshape(len(images), -1)[:, order].reshape(-1, first.lanes * first.pixels)
-    (folder / "beats.mem").write_text(memory.to_hex(beats))
+    (folder / "beats.mem").write_text(rom.to_hex(beats))
     lanes = last.out_lanes * last.out_pixels
     bench = BENCH.format(
         name=quantised.network.name,
@@ -91,9 +99,9 @@ def run(quantised: QuantisedNetwork, folded: FoldedNetwork, images: np.ndarray, 
     ends = [int(clock) - start for clock, final, _ in outputs if final == "1"]
     # The lanes of a last beat that hold no logit may be anything.
     words = [text.replace("x", "0").replace("z", "0") for _, _, text in outputs]
-    logits = memory.from_hex("\n".join(words), np.int32).reshape(len(ends), -1)
+    logits = rom.from_hex("\n".join(words), np.int32).reshape(len(ends), -1)
     ordered = np.empty((len(ends), quantised.network.classes), np.int32)
-    ordered[:, memory.arrival_order(last.out_shape, last.out_lanes, last.out_pixels)] = logits[
+    ordered[:, arrival_order(last.out_shape, last.out_lanes, last.out_pixels)] = logits[
         :, : quantised.network.classes
     ]
     return ends, ordered
@@ -109,16 +117,12 @@ def folded_at_random(rng: np.random.Generator, network: Network) -> FoldedNetwor
         cycles = max(fastest.cycles, min(2000, int(fastest.cycles * rng.choice([1, 1.5, 3, 6]))))
         folded = solve(network, cycles=cycles, pixels=pixels)
         if rng.random() < 0.3:
-            foldings = [
-                folding and Folding(folding.pe, folding.simd, stage.kind == "fc" and bool(flip))
-                for stage, folding, flip in zip(
-                    folded.stages,
-                    folded.foldings,
-                    rng.random(len(folded.stages)) < 0.5,
-                    strict=True,
-                )
-            ]
-            folded = FoldedNetwork(network, tuple(foldings), pixels)
+            orders = {
+                stage.name: replace(stage.folding, input_major=bool(rng.random() < 0.5))
+                for stage in folded.stages
+                if stage.ordered
+            }
+            folded = folded.refolded(orders)
         return folded
     raise AssertionError("one pixel a beat always fits")
 
@@ -141,7 +145,7 @@ def check(
     """Icarus gives the logits of `IMAGES` random images, and gives them when the model says."""
     images = random_images(rng, quantised, IMAGES)
     ends, logits = run(quantised, folded, images, folder)
-    timing = simulate(folded, fifo_depths(folded), IMAGES)
+    timing = simulate(folded, buffers(folded).fifo_depths, IMAGES)
     assert ends == [clock - timing.first_in[0] for clock in timing.last_out]
     assert np.array_equal(logits, reference.predict(quantised, images))
 
@@ -160,16 +164,17 @@ COMPACT = {
 @pytest.mark.parametrize("name", COMPACT)
 def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 52, name, pe)
-    network = Network("net", COMPACT[name], (2, 15, 13))
-    foldings = [
-        Folding(pe, shape[0] if layer.kind == "conv" else 1, input_major=layer.kind == "fc")
-        if layer.kind != "maxpool"
-        else None
-        for layer, shape in zip(network.layers, network.shapes, strict=False)
-    ]
-    folded = FoldedNetwork(network, tuple(foldings), compact=True)
-    assert all(stage.pixelwise for stage in folded.stages if stage.kind == "conv")
-    assert any(stage.running for stage in folded.stages)
+    network = Network.chain("net", COMPACT[name], (2, 15, 13))
+    foldings = {
+        node.name: Folding(pe, 1, input_major=True)
+        if stage_class(node).ordered
+        else Folding(pe, node.in_shape[0])
+        for node in network.weighted
+    }
+    folded = FoldedNetwork(network, foldings, compact=True)
+    modules = {stage.module for stage in folded.stages}
+    assert {"pixel_conv2d", "running_max"} <= modules
+    assert "conv2d" not in modules
     quantised = QuantisedNetwork(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
     assert buffers(folded).interval <= TOLERANCE * folded.cycles
@@ -182,29 +187,25 @@ def test_fifos_keep_the_pace(name: str, cycles: int) -> None:
     found = buffers(folded)
     assert found.interval <= TOLERANCE * folded.cycles
     assert found.latency == latency(folded)
-    bits = [
-        8 * depth * stage.out_lanes
-        for stage, depth in zip(folded.stages, found.fifo_depths, strict=True)
-    ]
+    bits = [8 * found.fifo_depths[stage.name] * stage.out_lanes for stage in folded.stages]
     assert sum(bits) <= 4096
     # None can be smaller: one beat less, where 2 is the least, costs pace or latency.
-    for index, depth in enumerate(found.fifo_depths):
+    for stage, depth in found.fifo_depths.items():
         if depth > 2:
-            depths = list(found.fifo_depths)
-            depths[index] -= 1
+            depths = {**found.fifo_depths, stage: depth - 1}
             slower = simulate(folded, depths, 12).interval > TOLERANCE * folded.cycles
             assert slower or simulate(folded, depths, 1).latency > found.latency
 
 
 def test_a_burst_into_a_slow_reader_gets_a_fifo() -> None:
     # fc1 ends in a burst of 30 beats of 8 bytes; fc2 takes a byte a clock.
-    network = Network("net", (Linear(240), Linear(4)), (1, 30, 30))
-    folded = FoldedNetwork(network, (Folding(8, 30, True), Folding(4, 1, False)))
+    network = Network.chain("net", (Linear(240), Linear(4)), (1, 30, 30))
+    folded = FoldedNetwork(network, {"fc1": Folding(8, 30, True), "fc2": Folding(4, 1, False)})
     assert folded.cycles == 900
-    assert simulate(folded, [2, 2], 12).interval > 1000
+    assert simulate(folded, {"fc1": 2, "fc2": 2}, 12).interval > 1000
     found = buffers(folded)
     assert found.interval <= TOLERANCE * 900
-    assert found.fifo_depths[0] > 20
+    assert found.fifo_depths["fc1"] > 20
 
 
 @pytest.mark.parametrize(
@@ -227,20 +228,20 @@ def test_multipliers_buy_latency() -> None:
 
 
 def test_loop_orders_are_the_best() -> None:
-    network = Network("net", (Conv(4, 3), Linear(30), Linear(20), Linear(10)), (1, 12, 12))
+    network = Network.chain("net", (Conv(4, 3), Linear(30), Linear(20), Linear(10)), (1, 12, 12))
     folded = solve(network)
     for number in range(8):
-        foldings = list(folded.foldings)
-        for bit in range(3):
-            folding = foldings[bit + 1]
-            foldings[bit + 1] = Folding(folding.pe, folding.simd, bool(number >> bit & 1))
-        other = FoldedNetwork(network, tuple(foldings))
+        orders = {
+            name: replace(folded.foldings[name], input_major=bool(number >> bit & 1))
+            for bit, name in enumerate(("fc1", "fc2", "fc3"))
+        }
+        other = folded.refolded(orders)
         assert latency(folded) * 0.98 <= latency(other)
 
 
 def test_logits_of_a_network_without_fc_wait_for_the_whole_image() -> None:
-    network = Network("net", (Conv(3, 2), Conv(2, 2)), (1, 6, 6))
+    network = Network.chain("net", (Conv(3, 2), Conv(2, 2)), (1, 6, 6))
     folded = solve(network)
     found = buffers(folded)
-    assert found.fifo_depths[-1] == folded.stages[-1].output_beats
+    assert found.fifo_depths["conv2"] == folded.output.output_beats
     assert found.interval <= TOLERANCE * folded.cycles

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from model.base.errors import UserError
 from model.base.files import one_line, read_bytes
+from model.hardware.folding import FoldedNetwork
+from model.hardware.schedule import Buffers
+from model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")
@@ -86,3 +90,62 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
                 f"{folder / FILE_NAME}; restore it or run model/export.py again"
             )
     return manifest
+
+
+def describe(
+    quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
+) -> dict[str, Any]:
+    """The content of `network.json`, but for the hashes and the training metrics."""
+    network = quantised.network
+    layers = []
+    for stage in folded.stages:
+        own = quantised.parameters.get(stage.name)
+        depth = buffering.fifo_depths[stage.name]
+        bits = quantised.accumulator_width(stage.name) if stage.logits else 8
+        layer: dict[str, Any] = {
+            "name": stage.name,
+            "kind": stage.node.layer.kind,
+            "in_shape": list(stage.in_shape),
+            "out_shape": list(stage.out_shape),
+            **stage.attributes,
+        }
+        if own is not None:
+            layer |= {
+                "input_exponent": own.input_exponent,
+                "weight_exponent": own.weight_exponent,
+                "output_exponent": own.output_exponent,
+                "shift": own.shift,
+                "accumulator_width": quantised.accumulator_width(stage.name),
+            }
+        if stage.folding is not None:
+            layer |= asdict(stage.folding)
+        layer |= {
+            "lanes": stage.lanes,
+            "pixels": stage.pixels,
+            "out_lanes": stage.out_lanes,
+            "out_pixels": stage.out_pixels,
+            "input_beats": stage.input_beats,
+            "output_beats": stage.output_beats,
+            "multipliers": stage.multipliers,
+            "cycles": stage.cycles,
+            "utilisation": round(folded.utilisation_of(stage), 4),
+            "rom_bits": stage.rom_bits,
+            "fifo_depth": depth,
+            "fifo_bits": depth * stage.out_pixels * stage.out_lanes * bits,
+        }
+        layers.append(layer)
+    return {
+        "name": network.name,
+        "input_shape": list(network.input_shape),
+        "classes": network.classes,
+        "pixels_per_beat": folded.pixels,
+        "input_beats": folded.input_beats,
+        "cycles": folded.cycles,
+        "latency": buffering.latency,
+        "multipliers": folded.multipliers,
+        "utilisation": round(folded.utilisation, 4),
+        "macs": network.macs,
+        "parameters": network.parameters,
+        "flag_fifo_depth": buffering.flag_depth,
+        "layers": layers,
+    }

@@ -10,39 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.hardware.folding import FoldedNetwork, Stage
-from model.network.layers import Shape
+from model.hardware.folding import FoldedNetwork
+from model.hardware.stage import ComputeStage, Stage
 from model.network.quantised import QuantisedNetwork
 
 
-def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
-    """Indices into the flattened (channels, height, width) tensor in the order it is streamed.
-
-    Raster order; in each group of `pixels` the beats of `lanes` channels, lowest channels first; in
-    a beat pixel by pixel, channel fastest. Returns int64 of shape (channels * height * width,).
-    """
-    channels, height, width = shape
-    index = np.arange(channels * height * width).reshape(channels, -1)
-    if pixels == 1:
-        return np.ascontiguousarray(index.T).reshape(-1)
-    # Several pixels in a beat only ever go with whole beats: lanes divide the channels.
-    index = index.reshape(channels // lanes, lanes, -1, pixels)
-    return np.ascontiguousarray(index.transpose(2, 0, 3, 1)).reshape(-1)
-
-
-def weight_matrix(weight: np.ndarray, stage: Stage) -> np.ndarray:
-    """Weights as (OC, window) in the order in which the layer's elements come.
-
-    conv: (OC, IC, K, K) to (ky, kx, ic), ic fastest. fc: (OUT, IN) to the input's order of arrival.
-    """
-    if stage.kind == "conv":
-        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-    return weight[:, arrival_order(stage.in_shape, stage.lanes, stage.pixels)]
-
-
-def pack_weights(weight: np.ndarray, stage: Stage) -> np.ndarray:
+def pack_weights(weight: np.ndarray, stage: ComputeStage) -> np.ndarray:
     """ROM words of a layer's int8 weights: int8 (words, pe * simd), lane 0 first."""
-    matrix = weight_matrix(weight, stage)
+    matrix = stage.weight_matrix(weight)
     pe, simd = stage.folding.pe, stage.folding.simd
     groups, chunks = stage.channel_folds, stage.window_folds
     padded = np.zeros((groups * pe, chunks * simd), np.int8)
@@ -52,7 +27,7 @@ def pack_weights(weight: np.ndarray, stage: Stage) -> np.ndarray:
     return np.ascontiguousarray(words.transpose(order)).reshape(groups * chunks, pe * simd)
 
 
-def unpack_weights(words: np.ndarray, stage: Stage) -> np.ndarray:
+def unpack_weights(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     """Weights back from ROM words: the inverse of `pack_weights`, same shape as the layer's."""
     pe, simd = stage.folding.pe, stage.folding.simd
     groups, chunks = stage.channel_folds, stage.window_folds
@@ -60,25 +35,18 @@ def unpack_weights(words: np.ndarray, stage: Stage) -> np.ndarray:
         lanes = words.reshape(chunks, groups, pe, simd).transpose(1, 2, 0, 3)
     else:
         lanes = words.reshape(groups, chunks, pe, simd).transpose(0, 2, 1, 3)
-    shape = stage.layer.weight_shape(stage.in_shape)
-    matrix = lanes.reshape(groups * pe, chunks * simd)[: shape[0], : stage.window]
-    if stage.kind == "conv":
-        channels, in_channels, kernel, _ = shape
-        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
-        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
-    weight = np.empty(shape, np.int8)
-    weight[:, arrival_order(stage.in_shape, stage.lanes, stage.pixels)] = matrix
-    return weight
+    matrix = lanes.reshape(groups * pe, chunks * simd)
+    return stage.matrix_weight(matrix[: stage.out_shape[0], : stage.window])
 
 
-def pack_bias(bias: np.ndarray, stage: Stage) -> np.ndarray:
+def pack_bias(bias: np.ndarray, stage: ComputeStage) -> np.ndarray:
     """ROM words of a layer's int32 biases: int32 (NF, pe), lane 0 first."""
     words = np.zeros((stage.channel_folds, stage.folding.pe), np.int32)
     words.reshape(-1)[: len(bias)] = bias
     return words
 
 
-def unpack_bias(words: np.ndarray, stage: Stage) -> np.ndarray:
+def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     """Biases back from ROM words: int32 (OC,)."""
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
@@ -120,11 +88,20 @@ def signature(weights: str, biases: str) -> int:
     return halves[0] << 16 | halves[1]
 
 
+def rom_names(folded: FoldedNetwork, stage: Stage) -> tuple[str, str]:
+    """File names of a stage's weights and biases: no two networks share one."""
+    stem = f"{folded.network.name}_{stage.name}"
+    return f"{stem}_weight.mem", f"{stem}_bias.mem"
+
+
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
     """Every ROM of a network: file name to text."""
     files = {}
-    for stage, parameters in zip(folded.stages, quantised.parameters, strict=True):
-        if parameters is not None:
-            files[f"{stage.name}_weight.mem"] = to_hex(pack_weights(parameters.weight, stage))
-            files[f"{stage.name}_bias.mem"] = to_hex(pack_bias(parameters.bias, stage))
+    for stage in folded.stages:
+        if isinstance(stage, ComputeStage):
+            own = quantised.parameters[stage.name]
+            assert own.weight is not None and own.bias is not None
+            weight_file, bias_file = rom_names(folded, stage)
+            files[weight_file] = to_hex(pack_weights(own.weight, stage))
+            files[bias_file] = to_hex(pack_bias(own.bias, stage))
     return files

@@ -1,0 +1,47 @@
+"""How an average pool is built: `avgpool2d`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from model.hardware.draws import Choices, Limits
+from model.hardware.layers.window import PoolStage
+from model.hardware.stage import Setting, Wiring
+from model.hardware.timing import Edge, Process
+from model.network.layers import AvgPool, Layer, Shape
+
+
+class AvgPoolStage(PoolStage):
+    """An average pool."""
+
+    @property
+    def module(self) -> str:
+        return "avgpool2d"
+
+    def settings(self, wiring: Wiring) -> list[Setting]:
+        own = wiring.own
+        assert own is not None
+        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
+        return [
+            *self.pool_settings(wiring),
+            Setting("STRIDE", self.window_layer.stride),
+            Setting("PIXELS", self.pixels, default=1),
+            Setting("PACE", self.pace),
+            *requantise,
+            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
+        ]
+
+    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
+        (source,) = sources
+        yield from self.window_processes(source, sink, images)
+
+    # Fuzz
+
+    frequency = 2
+
+    @classmethod
+    def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
+        kernel = choices.of([kernel for kernel in (2, 4, 1) if kernel <= min(shape[1:])])
+        stride = kernel if choices.now_and_then(2) else choices.integer(1, 4)
+        return AvgPool(kernel, stride)

@@ -1,0 +1,115 @@
+"""How a convolution is built: `conv2d`, or `pixel_conv2d` where it uses windows pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import numpy as np
+
+from model.hardware.draws import Choices, Limits
+from model.hardware.layers.window import Rows, WindowStage, write_rows
+from model.hardware.stage import ComputeStage, Setting, Wiring
+from model.hardware.timing import Compute, Edge, Process
+from model.network.layers import Conv, Layer, Shape
+
+
+class ConvStage(ComputeStage, WindowStage):
+    """A convolution."""
+
+    reader = 2
+
+    @property
+    def pixelwise(self) -> bool:
+        """Whether it uses its windows pixel by pixel: see rtl/pixel_conv2d.v."""
+        return self.pixels == 1 and self.folding.simd == self.in_shape[0]
+
+    @property
+    def module(self) -> str:
+        return "pixel_conv2d" if self.pixelwise else "conv2d"
+
+    def settings(self, wiring: Wiring) -> list[Setting]:
+        layer = cast(Conv, self.node.layer)
+        channels, height, width = self.in_shape
+        folding = [
+            Setting("LANES", wiring.lanes),
+            Setting("PE", self.folding.pe, named=True),
+        ]
+        if not self.pixelwise:
+            folding.insert(1, Setting("PIXELS", self.pixels, default=1))
+            folding.append(Setting("SIMD", self.folding.simd, named=True))
+        return [
+            Setting("HEIGHT", height),
+            Setting("WIDTH", width),
+            Setting("IN_CHANNELS", channels),
+            Setting("OUT_CHANNELS", layer.out_channels),
+            Setting("KERNEL", layer.kernel),
+            Setting("STRIDE", layer.stride, default=1),
+            Setting("PADDING", layer.padding, default=0),
+            *folding,
+            *self.compute_settings(wiring),
+        ]
+
+    # Order of ROM words
+
+    def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
+        """(OC, IC, K, K) to (OC, window) by (ky, kx, ic), ic fastest."""
+        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+
+    def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
+        channels, in_channels, kernel, _ = self._weight_shape
+        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
+        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
+
+    # Timing
+
+    def pipeline(self, sink: Edge) -> Compute:
+        return Compute(self.folding.simd, sink)
+
+    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
+        (source,) = sources
+        if not self.pixelwise:
+            yield from self.window_processes(source, sink, images)
+            return
+        rows = Rows(self)
+        yield write_rows(rows, source, images)
+        yield self._pixels(rows, sink, images)
+
+    def _pixels(self, rows: Rows, sink: Edge, images: int) -> Process:
+        """`pixel_reader` and what computes on its pixels."""
+        compute = self.pipeline(sink)
+        width = self.in_shape[2]
+        channel_folds, window_folds = self.channel_folds, self.window_folds
+        for image in range(images):
+            for sweep in range(rows.out_height):
+                top = sweep * rows.stride - rows.padding
+                newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+                for step in range(rows.steps):
+                    right = min(step * rows.stride - rows.padding + rows.kernel, width) - 1
+                    index = newest * width + right
+                    while len(rows.written) <= index:
+                        yield
+                    for _ in range(channel_folds):
+                        yield from compute.enter(rows.written[index] + 1, window_folds)
+                        yield from compute.leave()
+                last = sweep == rows.out_height - 1
+                oldest = rows.height if last else max(top + rows.stride, 0)
+                rows.freed.append((image * rows.height + oldest, compute.entered + 1))
+
+    # Fuzz
+
+    frequency = 5
+
+    @classmethod
+    def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
+        kernel, padding = limits.window(choices, shape, range(1, 8))
+        stride = choices.integer(1, 4)
+
+        def macs(stride: int) -> int:
+            positions = Conv(1, kernel, stride, padding).out_shape(shape)[1:]
+            return shape[0] * kernel**2 * math.prod(positions)
+
+        while macs(stride) > limits.macs:
+            stride += 1
+        return Conv(limits.channels(choices, macs(stride)), kernel, stride, padding)

@@ -1,0 +1,189 @@
+"""Stages that see their input through a window: streams, geometry, timing of `sliding_window`."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, ClassVar, cast
+
+from model.base.errors import UserError
+from model.hardware.stage import Setting, Stage, Wiring
+from model.hardware.timing import Compute, Edge, Pipeline, Process, Times, read
+from model.network.graph import Node
+from model.network.layers.windows import Window
+
+
+class WindowStage(Stage):
+    """A convolution or a pool."""
+
+    # Clocks from a read of rtl/sliding_window.v until the load that takes the column: READER there,
+    # which is one less where the window's registers follow their commands by a clock (LATE).
+    reader: ClassVar[int] = 3
+
+    @property
+    def window_layer(self) -> Window:
+        """The layer as what it sees its input through."""
+        return cast(Window, self.node.layer)
+
+    @classmethod
+    def pixels_out(cls, node: Node, pixels: int) -> int:
+        stride = cast(Window, node.layer).stride
+        if pixels % stride and stride % pixels:
+            raise UserError(
+                f"{node.name} takes {pixels} of them a beat, which its stride {stride} does not fit"
+            )
+        after = max(1, pixels // stride)
+        if node.out_shape[2] % after:
+            raise UserError(
+                f"{node.name} would give {after} pixels a beat, which do not divide its "
+                f"{node.out_shape[2]} output columns"
+            )
+        return after
+
+    @property
+    def geometry(self) -> str:
+        layer = self.window_layer
+        text = f"{layer.kernel}x{layer.kernel}"
+        if layer.stride > 1:
+            text += f" stride {layer.stride}"
+        if layer.padding:
+            text += f" pad {layer.padding}"
+        return text
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        layer = self.window_layer
+        return {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+
+    @abstractmethod
+    def pipeline(self, sink: Edge) -> Compute | Pipeline:
+        """What computes on its windows."""
+
+    def window_processes(self, source: Edge, sink: Edge, images: int) -> Iterator[Process]:
+        """`sliding_window`, and what computes on its windows."""
+        rows = Rows(self)
+        # Whole slots, a row of each bank: ROWS of rtl/sliding_window.v.
+        rows.rows = rows.kernel * math.ceil(rows.rows / rows.kernel)
+        yield write_rows(rows, source, images)
+        yield _windows(rows, self, sink, images)
+
+
+class PoolStage(WindowStage):
+    """A pool: it has its own output lanes and waits for its input, not for multipliers."""
+
+    def spaced(self, cycles: int) -> int:
+        """Clocks between its windows, or fewer.
+
+        It waits for its input, which in the rows that complete windows does so `stride` times as
+        often as on average. A convolution may have fallen behind and be in a hurry.
+        """
+        return max(1, cycles // (self.output_groups * self.window_layer.stride))
+
+    def pool_settings(self, wiring: Wiring) -> list[Setting]:
+        """The parameters that all pools have."""
+        channels, height, width = self.in_shape
+        layer = self.window_layer
+        return [
+            Setting("HEIGHT", height),
+            Setting("WIDTH", width),
+            Setting("CHANNELS", channels),
+            Setting("KERNEL", layer.kernel),
+            Setting("LANES", wiring.lanes),
+        ]
+
+    def pipeline(self, sink: Edge) -> Pipeline:
+        """A tree of the window's taps, a level a clock: LEVELS of rtl/maxpool2d.v."""
+        return Pipeline(max(1, (self.window_layer.kernel**2 - 1).bit_length()), sink)
+
+
+class Rows:
+    """What the row writer and the window reader of one stage share: geometry and times."""
+
+    def __init__(self, stage: WindowStage) -> None:
+        layer, pixels = stage.window_layer, stage.pixels
+        _, self.height, width = stage.in_shape
+        _, self.out_height, out_width = stage.out_shape
+        self.padding, self.stride, self.kernel = layer.padding, layer.stride, layer.kernel
+        self.groups = width // pixels
+        self.beats = math.ceil(stage.in_shape[0] / stage.lanes)
+        self.steps = out_width // stage.out_pixels
+        # The names from here on are those of rtl/sliding_window.v.
+        self.slide = stage.out_pixels * layer.stride // pixels
+        right = ((stage.out_pixels - 1) * layer.stride + layer.kernel - 1 - layer.padding) // pixels
+        self.first = min(right + 1, self.groups)
+        self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
+        most, pace = max(self.first, self.slide), stage.pace
+        reader = stage.reader
+        # Clocks to read a column, and columns that are read ahead; None: of no later window.
+        self.rows_read = layer.kernel if pace >= layer.kernel * most + reader else 1
+        self.queue = None if pace >= most + reader else most + reader
+        # Rows that fit into the line memories: ROWS of rtl/pixel_reader.v.
+        unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
+        self.rows = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
+        self.written: Times = []  # of each group of columns, row by row
+        self.freed: list[tuple[int, int]] = []  # (rows before this one, are free from this clock)
+
+
+def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
+    """The row writer: takes beats as long as no row in use is overwritten."""
+    oldest, free, seen = 0, 0, 0
+    for row in range(images * rows.height):
+        while oldest <= row - rows.rows:
+            while len(rows.freed) <= seen:
+                yield
+            oldest, free = rows.freed[seen]
+            seen += 1
+        for _ in range(rows.groups):
+            for _ in range(rows.beats):
+                yield from read(edge, free)
+            rows.written.append(edge.read[-1])
+
+
+def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
+    """Column reader, column queue, window register and what computes on the windows."""
+    pipeline = stage.pipeline(sink)
+    channel_folds, window_folds = stage.channel_folds, stage.window_folds
+    taken: deque[int] = deque()  # loads that took the last `queue` columns
+    granted = -1  # load of the window before
+    column_read = used = -1
+    for image in range(images):
+        for sweep in range(rows.out_height):
+            top = sweep * rows.stride - rows.padding
+            newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+            column = 0
+            for step in range(rows.steps):
+                wanted = rows.first if step == 0 else rows.slide
+                if step > rows.slides:
+                    wanted = 0
+                load = used
+                for _ in range(wanted):
+                    clock = column_read + 1
+                    if column < rows.groups:
+                        index = newest * rows.groups + column
+                        while len(rows.written) <= index:
+                            yield
+                        clock = max(clock, rows.written[index] + 1)
+                    if rows.queue is None:
+                        clock = max(clock, granted + 1)
+                    elif len(taken) == rows.queue:
+                        clock = max(clock, taken.popleft() + 1)
+                    column_read = clock + rows.rows_read - 1
+                    column += 1
+                if wanted:
+                    load = max(load, column_read + stage.reader)
+                granted = load
+                if rows.queue is not None:
+                    taken.extend([load] * wanted)
+                    while len(taken) > rows.queue:
+                        taken.popleft()
+                if step == rows.slides:
+                    last = sweep == rows.out_height - 1
+                    oldest = rows.height if last else max(top + rows.stride, 0)
+                    rows.freed.append((image * rows.height + oldest, column_read + 1))
+                # The window is there a clock after its load, until its last beat has entered.
+                for _ in range(channel_folds):
+                    yield from pipeline.enter(load + 1, window_folds)
+                    yield from pipeline.leave()
+                    used = pipeline.entered

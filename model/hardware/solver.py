@@ -1,0 +1,270 @@
+"""The solver: the fewest multipliers for a number of cycles, the fewest cycles for a budget."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from model.base.errors import UserError
+from model.hardware import schedule
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels, whole_channels
+from model.hardware.layers import stage_class
+from model.hardware.stage import ComputeStage, Folding, Stage
+from model.network.graph import IMAGE, Network, Node
+
+STEPS_UP = 6  # next faster foldings of each layer that are tried for a shorter latency
+
+Price = Callable[[Folding, int], int]  # of a folding whose weights are so many ROM words
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A layer folded one way, and what that costs."""
+
+    interval: int
+    multipliers: int
+    folding: Folding
+
+
+class _Solver:
+    """All sensible foldings of each layer of a network, and the cheapest for a target.
+
+    The lanes into a layer are the PE of the layer with weights before it, so its input beats are
+    that layer's `groups * NF <= groups * NF * SF`: at most that layer's cycles. Input beats
+    therefore never bind, and layers can be folded independently of each other once the target is
+    fixed. A layer without weights passes lanes on; with stride 1 and padding a pool can give more
+    positions than it takes, so its `groups * NF` counts with the layer that sets its NF.
+
+    For given NF and SF the smallest `pe` and `simd` cost least, so one choice per distinct (NF, SF)
+    covers the optimum: at most about 4 * sqrt(OC * window) of them.
+    """
+
+    def __init__(self, network: Network, pixels: int, price: Price | None) -> None:
+        self.network = network
+        self.pixels = pixels
+        self.price = price or _multipliers
+        self.beat = beat_pixels(network, pixels)
+        _, height, width = network.input_shape
+        # Before the first PE the lanes are all channels: one beat a group of pixels.
+        self.fixed = height * width // pixels
+        self.fixed = max([self.fixed, *map(self._groups, self._passive(IMAGE))])
+        self.choices = {
+            node.name: self._layer_choices(node)
+            for node in network.nodes
+            if stage_class(node).foldable
+        }
+        self.fewest_cycles = max(
+            [self.fixed, *(min(c.interval for c in layer) for layer in self.choices.values())]
+        )
+        self.fewest_multipliers = sum(
+            min(c.multipliers for c in layer) for layer in self.choices.values()
+        )
+
+    def _groups(self, node: Node) -> int:
+        _, height, width = node.out_shape
+        return height * width // self.beat[node.name]
+
+    def _passive(self, name: str) -> Iterator[Node]:
+        """The nodes without foldings that take what `name` gives, directly or one after another."""
+        for node in self.network.readers(name):
+            if not stage_class(node).foldable:
+                yield node
+                yield from self._passive(node.name)
+
+    def _layer_choices(self, node: Node) -> list[_Choice]:
+        shape = node.weight_shape
+        assert shape is not None
+        channels, window = shape[0], math.prod(shape[1:])
+        groups = self._groups(node)
+        passive_groups = max(map(self._groups, self._passive(node.name)), default=0)
+        parallel = _smallest_for_each_fold(channels)
+        if self._stage(node, Folding(1, 1)).whole_beats:
+            parallel = [pe for pe in range(1, channels + 1) if channels % pe == 0]
+        choices = []
+        for pe in parallel:
+            channel_folds = math.ceil(channels / pe)
+            for simd in _smallest_for_each_fold(window):
+                words = channel_folds * math.ceil(window / simd)
+                interval = max(groups * words, passive_groups * channel_folds)
+                folding = Folding(pe, simd)
+                cost = self.beat[node.name] * self.price(folding, words)
+                choices.append(_Choice(interval, cost, folding))
+        return choices
+
+    def _stage(self, node: Node, folding: Folding, lanes: int = 1) -> ComputeStage:
+        stage = stage_class(node)(
+            node=node,
+            lanes=lanes,
+            pixels=self.beat[node.inputs[0]],
+            folding=folding,
+            logits=node is self.network.output,
+            whole=whole_channels(self.network, node),
+        )
+        assert isinstance(stage, ComputeStage)
+        return stage
+
+    def solve(self, cycles: int) -> FoldedNetwork:
+        """The fewest multipliers for at most `cycles` an image; ties go to the simpler hardware."""
+        foldings: dict[str, Folding] = {}
+        lanes = {IMAGE: self.network.input_shape[0]}
+        for node in self.network.nodes:
+            (source,) = node.inputs
+            lanes[node.name] = lanes[source]
+            if node.name not in self.choices:
+                continue
+            stage = self._stage(node, Folding(1, 1), lanes[source])
+            chosen = min(
+                (choice for choice in self.choices[node.name] if choice.interval <= cycles),
+                key=lambda choice, stage=stage: _cost(stage, choice),
+            )
+            foldings[node.name] = chosen.folding
+            lanes[node.name] = chosen.folding.pe
+        return FoldedNetwork(self.network, foldings, self.pixels)
+
+    def hasten(self, folded: FoldedNetwork, latency: int) -> FoldedNetwork:
+        """Add multipliers to `folded` until an isolated image takes at most `latency` cycles.
+
+        Layer by layer, always what saves most cycles for a multiplier. Raises `UserError` where
+        no more multipliers help.
+        """
+        reached = schedule.latency(folded)
+        while reached > latency:
+            faster = []
+            for name, choices in self.choices.items():
+                for folding in _steps_up(folded[name], choices):
+                    option = folded.refolded({name: folding})
+                    saved = reached - schedule.latency(option)
+                    if saved > 0:
+                        faster.append((saved, option))
+            if not faster:
+                raise UserError(
+                    f"{self.network.name}: a latency of {latency} cycles; more multipliers do not "
+                    f"bring it below {reached}"
+                )
+            enough = [option for saved, option in faster if reached - saved <= latency]
+            if enough:
+                return min(enough, key=lambda option: option.multipliers)
+            multipliers = folded.multipliers
+            saved, folded = max(
+                faster, key=lambda entry: entry[0] / (entry[1].multipliers - multipliers)
+            )
+            reached -= saved
+        return folded
+
+    def cycles_for(self, multipliers: int) -> int:
+        """The fewest cycles an image with at most `multipliers`.
+
+        The multipliers needed never grow with the cycles allowed, so bisection over the intervals
+        that some layer can take finds the first that fits.
+        """
+        fronts = [_pareto(choices) for choices in self.choices.values()]
+        targets = sorted(
+            {self.fewest_cycles}
+            | {t for front, _ in fronts for t in front if t > self.fewest_cycles}
+        )
+
+        def needed(target: int) -> int:
+            return sum(cheapest[bisect_right(front, target) - 1] for front, cheapest in fronts)
+
+        low, high = 0, len(targets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if needed(targets[middle]) <= multipliers:
+                high = middle
+            else:
+                low = middle + 1
+        return targets[low]
+
+
+def _multipliers(folding: Folding, _words: int) -> int:
+    return folding.pe * folding.simd
+
+
+def _cost(stage: ComputeStage, choice: _Choice) -> tuple[int, ...]:
+    """What makes one choice better than another: multipliers first, then the simpler hardware."""
+    pe, simd = choice.folding.pe, choice.folding.simd
+    channels, window = stage.out_shape[0], stage.window
+    rom = math.ceil(channels / pe) * pe * math.ceil(window / simd) * simd
+    shifter = stage.needs_shifter(simd)
+    return (choice.multipliers, shifter, channels % pe != 0, rom, choice.interval, pe)
+
+
+def _steps_up(stage: Stage, choices: list[_Choice]) -> list[Folding]:
+    """The next few foldings of a stage with more multipliers and fewer cycles, cheapest first.
+
+    They keep the loop order.
+    """
+    assert stage.folding is not None
+    cheapest: dict[int, _Choice] = {}
+    for choice in choices:
+        known = cheapest.get(choice.multipliers)
+        if known is None or choice.interval < known.interval:
+            cheapest[choice.multipliers] = choice
+    found = []
+    fastest = stage.cycles
+    for multipliers in sorted(cheapest):
+        choice = cheapest[multipliers]
+        if multipliers > stage.multipliers and choice.interval < fastest:
+            fastest = choice.interval
+            found.append(replace(choice.folding, input_major=stage.folding.input_major))
+    return found[:STEPS_UP]
+
+
+def _smallest_for_each_fold(size: int) -> list[int]:
+    """For each value that ceil(size / x) takes, the smallest x in 1..size that gives it."""
+    return sorted({math.ceil(size / folds) for folds in range(1, size + 1)})
+
+
+def _pareto(choices: list[_Choice]) -> tuple[list[int], list[int]]:
+    """Intervals in rising order, and the fewest multipliers at each."""
+    intervals: list[int] = []
+    cheapest: list[int] = []
+    for choice in sorted(choices, key=lambda c: (c.interval, c.multipliers)):
+        if not cheapest or choice.multipliers < cheapest[-1]:
+            intervals.append(choice.interval)
+            cheapest.append(choice.multipliers)
+    return intervals, cheapest
+
+
+def solve(
+    network: Network,
+    *,
+    cycles: int | None = None,
+    multipliers: int | None = None,
+    pixels: int = 1,
+    latency: int | None = None,
+    price: Price | None = None,
+) -> FoldedNetwork:
+    """Fold `network` optimally for a target of cycles an image or a budget of multipliers.
+
+    cycles: the fewest multipliers that reach it. multipliers: the fewest cycles within it (and then
+    the fewest multipliers). Neither: as fast as pixels come in at `pixels` a beat, or as the layers
+    allow. The loop order of each fc is that of the shortest latency. latency: beyond that, add
+    multipliers until an isolated image takes no longer. Raises `UserError` on a target and a budget
+    at once, and on what no folding can reach.
+    """
+    solver = _Solver(network, pixels, price)
+    if multipliers is not None and (cycles is not None or latency is not None):
+        raise UserError(
+            "a budget of multipliers and a target of cycles or latency given; expected a target or "
+            "a budget, not both"
+        )
+    if multipliers is not None:
+        if multipliers < solver.fewest_multipliers:
+            raise UserError(
+                f"{network.name}: a budget of {multipliers} multipliers; its layers need at least "
+                f"{solver.fewest_multipliers} at {pixels} pixel(s) per beat"
+            )
+        cycles = solver.cycles_for(multipliers)
+    elif cycles is None:
+        cycles = solver.fewest_cycles
+    elif cycles < solver.fewest_cycles:
+        hint = "" if pixels == PIXELS_PER_BEAT[-1] else "; try more pixels per beat"
+        raise UserError(
+            f"{network.name}: a target of {cycles} cycles an image; at {pixels} pixel(s) per beat "
+            f"it takes at least {solver.fewest_cycles}{hint}"
+        )
+    folded = schedule.order_loops(solver.solve(cycles))
+    return folded if latency is None else solver.hasten(folded, latency)

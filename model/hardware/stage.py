@@ -1,0 +1,345 @@
+"""One node of a folded network, with all that its RTL instance needs to know.
+
+A layer that computes sums makes `pe` output channels at once and sums `simd` products for each in
+one cycle. The products of one output run over the flattened window (or input vector) densely: chunk
+`sf` is elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be ragged. With
+
+    NF = ceil(OC / pe)       SF = ceil(window / simd)
+
+a layer takes `positions / out_pixels * NF * SF` cycles an image with `out_pixels * pe * simd`
+multipliers. A stage is as slow as the largest of its cycles, its input beats and its output beats.
+
+What differs from layer to layer stands in `model/hardware/layers/`, a subclass of `Stage` each.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from model.base.errors import UserError
+from model.hardware.draws import Choices, Limits
+from model.hardware.timing import Edge, Process
+from model.network.graph import Node
+from model.network.layers import Layer, Shape
+from model.network.quantised import Parameters
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Output channels at once (`pe`), products summed for each (`simd`); for fc the loop order.
+
+    input_major: an fc consumes inputs as they come and keeps every accumulator; otherwise it keeps
+    the whole input vector and finishes one group of outputs after the other. fabric: how many of
+    the `simd` products are made in plain logic instead of DSP blocks.
+    """
+
+    pe: int
+    simd: int
+    input_major: bool = False
+    fabric: int = 0
+
+
+class Setting(NamedTuple):
+    """A parameter of a module's instance.
+
+    named: the top module declares it as `<STAGE>_<name>`. default: that of the module; a parameter
+    that equals it is left out.
+    """
+
+    name: str
+    value: int | str
+    named: bool = False
+    default: int | None = None
+
+
+class Wiring(NamedTuple):
+    """What an instance is told beside its folding.
+
+    lanes: what the top module calls the channels of an input beat. own: the node's parameters, if
+    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of the FIFO at its end.
+    roms: file names of weights and biases.
+    """
+
+    lanes: str
+    own: Parameters | None
+    acc_width: int
+    fifo_depth: int
+    roms: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """A node and how it is built. A subclass a layer: see `model/hardware/layers/`.
+
+    lanes, pixels: channels and pixels in an input beat. folding: None where there is nothing to
+    fold. logits: its accumulators leave the network. whole: its output leads to logits of several
+    positions, which must follow each other without a gap. spacing: clocks that a pool's input
+    leaves between its windows, or fewer. compact: see `FoldedNetwork`.
+    """
+
+    node: Node
+    lanes: int
+    pixels: int
+    folding: Folding | None
+    logits: bool = False
+    whole: bool = False
+    spacing: int = 1
+    compact: bool = False
+
+    foldable: ClassVar[bool] = False
+    # Whether its first output can only leave once the whole image has come in.
+    takes_all: ClassVar[bool] = False
+    # Whether its folding has an order of loops to choose.
+    ordered: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+    @property
+    def in_shape(self) -> Shape:
+        """Shape of the first input."""
+        return self.node.in_shape
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of the output."""
+        return self.node.out_shape
+
+    # Streams
+
+    @classmethod
+    @abstractmethod
+    def pixels_out(cls, node: Node, pixels: int) -> int:
+        """Pixels in an output beat, given those in an input beat.
+
+        Raises `UserError` where the layer cannot take so many.
+        """
+
+    @property
+    def out_pixels(self) -> int:
+        """Pixels in an output beat."""
+        return self.pixels_out(self.node, self.pixels)
+
+    @property
+    def out_lanes(self) -> int:
+        """Channels in an output beat."""
+        return self.lanes
+
+    @property
+    def input_beats(self) -> int:
+        """Beats in an input image."""
+        channels, height, width = self.in_shape
+        return height * width // self.pixels * math.ceil(channels / self.lanes)
+
+    @property
+    def output_groups(self) -> int:
+        """Groups of `out_pixels` output positions an image."""
+        return self.out_shape[1] * self.out_shape[2] // self.out_pixels
+
+    @property
+    def output_beats(self) -> int:
+        """Beats in an output image."""
+        return self.output_groups * self.channel_folds
+
+    @property
+    def out_bits(self) -> int:
+        """Bits of an output value."""
+        return 32 if self.logits else 8
+
+    # Cycles
+
+    @property
+    def channel_folds(self) -> int:
+        """NF: output beats a position."""
+        return math.ceil(self.out_shape[0] / self.out_lanes)
+
+    @property
+    def window_folds(self) -> int:
+        """SF: chunks of products that make an output; 1 where there are none."""
+        return 1
+
+    @property
+    def pace(self) -> int:
+        """Clocks for which each window is used, or fewer: PACE of rtl/sliding_window.v."""
+        return max(self.channel_folds * self.window_folds, self.spacing)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of computing an image; output beats where nothing is multiplied."""
+        return self.output_groups * self.channel_folds * self.window_folds
+
+    @property
+    def interval(self) -> int:
+        """Cycles from image to image that this stage alone allows."""
+        return max(self.cycles, self.input_beats)
+
+    def spaced(self, cycles: int) -> int:
+        """`spacing` where an image comes every `cycles`."""
+        return 1
+
+    @abstractmethod
+    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
+        """What its modules do with `images` images, to the clock: see model/hardware/timing.py."""
+
+    # Cost
+
+    @property
+    def window(self) -> int:
+        """Products that make one output; 0 where there are none."""
+        return 0
+
+    @property
+    def multipliers(self) -> int:
+        """8x8 multipliers."""
+        return 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates an image, taps in the padding included."""
+        return self.node.macs
+
+    @property
+    def rom_words(self) -> int:
+        """Words of the weight ROM."""
+        return 0
+
+    @property
+    def rom_bits(self) -> int:
+        """Bits of the weight and the bias ROM, padding included."""
+        return 0
+
+    # Description
+
+    @property
+    @abstractmethod
+    def module(self) -> str:
+        """The module of rtl/ that computes it."""
+
+    @property
+    @abstractmethod
+    def geometry(self) -> str:
+        """Window or order of loops, for a table."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What `network.json` says of the layer itself."""
+        return {}
+
+    @abstractmethod
+    def settings(self, wiring: Wiring) -> list[Setting]:
+        """Parameters of the instance, in order."""
+
+    # Fuzz
+
+    # Share of random layers that are of this kind, in so many.
+    frequency: ClassVar[int]
+
+    @classmethod
+    @abstractmethod
+    def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
+        """A random layer on inputs of `shape`."""
+
+    def check(self) -> None:
+        """Raise `UserError` where the folding does not fit."""
+        if self.folding is not None:
+            raise UserError(f"{self.name}: a folding, but there is nothing to fold")
+
+
+@dataclass(frozen=True)
+class ComputeStage(Stage):
+    """A stage that multiplies by weights of its own ROM."""
+
+    folding: Folding
+
+    foldable = True
+
+    @property
+    def out_lanes(self) -> int:
+        return self.folding.pe
+
+    @property
+    def window(self) -> int:
+        return math.prod(self._weight_shape[1:])
+
+    @property
+    def _weight_shape(self) -> tuple[int, ...]:
+        shape = self.node.weight_shape
+        assert shape is not None
+        return shape
+
+    @property
+    def window_folds(self) -> int:
+        return math.ceil(self.window / self.folding.simd)
+
+    @property
+    def multipliers(self) -> int:
+        return self.out_pixels * self.folding.pe * self.folding.simd
+
+    @property
+    def rom_words(self) -> int:
+        return self.channel_folds * self.window_folds
+
+    @property
+    def rom_bits(self) -> int:
+        pe, simd = self.folding.pe, self.folding.simd
+        return 8 * pe * simd * self.rom_words + 32 * pe * self.channel_folds
+
+    @property
+    def whole_beats(self) -> bool:
+        """Whether PE must divide the channels: beats of several pixels have no ragged group."""
+        return self.out_pixels > 1 or self.whole
+
+    def needs_shifter(self, simd: int) -> bool:
+        """Whether chunks of `simd` do not come in whole beats and so need a byte shifter."""
+        return False
+
+    def check(self) -> None:
+        pe, simd = self.folding.pe, self.folding.simd
+        if not 1 <= pe <= self.out_shape[0] or not 1 <= simd <= self.window:
+            raise UserError(
+                f"{self.name}: PE {pe}, SIMD {simd}; expected PE from 1 to "
+                f"{self.out_shape[0]} and SIMD from 1 to {self.window}"
+            )
+        if not 0 <= self.folding.fabric <= simd:
+            raise UserError(
+                f"{self.name}: {self.folding.fabric} of {simd} products in plain logic; "
+                f"expected 0 to {simd}"
+            )
+        if self.whole_beats and self.out_shape[0] % pe:
+            raise UserError(
+                f"{self.name}: PE {pe} does not divide its {self.out_shape[0]} channels, "
+                "which it must here, where a beat holds several pixels or logits of several "
+                "positions; choose a divisor"
+            )
+
+    @abstractmethod
+    def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
+        """Weights as (OC, window) in the order in which the layer's elements come."""
+
+    @abstractmethod
+    def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
+        """The inverse of `weight_matrix`."""
+
+    def compute_settings(self, wiring: Wiring) -> list[Setting]:
+        """The parameters that all modules around rtl/matrix_vector.v have."""
+        own = wiring.own
+        assert own is not None
+        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
+        weight_file, bias_file = wiring.roms
+        return [
+            Setting("ACC_WIDTH", wiring.acc_width, named=True),
+            *requantise,
+            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("FABRIC", self.folding.fabric, default=0),
+            Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
+            Setting("WEIGHT_FILE", f'"{weight_file}"'),
+            Setting("BIAS_FILE", f'"{bias_file}"'),
+        ]

@@ -1,0 +1,16 @@
+"""A stage by itself, for benches of single modules."""
+
+from __future__ import annotations
+
+from model.hardware.layers import stage_class
+from model.hardware.stage import Folding, Stage
+from model.network.graph import IMAGE, Node
+from model.network.layers import Layer, Shape
+
+
+def lone_stage(
+    layer: Layer, shape: Shape, folding: Folding | None, lanes: int, pixels: int = 1
+) -> Stage:
+    """The stage of a layer on inputs of `shape` that come in beats of `lanes` and `pixels`."""
+    node = Node("any", layer, (IMAGE,), (shape,), layer.out_shape(shape))
+    return stage_class(node)(node=node, lanes=lanes, pixels=pixels, folding=folding)
