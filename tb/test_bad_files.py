@@ -29,14 +29,16 @@ from test_data import idx
 
 import fpga.build
 import sim.run
-from model import errors, manifest
-from model.data import load_user_images, read_idx
-from model.errors import UserError
+from model.base import errors
+from model.hardware import manifest
+from model.learning.data import load_user_images, read_idx
+from model.base.errors import UserError
 from model.export import export
-from model.files import read_npz
-from model.networks import Conv, Linear, MaxPool, Network
-from model.qdq import read_onnx, write_onnx
-from model.quantised import QuantisedNetwork
+from model.base.files import read_npz
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.formats.onnx import read_onnx, write_onnx
+from model.network.quantised import QuantisedNetwork
 from sim.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,10 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from oracles import as_integers, fits_float32, run_onnx, run_torch
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model import qdq, reference
-from model.errors import UserError
-from model.networks import Conv, Linear, MaxPool, Network
-from model.quantised import Parameters, QuantisedNetwork
+from model.formats import onnx
+from model.network import reference
+from model.base.errors import UserError
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
