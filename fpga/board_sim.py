@@ -25,8 +25,9 @@ from types import FrameType
 
 from fpga import boards, flow
 from fpga.build import BUILD, Project, prepare
-from model import errors, manifest
-from model.errors import ToolError, UserError
+from model.base import errors
+from model.hardware import manifest
+from model.base.errors import ToolError, UserError
 from sim import design, report, tools
 from sim.build import MAKE_FLAGS, once, simulator_version, verilate
 

@@ -24,10 +24,11 @@ from typing import Any
 from fpga import flow, identity
 from fpga.boards import BOARDS, Board, Device, Pll, find
 from fpga.fold import fold
-from model import errors, manifest
-from model.errors import ToolError, UserError
+from model.base import errors
+from model.hardware import manifest
+from model.base.errors import ToolError, UserError
 from model.export import export
-from model.folding import FoldedNetwork
+from model.hardware.folding import FoldedNetwork
 from sim import design, report
 
 BUILD = design.ROOT / "build" / "fpga"
@@ -93,7 +94,7 @@ def prepare(
     net: a name or an exported folder. cycles: an image; by default the fewest that fit.
     Raises `UserError` on what cannot be.
     """
-    from model.qdq import read_onnx
+    from model.formats.onnx import read_onnx
 
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fpga.boards import ICE40, Board, Device, Family
-from model.errors import ToolError, UserError
+from model.base.errors import ToolError, UserError
 from sim.design import ROOT
 
 RTL = ROOT / "rtl"

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 from fpga.boards import Board, Device, Family
-from model.errors import UserError
-from model.folding import FoldedNetwork, Folding, Stage, solve
-from model.networks import Network
+from model.base.errors import UserError
+from model.hardware.folding import FoldedNetwork, Folding, Stage, solve
+from model.network.graph import Network
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # that a product takes whose weight never changes

@@ -25,11 +25,14 @@ import numpy as np
 from fpga import identity
 from fpga.client import MOST_REPEATS, Board, Repeated, Result
 from fpga.link import TIMEOUT_S, Link, describe
-from model import data, errors, memory, reference
-from model.errors import UserError
-from model.manifest import FILE_NAME
-from model.qdq import read_onnx
-from model.quantised import QuantisedNetwork
+from model.learning import data
+from model.base import errors
+from model.hardware import rom
+from model.network import reference
+from model.base.errors import UserError
+from model.hardware.manifest import FILE_NAME
+from model.formats.onnx import read_onnx
+from model.network.quantised import QuantisedNetwork
 from sim import report
 from sim.design import ROOT, Design, find
 

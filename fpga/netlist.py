@@ -19,8 +19,9 @@ from pathlib import Path
 
 from fpga import build, flow
 from fpga.boards import BOARDS, Board, Family, find
-from model import errors, manifest
-from model.errors import UserError
+from model.base import errors
+from model.hardware import manifest
+from model.base.errors import UserError
 from sim import design, report, run, tools
 from sim.build import once
 from sim.design import Design

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from model import errors, reference
-from model.data import load_images
-from model.errors import ToolError, UserError
+from model.base import errors
+from model.network import reference
+from model.learning.data import load_images
+from model.base.errors import ToolError, UserError
 from model.export import export
-from model.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
-from model.quantised import QuantisedNetwork
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
+from model.network.quantised import QuantisedNetwork
 from sim import report, shard, tools
 from sim.build import build
 from sim.cluster import cores

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from model.errors import ToolError
+from model.base.errors import ToolError
 from sim import tools
 from sim.design import Design
 

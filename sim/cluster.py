@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from model.errors import UserError
+from model.base.errors import UserError
 from sim.design import Design
 from sim.shard import Result, Shard, run
 

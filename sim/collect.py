@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.reference import argmax
+from model.network.reference import argmax
 from sim.design import Design
 
 UNKNOWN = np.iinfo(np.int32).min

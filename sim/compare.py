@@ -23,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from model import data, errors, pictures, reference
-from model.errors import UserError
-from model.exponents import Exponents
-from model.floats import FloatNetwork
-from model.networks import Network
-from model.quantised import QuantisedNetwork
+from model.learning import data
+from model.base import errors, pictures
+from model.network import reference
+from model.base.errors import UserError
+from model.network.exponents import Exponents
+from model.network.floats import FloatNetwork
+from model.network.graph import Network
+from model.network.quantised import QuantisedNetwork
 from sim import report, run, shard, tools
 from sim.design import ROOT, Design, read_all
 
@@ -114,7 +116,7 @@ def float_predictors(
     try:
         import torch
 
-        from model.quantise import TorchNetwork
+        from model.learning.torch_network import TorchNetwork
     except ImportError:
         return
     twin = TorchNetwork(model.network)

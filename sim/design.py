@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from model import manifest as manifests
-from model.errors import UserError
-from model.networks import NETWORKS
-from model.quantised import QuantisedNetwork
+from model.hardware import manifest as manifests
+from model.base.errors import UserError
+from model.network.examples import NETWORKS
+from model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 MEM = ROOT / "mem"
@@ -154,7 +154,7 @@ class Design:
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
         """The weights, from the `network.onnx` in `folder`."""
-        from model.qdq import read_onnx
+        from model.formats.onnx import read_onnx
 
         return read_onnx(folder / "network.onnx", self.name)
 

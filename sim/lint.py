@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from model import errors, manifest
-from model.errors import UserError
+from model.base import errors
+from model.hardware import manifest
+from model.base.errors import UserError
 from sim import tools
 from sim.cluster import cores
 from sim.design import HARNESS, MEM, ROOT, Design

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model.reference import argmax
+from model.network.reference import argmax
 from sim.design import Design
 from sim.shard import Result
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model import data, errors
-from model.errors import UserError
+from model.learning import data
+from model.base import errors
+from model.base.errors import UserError
 from sim import cluster, report, shard, tools
 from sim.build import build, executable
 from sim.design import ROOT, Design, read_all

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.errors import ToolError
+from model.base.errors import ToolError
 from sim import tools
 from sim.build import build, executable
 from sim.collect import Collected, Mismatch

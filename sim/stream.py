@@ -15,7 +15,7 @@ from pathlib import Path
 import cocotb
 from cocotb.triggers import ValueChange
 
-from model import reference
+from model.network import reference
 from sim.collect import collect, compare
 from sim.shard import Job, Outcome
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from model.errors import UserError
+from model.base.errors import UserError
 
 SIMULATORS = ("verilator", "icarus")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from model.errors import UserError
+from model.base.errors import UserError
 
 MOST_MEMORY = 1 << 30
 MOST_SECONDS = 10

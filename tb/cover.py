@@ -28,8 +28,8 @@ TB = Path(__file__).resolve().parent
 ROOT = TB.parent
 sys.path[:0] = [str(ROOT)]
 
-from model import errors  # noqa: E402
-from model.errors import UserError  # noqa: E402
+from model.base import errors  # noqa: E402
+from model.base.errors import UserError  # noqa: E402
 from sim import report, tools  # noqa: E402
 
 BUILD = ROOT / "build" / "coverage"

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from fpga import flow
-from model.errors import ToolError
+from model.base.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
 LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second

@@ -15,8 +15,8 @@ import zlib
 
 import numpy as np
 
-from model import reference
-from model.quantised import QuantisedNetwork
+from model.network import reference
+from model.network.quantised import QuantisedNetwork
 
 SILENCE_S = 0.05
 FAULTS = {

@@ -40,8 +40,8 @@ import pytest  # noqa: E402
 from runner import FPGA_RTL, RTL, prepare, source, spread  # noqa: E402
 
 from fpga import flow  # noqa: E402
-from model import errors  # noqa: E402
-from model.errors import ToolError, UserError  # noqa: E402
+from model.base import errors  # noqa: E402
+from model.base.errors import ToolError, UserError  # noqa: E402
 from sim import report, tools  # noqa: E402
 from sim.cluster import cores  # noqa: E402
 

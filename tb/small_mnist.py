@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from random_networks import generator
 
-from model.training import Split
+from model.learning.training import Split
 
 
 def digits(seed: str, count: int) -> Split:

@@ -29,14 +29,16 @@ from test_data import idx
 
 import fpga.build
 import sim.run
-from model import errors, manifest
-from model.data import load_user_images, read_idx
-from model.errors import UserError
+from model.base import errors
+from model.base.errors import UserError
+from model.base.files import read_npz
 from model.export import export
-from model.files import read_npz
-from model.networks import Conv, Linear, MaxPool, Network
-from model.qdq import read_onnx, write_onnx
-from model.quantised import QuantisedNetwork
+from model.formats.onnx import read_onnx, write_onnx
+from model.hardware import manifest
+from model.learning.data import load_user_images, read_idx
+from model.network.graph import Network
+from model.network.layers import AvgPool, Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +49,9 @@ SHAPES = {"fc.weight": (2, 3), "fc.bias": (2,)}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small exported network, and where damaged copies of its files go."""
-    network = Network("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
+    network = Network.chain(
+        "tiny", (Conv(2, 3), AvgPool(2, 1), MaxPool(2, 2), Linear(3)), (1, 6, 6)
+    )
     parameters = random_parameters(np.random.default_rng(1), network)
     path = tmp_path_factory.mktemp("bad") / "tiny"
     export(QuantisedNetwork(network, parameters), path)

@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 from random_networks import generator, random_images, random_parameters
 
-from model import manifest
-from model.errors import ToolError, UserError
+from model.hardware import manifest
+from model.base.errors import ToolError, UserError
 from model.export import export
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim import bench
 from sim.design import ROOT
 

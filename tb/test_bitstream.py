@@ -10,11 +10,12 @@ from random_networks import generator, random_parameters
 
 from fpga import build, flow, identity
 from fpga.boards import BOARDS, ICE40, find
-from model import manifest
-from model.errors import ToolError, UserError
+from model.hardware import manifest
+from model.base.errors import ToolError, UserError
 from model.export import export
-from model.networks import Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 
 pytestmark = pytest.mark.board
 KEYS = (
@@ -217,7 +218,7 @@ def test_identity(tiny, tmp_path):
 def test_every_network_that_fits_is_folded_within_the_device(board):
     """No folding takes more DSPs or block RAMs than there are."""
     from fpga import fold
-    from model.networks import NETWORKS
+    from model.network.examples import NETWORKS
 
     chosen = find(board)
     folded = 0

@@ -39,10 +39,10 @@ from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
 
-from model.data import load_images
-from model.memory import signature
-from model.qdq import read_onnx
-from model.reference import predict
+from model.learning.data import load_images
+from model.hardware.rom import signature
+from model.formats.onnx import read_onnx
+from model.network.reference import predict
 from sim.design import Design, find
 
 # Orders to the stand-in: the first byte of an image.

@@ -34,10 +34,10 @@ from fpga.link import (
     Status,
     build_frame,
 )
-from model import reference
-from model.data import load_images
-from model.errors import UserError
-from model.networks import NETWORKS
+from model.network import reference
+from model.learning.data import load_images
+from model.base.errors import UserError
+from model.network.examples import NETWORKS
 from sim import tools
 from sim.design import ROOT, Design
 

@@ -11,8 +11,8 @@ import pytest
 
 from fpga import fold
 from fpga.boards import BAUD_ERROR, BOARDS, FOLDER, ICE40, Board, find
-from model.errors import UserError
-from model.networks import NETWORKS
+from model.base.errors import UserError
+from model.network.examples import NETWORKS
 
 pytestmark = pytest.mark.board
 CLOCKS = (24, 25, 30, 48, 62.5, 80, 100, 120, 150)

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model import reference
-from model.errors import UserError
+from model.network import reference
+from model.base.errors import UserError
 from model.export import export
 from model.mersenne import Mersenne
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.qdq import write_onnx
-from model.quantised import QuantisedNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.formats.onnx import write_onnx
+from model.network.quantised import QuantisedNetwork
 from sim import compare
 from sim.compare import Row
 from sim.design import ROOT, Design

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import data
-from model.data import load_images, load_user_images, read_idx
-from model.errors import UserError
+from model.learning import data
+from model.learning.data import load_images, load_user_images, read_idx
+from model.base.errors import UserError
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -194,7 +194,7 @@ def test_unknown_split():
 def test_torchvision_reads_the_same(tmp_path):
     """An independent reader of the same folder; imports beside a CPU-only torch."""
     pytest.importorskip("torch", reason="torchvision needs torch")
-    from model.torch_compat import import_torchvision
+    from model.learning.torch_compat import import_torchvision
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,9 +10,9 @@ from runner import on_simulators, refuse
 from testbench import Layout
 from traffic import Weighted
 
-from model import reference
-from model.folding import Folding, Stage
-from model.networks import Linear
+from model.network import reference
+from model.hardware.folding import Folding, Stage
+from model.network.layers import Linear
 
 
 def case(positions, channels, out, pe=1, simd=1, **others) -> dict:

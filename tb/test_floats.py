@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model import floats, reference
-from model.errors import UserError
-from model.exponents import from_integers, to_integers
-from model.floats import FloatNetwork, parameter_shapes
-from model.networks import NETWORKS, Conv, Linear, Network
+from model.network import floats, reference
+from model.base.errors import UserError
+from model.network.exponents import from_integers, to_integers
+from model.network.exponents import parameter_shapes
+from model.network.floats import FloatNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear
 
 CASES = range(12)
 TOLERANCE = 1e-9
@@ -189,7 +192,7 @@ def random_float_network(rng: np.random.Generator, network: Network) -> FloatNet
 def torch_gradients(model: FloatNetwork, images, labels, exponents=None):
     """Logits and gradients of `model` as `model/train.py` computes them with PyTorch."""
     torch = pytest.importorskip("torch")
-    from model.quantise import TorchNetwork
+    from model.learning.torch_network import TorchNetwork
 
     twin = TorchNetwork(model.network).double()
     twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})

@@ -19,11 +19,12 @@ from small_mnist import digits, write
 from fpga import host
 from fpga.identity import BLOCK_BYTES, Identity, network_hash, read_mem, unpack, unpack_reply
 from fpga.link import LinkError
-from model import reference
-from model.errors import UserError
+from model.network import reference
+from model.base.errors import UserError
 from model.export import export
-from model.networks import Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim.design import ROOT, Design
 
 

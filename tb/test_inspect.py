@@ -12,14 +12,18 @@ import pytest
 from PIL import Image
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model import inspect, pictures, reference
-from model.data import load_images
-from model.errors import UserError
+from model import inspect
+from model.base import pictures
+from model.network import reference
+from model.learning.data import load_images
+from model.base.errors import UserError
 from model.export import export
-from model.folding import solve
+from model.hardware.folding import solve
 from model.inspect import Subject
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim.collect import UNKNOWN
 from sim.design import ROOT, Design
 from sim.probe import layer_outputs, unpack

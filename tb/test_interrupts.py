@@ -16,10 +16,13 @@ import pytest
 import small_mnist
 from random_networks import generator, random_images, random_parameters
 
-from model import folders, manifest
+from model.base import folders
+from model.hardware import manifest
 from model.export import export
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim import run
 
 ROOT = Path(__file__).resolve().parents[1]

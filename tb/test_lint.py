@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from random_networks import generator, random_parameters
 
-from model.errors import UserError
+from model.base.errors import UserError
 from model.export import export
-from model.networks import NETWORKS, Conv, Linear, Network
-from model.quantised import QuantisedNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear
+from model.network.quantised import QuantisedNetwork
 from sim import lint
 from sim.design import ROOT
 

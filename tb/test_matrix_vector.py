@@ -15,9 +15,9 @@ from runner import on_simulators
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
-from model import reference
-from model.folding import Folding, Stage
-from model.networks import Linear
+from model.network import reference
+from model.hardware.folding import Folding, Stage
+from model.network.layers import Linear
 
 
 def case(pe, simd, groups, chunks, inner=0, **others) -> dict:

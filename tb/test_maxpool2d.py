@@ -10,8 +10,8 @@ from runner import on_simulators
 from testbench import Layout
 from traffic import Traffic
 
-from model import reference
-from model.networks import MaxPool
+from model.network import reference
+from model.network.layers import MaxPool
 
 
 def case(height, width, channels, kernel, stride, **others) -> dict:

@@ -12,7 +12,7 @@ import mutate
 import pytest
 
 from fpga import flow
-from model.errors import UserError
+from model.base.errors import UserError
 
 
 @pytest.fixture

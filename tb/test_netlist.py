@@ -13,8 +13,9 @@ from random_networks import generator, random_images, random_parameters
 from fpga import flow, fold, netlist
 from fpga.boards import ECP5, ICE40, find
 from model.export import export
-from model.networks import Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim import run
 
 pytestmark = pytest.mark.board

@@ -12,9 +12,10 @@ import pytest
 from testbench import Layout, Stream, Testbench
 from traffic import Traffic
 
-from model import manifest, reference
-from model.networks import NETWORKS
-from model.qdq import read_onnx
+from model.hardware import manifest
+from model.network import reference
+from model.network.examples import NETWORKS
+from model.formats.onnx import read_onnx
 from sim.design import Design, find
 
 NAME = next(iter(NETWORKS))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.data import load_images
+from model.learning.data import load_images
 from model.export import export
 from model.export import main as export_main
-from model.folding import solve
-from model.networks import NETWORKS
-from model.qdq import write_onnx
+from model.hardware.folding import solve
+from model.network.examples import NETWORKS
+from model.formats.onnx import write_onnx
 from sim import run, shard, tools
 from sim.build import build
 from sim.design import Design, find
@@ -90,7 +90,7 @@ def test_foreign_chain(index, seed, monkeypatch, tmp_path):
 @pytest.mark.parametrize("pixels", [2, 4])
 def test_several_pixels_a_beat(pixels, monkeypatch, tmp_path):
     """The harness packs pixels as the RTL unpacks them."""
-    from model.qdq import read_onnx
+    from model.formats.onnx import read_onnx
 
     name = next(iter(NETWORKS))
     out = tmp_path / name

@@ -22,12 +22,15 @@ from random_networks import generator, random_images, random_parameters, telling
 from rich.console import Console
 
 import sim.build
-from model import manifest, reference
-from model.errors import ToolError, UserError
+from model.hardware import manifest
+from model.network import reference
+from model.base.errors import ToolError, UserError
 from model.export import export
-from model.folding import FoldedNetwork, Folding
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.quantised import QuantisedNetwork
+from model.hardware.folding import FoldedNetwork, Folding
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.network.quantised import QuantisedNetwork
 from sim import cluster, run, shard
 from sim.build import build, executable, key, once
 from sim.collect import UNKNOWN, Mismatch, collect, compare

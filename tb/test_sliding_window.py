@@ -7,8 +7,8 @@ from runner import on_simulators
 from testbench import Layout, Stream
 from traffic import Traffic
 
-from model import reference
-from model.networks import Conv
+from model.network import reference
+from model.network.layers import Conv
 
 
 def case(height, width, channels, kernel, **others) -> dict:

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model import reference
-from model.data import load_images
-from model.floats import FloatNetwork
-from model.networks import NETWORKS, Conv, Linear, MaxPool, Network
-from model.qdq import read_onnx
-from model.quantised import QuantisedNetwork
+from model.network import reference
+from model.learning.data import load_images
+from model.network.floats import FloatNetwork
+from model.network.examples import NETWORKS
+from model.network.graph import Network
+from model.network.layers import Conv, Linear, MaxPool
+from model.formats.onnx import read_onnx
+from model.network.quantised import QuantisedNetwork
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from model.quantise import (  # noqa: E402
+from model.learning.torch_network import (  # noqa: E402
     TorchNetwork,
     choose_exponents,
     fake_quantise,

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from testbench import Beat, Layout, Stream
 
-from model import memory, reference
-from model.folding import Stage
-from model.quantised import Parameters
+from model.hardware import rom
+from model.network import reference
+from model.hardware.folding import Stage
+from model.network.quantised import Parameters
 
 
 class Traffic:

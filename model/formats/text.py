@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from pathlib import Path
 
 import numpy as np
 
+from model.network.floats import FloatNetwork
 from model.network.quantised import QuantisedNetwork
 
 
-def c_files(parameters: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Content by file name: float weights and biases as C initialiser rows, in one file.
+def c_files(quantised: QuantisedNetwork, float_path: Path) -> dict[str, str]:
+    """Content by file name: the float weights and biases as C initialiser rows, in one file.
 
-    parameters: by name, `conv1.weight`, `conv1.bias`, ...
+    Without `float_path` (`float.npz`) they are what the int8 weights stand for, and that is said.
+    Raises `UserError` where it holds other weights than the network's.
     """
-    return {"weights.txt": "".join(c_rows(name, values) for name, values in parameters.items())}
+    if float_path.is_file():
+        floats = FloatNetwork.load(quantised.network, float_path)
+    else:
+        print(
+            f"note: no {float_path.name} beside network.onnx: writing what the int8 weights stand "
+            "for",
+            file=sys.stderr,
+        )
+        floats, _ = FloatNetwork.from_integers(quantised, np.float32)
+    tensors = floats.parameters.items()
+    return {"weights.txt": "".join(c_rows(name, values) for name, values in tensors)}
 
 
 def c_rows(name: str, values: np.ndarray) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model import memory
-from model.folding import Folding, Stage
-from model.networks import Conv, Linear
+from model.hardware import rom
+from model.hardware.folding import Folding, Stage
+from model.network.layers import Conv, Linear
 
 
 @dataclass(frozen=True)

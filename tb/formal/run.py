@@ -21,8 +21,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from model import errors
-from model.errors import UserError
+from model.base import errors
+from model.base.errors import UserError
 from sim.cluster import cores
 from sim.design import ROOT
 from sim.report import console
