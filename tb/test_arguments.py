@@ -1,0 +1,48 @@
+"""Numbers on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import pytest
+
+from model.arguments import positive
+from model.errors import UserError
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("10000", 10_000)])
+def test_whole_numbers(text, value):
+    found = positive("N")(text)
+    assert found == value and type(found) is int
+
+
+@pytest.mark.parametrize(("text", "value"), [("2", 2.0), ("0.25", 0.25), ("1e3", 1000.0)])
+def test_other_numbers(text, value):
+    found = positive("CLOCK", float)(text)
+    assert found == value and type(found) is float
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "", "inf", "nan", "0x10"])
+def test_no_whole_number_above_0(text):
+    with pytest.raises(UserError) as caught:
+        positive("N")(text)
+    assert str(caught.value) == f"N={text}: expected a whole number of at least 1"
+
+
+@pytest.mark.parametrize("text", ["0", "-0.5", "fast", "", str(math.inf), str(math.nan)])
+def test_no_number_above_0(text):
+    with pytest.raises(UserError) as caught:
+        positive("--timeout", float)(text)
+    assert str(caught.value) == f"--timeout={text}: expected a number above 0"
+
+
+def test_argparse_passes_the_line_on(capsys):
+    """Neither the usage nor argparse's own words come before it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--n", type=positive("--n"), default=7)
+    assert parser.parse_args([]).n == 7
+    assert parser.parse_args(["--n", "3"]).n == 3
+    with pytest.raises(UserError, match="--n=0: expected"):
+        parser.parse_args(["--n", "0"])
+    assert capsys.readouterr().err == ""
