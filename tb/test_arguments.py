@@ -1,14 +1,20 @@
-"""Numbers on the command line."""
+"""Numbers on the command line, and scripts that start from it."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from model.arguments import positive
 from model.errors import UserError
+
+MODEL = Path(__file__).resolve().parents[1] / "model"
+SCRIPTS = sorted(path.name for path in MODEL.glob("*.py") if "__main__" in path.read_text())
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("10000", 10_000)])
@@ -46,3 +52,12 @@ def test_argparse_passes_the_line_on(capsys):
     with pytest.raises(UserError, match="--n=0: expected"):
         parser.parse_args(["--n", "0"])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_script_takes_a_module_of_its_folder_for_one_of_python(script):
+    """Python puts a script's folder first, where names such as inspect.py would shadow its own."""
+    command = [sys.executable, str(MODEL / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
