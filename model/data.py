@@ -260,7 +260,8 @@ def _complete(root: Path) -> bool:
 
 
 def _read_mnist(root: Path, split: str) -> Dataset:
-    paths = [_find(root / "MNIST" / "raw", name) for name in FILES[split]]
+    found = (_find(root / "MNIST" / "raw", name) for name in FILES[split])
+    paths = [path for path in found if path is not None]
     images, labels = map(read_idx, paths)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
         raise UserError(
@@ -281,10 +282,7 @@ def _download(root: Path) -> bool:
         data = next(filter(None, (_fetch(mirror, name) for mirror in MIRRORS)), None)
         if data is None:
             return False
-        raw.mkdir(parents=True, exist_ok=True)
-        partial = raw / f"{name}.gz.{os.getpid()}"
-        partial.write_bytes(data)
-        os.replace(partial, raw / f"{name}.gz")
+        files.write_atomically(raw / f"{name}.gz", data)
     return True
 
 
@@ -317,7 +315,8 @@ def _load_digits(split: str) -> Dataset:
     small = np.round(digits.images * (255 / 16)).astype(np.uint8)
     images = np.zeros((len(small), 28, 28), np.uint8)
     for image, digit in zip(images, small, strict=True):
-        image[4:24, 4:24] = Image.fromarray(digit).resize((20, 20), Image.Resampling.BILINEAR)
+        strokes = Image.fromarray(digit).resize((20, 20), Image.Resampling.BILINEAR)
+        image[4:24, 4:24] = np.asarray(strokes)
     test = slice(-1000, None) if split == "test" else slice(None, -1000)
     return Dataset(
         images[test], digits.target[test].astype(np.int64), f"scikit-learn digits {split}"

@@ -15,7 +15,7 @@ import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,6 +81,7 @@ def saturation(layer: Layer, parameters: Parameters, inputs: np.ndarray) -> floa
     last = replace(parameters, output_exponent=None)
     alone = QuantisedNetwork(Network("alone", (layer,), inputs.shape[1:]), (last,))
     accumulators = reference.predict(alone, inputs)
+    assert parameters.shift is not None
     rounded = np.rint(np.ldexp(accumulators.astype(np.float64), -parameters.shift))
     return float((rounded > 255).mean())
 
@@ -178,7 +179,9 @@ def _draw_logits(
     axes.grid(axis="y", alpha=0.3)
 
 
-def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path) -> list[dict]:
+def draw_histograms(
+    quantised: QuantisedNetwork, sample: np.ndarray, path: Path
+) -> list[dict[str, Any]]:
     """Weights and activations of each layer against the int8 range, as a PNG.
 
     sample: uint8 (N, C, H, W). Returns a row a layer: `name`; `weights_at_the_ends`, the share of
@@ -188,12 +191,11 @@ def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path)
     network = quantised.network
     outputs = reference.predict(quantised, sample, all_layers=True)
     inputs = [sample, *outputs[:-1]]
-    indices = [i for i in range(len(network.layers)) if quantised.parameters[i] is not None]
-    made = pictures.figure(WIDTH_INCHES, 2.2 * len(indices) + 0.5)
-    panels = made.subplots(len(indices), 2, squeeze=False)
+    weighted = [(i, values) for i, values in enumerate(quantised.parameters) if values is not None]
+    made = pictures.figure(WIDTH_INCHES, 2.2 * len(weighted) + 0.5)
+    panels = made.subplots(len(weighted), 2, squeeze=False)
     rows = []
-    for (left, right), index in zip(panels, indices, strict=True):
-        layer, parameters = network.layers[index], quantised.parameters[index]
+    for (left, right), (index, parameters) in zip(panels, weighted, strict=True):
         name = network.layer_names[index]
         weights = parameters.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
@@ -207,25 +209,31 @@ def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path)
             fontsize=9,
             loc="left",
         )
-        row = {"name": name, "weights_at_the_ends": ends, "saturated": None, "zeros": None}
-        if parameters.shift is None:
-            values = outputs[index].ravel()
+        saturated = zeros = None
+        values = outputs[index].ravel()
+        if parameters.output_exponent is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            row["saturated"] = saturation(layer, parameters, inputs[index])
-            values = outputs[index].ravel()
-            row["zeros"] = float((values == 0).mean())
+            saturated = saturation(network.layers[index], parameters, inputs[index])
+            zeros = float((values == 0).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
                 f"{name}: activations, scale 2^{-parameters.output_exponent}, "
-                f"{row['saturated']:.2%} saturate, {row['zeros']:.0%} are 0",
+                f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
             )
-        rows.append(row)
+        rows.append(
+            {
+                "name": name,
+                "weights_at_the_ends": ends,
+                "saturated": saturated,
+                "zeros": zeros,
+            }
+        )
     made.suptitle(f"{network.name}: weights and activations in int8, {len(sample):,} images")
     pictures.save(made, path)
     return rows
