@@ -107,15 +107,16 @@ def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
     """
     foldings = list(folded.foldings)
     for index, stage in enumerate(folded.stages):
-        if stage.kind != "fc":
+        folding = stage.folding
+        if folding is None or stage.kind != "fc":
             continue
-        beat, simd = stage.lanes * stage.pixels, stage.folding.simd
+        beat, simd = stage.lanes * stage.pixels, folding.simd
         whole = beat * math.ceil(simd / beat)
         unit = math.gcd(beat, simd)
         shifter = 8 * beat // unit * (2 * simd + beat)
-        products = stage.folding.pe * (whole - simd)
+        products = folding.pe * (whole - simd)
         if unit < min(beat, simd) and whole <= stage.window and PRODUCT_LUTS * products < shifter:
-            foldings[index] = replace(stage.folding, simd=whole)
+            foldings[index] = replace(folding, simd=whole)
     return replace(folded, foldings=tuple(foldings))
 
 
@@ -137,15 +138,15 @@ def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNet
     the largest first.
     """
     foldings = list(folded.foldings)
-    layers = [index for index, folding in enumerate(foldings) if folding is not None]
-    layers.sort(key=lambda index: (folded.stages[index].rom_words > 1, -folded.stages[index].macs))
-    for index in layers:
+    layers = [(index, folding) for index, folding in enumerate(foldings) if folding is not None]
+    stages = folded.stages
+    layers.sort(key=lambda layer: (stages[layer[0]].rom_words > 1, -stages[layer[0]].macs))
+    for index, folding in layers:
         excess = dsps_of(family, folded) - available
         if excess <= 0:
             break
-        folding = foldings[index]
         blocks = math.ceil(folding.simd / family.products)  # DSPs of a sum
-        blocks -= math.ceil(excess / (folded.stages[index].out_pixels * folding.pe))
+        blocks -= math.ceil(excess / (stages[index].out_pixels * folding.pe))
         fabric = folding.simd - max(0, blocks) * family.products
         foldings[index] = replace(folding, fabric=fabric)
         folded = replace(folded, foldings=tuple(foldings))

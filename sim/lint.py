@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.base import errors
-from model.hardware import manifest
 from model.base.errors import UserError
+from model.hardware import manifest
 from sim import tools
 from sim.cluster import cores
 from sim.design import HARNESS, MEM, ROOT, Design

@@ -10,9 +10,9 @@ from random_networks import generator, random_parameters
 
 from fpga import build, flow, identity
 from fpga.boards import BOARDS, ICE40, find
-from model.hardware import manifest
 from model.base.errors import ToolError, UserError
 from model.export import export
+from model.hardware import manifest
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork

@@ -39,9 +39,9 @@ from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
 
-from model.learning.data import load_images
-from model.hardware.rom import signature
 from model.formats.onnx import read_onnx
+from model.hardware.rom import signature
+from model.learning.data import load_images
 from model.network.reference import predict
 from sim.design import Design, find
 

@@ -10,8 +10,8 @@ from runner import on_simulators, refuse
 from testbench import Layout
 from traffic import Weighted
 
-from model.network import reference
 from model.hardware.folding import Folding, Stage
+from model.network import reference
 from model.network.layers import Linear
 
 

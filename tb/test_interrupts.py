@@ -17,8 +17,8 @@ import small_mnist
 from random_networks import generator, random_images, random_parameters
 
 from model.base import folders
-from model.hardware import manifest
 from model.export import export
+from model.hardware import manifest
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool

@@ -15,8 +15,8 @@ from runner import on_simulators
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
-from model.network import reference
 from model.hardware.folding import Folding, Stage
+from model.network import reference
 from model.network.layers import Linear
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.network import reference
 from model.base.errors import UserError
+from model.network import reference
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import Parameters, QuantisedNetwork

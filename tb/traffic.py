@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from testbench import Beat, Layout, Stream
 
-from model.hardware import rom
-from model.network import reference
 from model.hardware.folding import Stage
+from model.network import reference
 from model.network.quantised import Parameters
 
 

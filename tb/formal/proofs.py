@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.hardware import rom
 from model.hardware.folding import Folding, Stage
 from model.network.layers import Conv, Linear
 

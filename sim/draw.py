@@ -1,41 +1,38 @@
 """Look inside a network: what each layer makes of an image, and how well int8 holds its values.
 
-    python model/inspect.py lenet5 --image 7            # of the test images, counted from 0
-    python model/inspect.py lenet5 --image digit.png --rtl
+    python -m sim.draw lenet5 --image 7            # of the test images, counted from 0
+    python -m sim.draw lenet5 --image digit.png --rtl
 
-Writes two pictures to build/inspect/NET/: the image, every layer's feature maps and the logits;
-and histograms of weights and activations. The maps are the integers of the int8 reference; with
---rtl those of the simulated hardware, where each cell that differs from the reference is marked.
+Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
+histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
+those of the simulated hardware, where each cell that differs from the reference is marked.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-if __package__ in (None, ""):
-    # In place of this folder, whose modules would shadow others' names, first of all this one.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+import numpy as np
 
-import argparse  # noqa: E402
-import math  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from model.base import errors, pictures  # noqa: E402
-from model.network import reference  # noqa: E402
-from model.learning.data import ROOT, load_images, load_user_images  # noqa: E402
-from model.base.errors import UserError  # noqa: E402
-from model.network.graph import Network  # noqa: E402
-from model.network.layers import MaxPool  # noqa: E402
-from model.network.quantised import Parameters, QuantisedNetwork  # noqa: E402
+from model.base import errors, pictures
+from model.learning import data
+from model.network import reference
+from model.network.graph import Network
+from model.network.layers import Layer
+from model.network.quantised import Parameters, QuantisedNetwork
+from sim import tools
+from sim.design import ROOT, Design, find
+from sim.probe import layer_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BUILD = ROOT / "build" / "inspect"
+BUILD = ROOT / "build" / "draw"
 SAMPLE = 256
 WIDTH_INCHES = 11.0
 # A row of maps may be so many times as wide as high.
@@ -60,24 +57,15 @@ class Subject:
 def choose(network: Network, source: str) -> Subject:
     """The test image of number `source`, or the one in the file of that name."""
     if source.lstrip("-").isdecimal():
+        remedy = "name a file with --image"
+        images, labels, name = data.load_for(network.input_shape, remedy=remedy)
         index = int(source)
-        data = load_images("test")
-        images = data.images[:, None]
-        if images.shape[1:] != network.input_shape:
-            raise UserError(
-                f"{network.name} takes images of {network.input_shape}, {data.name} holds "
-                f"{images.shape[1:]} (channels, height, width); name a file with --image"
-            )
-        if not 0 <= index < len(images):
-            raise UserError(
-                f"--image {index}: {data.name} holds images 0 to {len(images) - 1}; choose of those"
-            )
-        name = f"image {index} of {data.name}"
-        return Subject(images[index], name, int(data.labels[index]), images[:SAMPLE])
-    images = load_user_images(source, network.input_shape)
-    sample = images
-    if network.input_shape == (1, 28, 28):
-        sample = load_images("test").images[:, None]
+        data.check_number(index, images, name)
+        label = None if labels is None else int(labels[index])
+        return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
+    images = data.load_user_images(source, network.input_shape)
+    tests = data.load_images("test").images[:, None]
+    sample = tests if tests.shape[1:] == network.input_shape else images
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
 
 
@@ -90,19 +78,14 @@ def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> list[np.ndarr
     ]
 
 
-def saturation(
-    parameters: Parameters, layer_input: np.ndarray, stride: int | None, padding: int
-) -> float:
-    """Share of a hidden layer's outputs that are clamped to 255.
-
-    layer_input: uint8 (N, C, H, W); stride: None for a fully connected layer.
-    """
-    if stride is None:
-        flat = np.ascontiguousarray(layer_input.reshape(len(layer_input), -1))
-        acc = reference.fc(flat, parameters.weight, parameters.bias)
-    else:
-        acc = reference.conv2d(layer_input, parameters.weight, parameters.bias, stride, padding)
-    rounded = np.rint(np.ldexp(acc.astype(np.float64), -parameters.shift))
+def saturation(layer: Layer, parameters: Parameters, inputs: np.ndarray) -> float:
+    """Share of a hidden layer's outputs that are clamped to 255. inputs: uint8 (N, C, H, W)."""
+    # Alone and not quantised it is a network whose logits are its accumulators.
+    last = replace(parameters, output_exponent=None)
+    alone = QuantisedNetwork(Network("alone", (layer,), inputs.shape[1:]), (last,))
+    accumulators = reference.predict(alone, inputs)
+    assert parameters.shift is not None
+    rounded = np.rint(np.ldexp(accumulators.astype(np.float64), -parameters.shift))
     return float((rounded > 255).mean())
 
 
@@ -199,7 +182,9 @@ def _draw_logits(
     axes.grid(axis="y", alpha=0.3)
 
 
-def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path) -> list[dict]:
+def draw_histograms(
+    quantised: QuantisedNetwork, sample: np.ndarray, path: Path
+) -> list[dict[str, Any]]:
     """Weights and activations of each layer against the int8 range, as a PNG.
 
     sample: uint8 (N, C, H, W). Returns a row a layer: `name`; `weights_at_the_ends`, the share of
@@ -209,12 +194,11 @@ def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path)
     network = quantised.network
     outputs = reference.predict(quantised, sample, all_layers=True)
     inputs = [sample, *outputs[:-1]]
-    indices = [i for i, layer in enumerate(network.layers) if not isinstance(layer, MaxPool)]
-    made = pictures.figure(WIDTH_INCHES, 2.2 * len(indices) + 0.5)
-    panels = made.subplots(len(indices), 2, squeeze=False)
+    weighted = [(i, values) for i, values in enumerate(quantised.parameters) if values is not None]
+    made = pictures.figure(WIDTH_INCHES, 2.2 * len(weighted) + 0.5)
+    panels = made.subplots(len(weighted), 2, squeeze=False)
     rows = []
-    for (left, right), index in zip(panels, indices, strict=True):
-        layer, parameters = network.layers[index], quantised.parameters[index]
+    for (left, right), (index, parameters) in zip(panels, weighted, strict=True):
         name = network.layer_names[index]
         weights = parameters.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
@@ -228,27 +212,31 @@ def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path)
             fontsize=9,
             loc="left",
         )
-        row = {"name": name, "weights_at_the_ends": ends, "saturated": None, "zeros": None}
-        if parameters.shift is None:
-            values = outputs[index].ravel()
+        saturated = zeros = None
+        values = outputs[index].ravel()
+        if parameters.output_exponent is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            stride = getattr(layer, "stride", None)
-            padding = getattr(layer, "padding", 0)
-            row["saturated"] = saturation(parameters, inputs[index], stride, padding)
-            values = outputs[index].ravel()
-            row["zeros"] = float((values == 0).mean())
+            saturated = saturation(network.layers[index], parameters, inputs[index])
+            zeros = float((values == 0).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
                 f"{name}: activations, scale 2^{-parameters.output_exponent}, "
-                f"{row['saturated']:.2%} saturate, {row['zeros']:.0%} are 0",
+                f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
             )
-        rows.append(row)
+        rows.append(
+            {
+                "name": name,
+                "weights_at_the_ends": ends,
+                "saturated": saturated,
+                "zeros": zeros,
+            }
+        )
     made.suptitle(f"{network.name}: weights and activations in int8, {len(sample):,} images")
     pictures.save(made, path)
     return rows
@@ -264,7 +252,7 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
     parser = argparse.ArgumentParser(
-        prog="model/inspect.py",
+        prog="python -m sim.draw",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -274,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--rtl", action="store_true", help="take the maps from the simulation")
     parser.add_argument("--sim", default="verilator", help="for --rtl: verilator or icarus")
-    parser.add_argument("--out", type=Path, help="folder to write; default build/inspect/NET")
+    parser.add_argument("--out", type=Path, help="folder to write; default build/draw/NET")
     # An option's value may not begin with a dash unless it is joined to it.
     given = list(sys.argv[1:] if arguments is None else arguments)
     for index, word in enumerate(given[:-1]):
@@ -283,17 +271,12 @@ def main(arguments: list[str] | None = None) -> int:
             break
     options = parser.parse_args(given)
 
-    from sim import tools
-    from sim.design import Design, find
-
     design = Design.read(find(options.network))
     quantised = design.read_network(Path(design.folder))
     subject = choose(quantised.network, options.image)
     out = options.out or BUILD / design.name
     rtl = None
     if options.rtl:
-        from sim.probe import layer_outputs
-
         tools.check(options.sim)
         rtl = layer_outputs(design, subject.image, BUILD / design.name / "rtl", options.sim)
     features = features_of(quantised, subject.image)
