@@ -9,7 +9,6 @@ import numpy as np
 
 from model.learning.recipes import Recipe
 
-INTERPOLATIONS = ("bilinear", "bicubic")
 ELASTIC_GRID = 5
 FRAME = 3  # zero pixels around an image, enough for the taps of a bicubic sample
 CACHED_PIXELS = 2**13  # sampled at once, so few that all that is made of them stays in the cache

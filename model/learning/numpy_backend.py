@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
 from model.learning.imitation import imitation_loss
 from model.learning.recipes import Recipe
-from model.learning.training import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
 from model.network.exponents import Exponents
 from model.network.floats import FloatNetwork
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
 from model.learning.recipes import Recipe
 from model.learning.torch_network import TorchNetwork
-from model.learning.training import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
 from model.network.exponents import Exponents
 from model.network.floats import FloatNetwork
 

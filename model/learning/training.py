@@ -7,69 +7,24 @@ one seed gives the same initial weights, the same batches and, but for rounding,
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from model.learning.augment import augment
-from model.learning.data import load_images
-from model.learning.imitation import solve_last
+from model.learning.backend import Backend, Model
 from model.learning.initial import initial_network
 from model.learning.quantiser import choose_exponents
 from model.learning.recipes import Recipe
+from model.learning.source import Source, Split
 from model.network.exponents import Exponents, to_integers
 from model.network.floats import FloatNetwork, cross_entropy
 from model.network.graph import Network
 from model.network.quantised import QuantisedNetwork
 
-VALIDATION = 5000
-SPLIT_SEED = 20240229
 CALIBRATION = 2048
-COPY_BATCH = 1000
-BATCHES_AHEAD = 4
-SOLVE_COPIES = 3
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
-
-Model = Any
-"""A network with its float weights as a backend has it: FloatNetwork or TorchNetwork."""
-Batch = tuple[Any, Any, Any]
-"""Pixels uint8 (B, C, H, W), labels int64 (B,), and the teacher's logits (B, classes) or None:
-NumPy's or, on the backend's device, its own arrays."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """pixels: uint8 (N, C, H, W). labels: int64 (N,)."""
-
-    pixels: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def load_split(split: str) -> tuple[Split, str]:
-    """The whole `train` or `test` split, and the data set's name."""
-    data = load_images(split)
-    return Split(data.images[:, None], data.labels), data.name
-
-
-def hold_out(data: Split) -> tuple[Split, Split]:
-    """Training and validation part. The same for every seed and network: a teacher must not have
-    learned what its pupil is validated on."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(data))
-    held = min(VALIDATION, len(data) // 5)
-    train, validation = (
-        Split(data.pixels[part], data.labels[part]) for part in (order[held:], order[:held])
-    )
-    return train, validation
 
 
 @dataclass
@@ -107,165 +62,6 @@ class Trained:
     float_validation: float
     int8_validation: float
     about: dict[str, Any]
-
-
-def tuning_recipe(recipe: Recipe) -> Recipe:
-    """Of the fine-tuning: the float network's own logits are all that counts."""
-
-    return replace(recipe, decay=0.0, teacher_weight=1.0, temperature=1.0, copies=0)
-
-
-def warm_up_steps(total: int, steps: int) -> int:
-    """Steps of rising rate: an epoch of `steps`, or a tenth of the `total`."""
-    return min(steps, total // 10 + 1)
-
-
-def rate_factor(step: int, total: int, warm_up: int) -> float:
-    """Share of the peak learning rate at a step: a linear start, then a cosine down to 0."""
-    return min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / total))
-
-
-class Backend(ABC):
-    """What PyTorch and NumPy do each in their own way.
-
-    Pixels are uint8 (N, C, H, W), labels int64 (N,), logits floats (N, classes). A model computes
-    in floats or, given `exponents`, what int8 computes. rng: of all random numbers, from `seed`.
-    about: the device and the version of what it runs on, for `network.json`.
-    """
-
-    about: dict[str, Any]
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-
-    @abstractmethod
-    def limited(self, threads: int | None) -> AbstractContextManager[object]:
-        """Inside, it computes on so many processors; None: on all of them."""
-
-    @abstractmethod
-    def from_float(self, model: FloatNetwork) -> Model:
-        """The same weights, in the backend's type and of the model's own."""
-
-    @abstractmethod
-    def to_float(self, model: Model) -> FloatNetwork:
-        """The same weights, perhaps in the same memory."""
-
-    @abstractmethod
-    def copy(self, model: Model) -> Model:
-        """A model with weights of its own."""
-
-    @abstractmethod
-    def predict(
-        self, model: Model, pixels: np.ndarray, exponents: Exponents | None = None
-    ) -> np.ndarray:
-        """Logits."""
-
-    def to_device(self, batch: Batch) -> Batch:
-        """A batch where `step` takes it."""
-        return batch
-
-    @abstractmethod
-    def make_optimiser(self, model: Model, recipe: Recipe) -> Any:
-        """The recipe's optimiser. Weight decay is for weights alone: biases are left free."""
-
-    @abstractmethod
-    def step(
-        self,
-        model: Model,
-        optimiser: Any,
-        batch: Batch,
-        recipe: Recipe,
-        exponents: Exponents | None,
-        rate: float,
-    ) -> tuple[Any, Any]:
-        """Change `model` in place: forward, loss, backward, a step of `optimiser` at `rate`.
-
-        Returns the loss and how many images were classified rightly. Both may be on the device
-        still: to read them every step would wait for it.
-        """
-
-    @abstractmethod
-    def average(self, averaged: Model, model: Model, share: float) -> None:
-        """Change `averaged` in place, by `share` (0 to 1) of the way to `model`."""
-
-
-def evaluate(
-    backend: Backend, model: Model, data: Split, exponents: Exponents | None = None
-) -> tuple[float, float]:
-    """Mean cross-entropy, and the percentage of images that are classified rightly."""
-    logits = backend.predict(model, data.pixels, exponents)
-    loss, _ = cross_entropy(logits, data.labels)
-    return loss, 100 * float((logits.argmax(axis=1) == data.labels).mean())
-
-
-class Source:
-    """Batches of augmented training images with the teacher's logits, shuffled anew each epoch.
-
-    `recipe.copies` bounds how many augmented copies of the training set are made; they and the
-    teacher's logits are kept and taken in turns, so that later epochs cost the pupil's time alone.
-    0: fresh ones for ever.
-    """
-
-    def __init__(
-        self, backend: Backend, training: Split, recipe: Recipe, teacher: Model | None = None
-    ) -> None:
-        self.backend = backend
-        self.training = training
-        self.recipe = recipe
-        self.teacher = teacher
-        self.steps = max(1, len(training) // recipe.batch)
-        self.copies: list[tuple[np.ndarray, np.ndarray | None]] = []
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[Batch]:
-        """One epoch of batches on the backend's device, made ahead by a thread."""
-        batches = map(self.backend.to_device, self._epoch())
-        with ThreadPoolExecutor(1) as executor:
-            coming = deque(executor.submit(next, batches, None) for _ in range(BATCHES_AHEAD))
-            while (batch := coming.popleft().result()) is not None:
-                coming.append(executor.submit(next, batches, None))
-                yield batch
-
-    def _epoch(self) -> Iterator[Batch]:
-        size, batch = len(self.training), self.recipe.batch
-        kept = None
-        if self.recipe.copies:
-            if len(self.copies) < self.recipe.copies:
-                self.copies.append(self._copy())
-            # A copy that has just been made is the one whose turn it is.
-            kept = self.copies[self.epoch % len(self.copies)]
-        self.epoch += 1
-        order = self.backend.rng.permutation(size)
-        for start in range(0, min(size, self.steps * batch), batch):
-            part = order[start : start + batch]
-            if kept is None:
-                pixels, logits = self._augmented(part)
-            else:
-                pixels, logits = kept[0][part], None if kept[1] is None else kept[1][part]
-            yield pixels, self.training.labels[part], logits
-
-    def _augmented(self, part: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray | None]:
-        pixels = augment(self.training.pixels[part], self.recipe, self.backend.rng)
-        return pixels, None if self.teacher is None else self.backend.predict(self.teacher, pixels)
-
-    def _copy(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """A new augmented copy of the training set, and the teacher's logits for it."""
-        starts = range(0, len(self.training), COPY_BATCH)
-        parts = [self._augmented(slice(start, start + COPY_BATCH)) for start in starts]
-        logits = [one for _, one in parts if one is not None]
-        return np.concatenate([one for one, _ in parts]), np.concatenate(logits) if logits else None
-
-    def solve_last(self, model: Model) -> Model:
-        """`model` with the last layer at its optimum for some copies of the training set."""
-        copies = self.copies[:SOLVE_COPIES] or [self._copy()]
-        solved = solve_last(
-            self.backend.to_float(model),
-            np.concatenate([pixels for pixels, _ in copies]),
-            np.tile(self.training.labels, len(copies)),
-            None if self.teacher is None else np.concatenate([one for _, one in copies]),
-            self.recipe,
-        )
-        return self.backend.from_float(solved)
 
 
 def train(
@@ -448,3 +244,28 @@ def fit(
             progress(stage, epoch, 1.0)
     assert best is not None
     return chosen, stage, best[0]
+
+
+def evaluate(
+    backend: Backend, model: Model, data: Split, exponents: Exponents | None = None
+) -> tuple[float, float]:
+    """Mean cross-entropy, and the percentage of images that are classified rightly."""
+    logits = backend.predict(model, data.pixels, exponents)
+    loss, _ = cross_entropy(logits, data.labels)
+    return loss, 100 * float((logits.argmax(axis=1) == data.labels).mean())
+
+
+def tuning_recipe(recipe: Recipe) -> Recipe:
+    """Of the fine-tuning: the float network's own logits are all that counts."""
+
+    return replace(recipe, decay=0.0, teacher_weight=1.0, temperature=1.0, copies=0)
+
+
+def warm_up_steps(total: int, steps: int) -> int:
+    """Steps of rising rate: an epoch of `steps`, or a tenth of the `total`."""
+    return min(steps, total // 10 + 1)
+
+
+def rate_factor(step: int, total: int, warm_up: int) -> float:
+    """Share of the peak learning rate at a step: a linear start, then a cosine down to 0."""
+    return min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / total))
