@@ -72,7 +72,7 @@ class Recipe:
 
     def with_setting(self, text: str) -> Recipe:
         """The same with one `field=value` changed. Raises `UserError` for anything else."""
-        kinds = {field.name: type(field.default) for field in fields(self)}
+        kinds = {field.name: type(getattr(Recipe(), field.name)) for field in fields(self)}
         name, found, value = text.partition("=")
         if not found or name not in kinds:
             raise UserError(

@@ -48,6 +48,7 @@ class Split:
 def load_split(split: str) -> tuple[Split, str]:
     """The whole `train` or `test` split, and the data set's name."""
     data = load_images(split)
+    assert data.labels is not None
     return Split(data.images[:, None], data.labels), data.name
 
 
