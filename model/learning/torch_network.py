@@ -56,7 +56,7 @@ class TorchNetwork(nn.Module):
         pixels: (N, C, H, W), integers 0 to 255 of any type. exponents: compute what int8 computes;
         without them, plain floats.
         """
-        dtype = next(self.parameters()).dtype
+        dtype = next((weight.dtype for weight in self.parameters()), torch.float64)
         image = pixels.to(dtype) * 2.0 ** -(exponents.input if exponents else PIXEL_EXPONENT)
         values: list[Tensor] = []
         for node, activation, sources in operations(self.network):

@@ -141,8 +141,8 @@ class FloatNetwork:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the weights and of all that is computed."""
-        return next(iter(self.parameters.values())).dtype
+        """Type of the weights and of all that is computed; float64 where there are none."""
+        return next((array.dtype for array in self.parameters.values()), np.dtype(np.float64))
 
     @classmethod
     def load(cls, network: Network, path: Path) -> FloatNetwork:
@@ -217,7 +217,7 @@ class FloatNetwork:
             else:
                 y, backward = self._layer(operation.node, x, exponents, convolution)
             steps.append(Step(operation, x, y, backward))
-        return y.reshape(len(y), -1), steps
+        return y.reshape(len(y), self.network.classes), steps
 
     def backward(self, dlogits: np.ndarray, steps: list[Step]) -> dict[str, np.ndarray]:
         """Gradients of the loss with respect to all weights and biases, by name.
