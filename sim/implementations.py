@@ -69,10 +69,7 @@ def float_predictors(
         from model.learning.torch_network import TorchNetwork
     except ImportError:
         return
-    twin = TorchNetwork(model.network)
-    # First the type, then the weights: in float32 they might lose bits.
-    twin.to(torch.float64 if model.dtype == np.float64 else torch.float32)
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
+    twin = TorchNetwork(model)
 
     @torch.no_grad()
     def predict_torch(images: np.ndarray) -> np.ndarray:
@@ -87,7 +84,7 @@ def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple
     dtype = np.float32 if fits_float32(quantised) else np.float64
     model, exponents = FloatNetwork.from_integers(quantised, dtype)
     for name, predict in float_predictors(model, exponents):
-        yield name, partial(_integers, predict, exponents.logits)
+        yield name, partial(_integers, predict, exponents.logits(quantised.network))
     yield REFERENCE, lambda images: reference.predict(quantised, images)
 
     import onnxruntime

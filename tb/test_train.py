@@ -135,8 +135,9 @@ def losses(network: Network, recipe: Recipe, data: Split, teacher: FloatNetwork 
     trained, tuned = [], []
     for backend in (NumpyBackend(4, np.float64), TorchBackend(4, torch.float64)):
         splits = hold_out(data)
-        trained.append(train_float(backend, network, *splits, recipe, teacher=teacher))
-        tuned.append(tune_int8(backend, trained[-1][0], *splits, recipe))
+        with backend.limited(1):
+            trained.append(train_float(backend, network, *splits, recipe, teacher=teacher))
+            tuned.append(tune_int8(backend, trained[-1][0], *splits, recipe))
     ours, theirs = trained
     yield ours[1], theirs[1]
     ours, theirs = tuned
@@ -180,7 +181,7 @@ def test_the_first_losses_of_each_network_are_those_of_torch(seed, network):
 def test_a_chain_with_average_pools_learns(seed):
     training, validation = hold_out(digits(seed, 1500))
     recipe = dataclasses.replace(STILL, epochs=8, tune_epochs=1, rate=2e-2, average=0.9)
-    trained = train(NumpyBackend(1), AVERAGING, training, validation, recipe)
+    trained = train(NumpyBackend(1), AVERAGING, training, validation, recipe, threads=1)
     assert trained.float_validation > 80
     assert trained.int8_validation > 80
     logits = reference.predict(trained.quantised, validation.pixels)
@@ -205,6 +206,8 @@ def test_exponents_never_ask_for_a_negative_shift(seed):
     """Outputs so faint that they would be finer than the sums that they are made of."""
     rng = generator(seed, "exponents")
     model = initial_network(AVERAGING, digits(seed, 100).pixels, rng)
+    for name in ("conv1", "conv2", "fc"):
+        model.parameters[f"{name}.bias"][...] = 0  # at such scales they would not fit into int32
     outputs = {node.name: rng.random(50) * 1e-6 for node in AVERAGING.nodes[:-1]}
     exponents = choose_exponents(AVERAGING, model.parameters, outputs)
     assert exponents.weight["pool1"] == 2
@@ -281,6 +284,7 @@ def test_several_starts(seed):
         training,
         validation,
         recipe,
+        threads=1,
         progress=lambda stage, epoch, share: seen.append((stage.name, epoch, share)),
     )
     assert [one for one in seen if one[2] == 1] == [
@@ -290,7 +294,7 @@ def test_several_starts(seed):
         ("float", 1, 1),
         ("int8", 0, 1),
     ]
-    again = train(NumpyBackend(1), SMALL, training, validation, recipe)
+    again = train(NumpyBackend(1), SMALL, training, validation, recipe, threads=1)
     for name, array in trained.parameters.items():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, again.parameters[name])
