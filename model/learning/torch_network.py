@@ -44,11 +44,11 @@ class TorchNetwork(nn.Module):
         super().__init__()
         self.network = model.network
         for node in model.network.weighted:
-            weights = {
-                kind: nn.Parameter(torch.tensor(model.parameters[f"{node.name}.{kind}"]))
-                for kind in ("weight", "bias")
-            }
-            self.add_module(node.name, nn.ParameterDict(weights))
+            own = nn.Module()
+            for kind in ("weight", "bias"):
+                values = torch.tensor(model.parameters[f"{node.name}.{kind}"])
+                own.register_parameter(kind, nn.Parameter(values))
+            self.add_module(node.name, own)
 
     def forward(self, pixels: Tensor, exponents: Exponents | None = None) -> Tensor:
         """Logits (N, classes) as real values.
