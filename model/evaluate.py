@@ -21,6 +21,9 @@ from dataclasses import dataclass  # noqa: E402
 import numpy as np  # noqa: E402
 
 from model.base import errors, pictures  # noqa: E402
+from model.export import find_network  # noqa: E402
+from model.formats.onnx import read_onnx  # noqa: E402
+from model.hardware import manifest as manifests  # noqa: E402
 from model.learning.data import ROOT  # noqa: E402
 from model.learning.initial import initial_network  # noqa: E402
 from model.learning.source import Split, hold_out, load_split  # noqa: E402
@@ -138,15 +141,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder to write; default build/evaluate/NET")
     options = parser.parse_args(arguments)
 
-    from sim.design import Design, find
-
-    design = Design.read(find(options.network))
-    folder = Path(design.folder)
-    quantised = design.read_network(folder)
+    folder = Path(options.network)
+    if not (folder / manifests.FILE_NAME).is_file():
+        _, folder, _ = find_network(options.network, None)
+    manifest = manifests.verify(folder)
+    quantised = read_onnx(folder / "network.onnx", manifest["name"])
     network = quantised.network
     weights = folder / "float.npz"
     trained = FloatNetwork.load(network, weights) if weights.is_file() else None
-    seed = (design.manifest.get("training") or {}).get("seed", 1)
+    seed = (manifest.get("training") or {}).get("seed", 1)
     test, name = load_split("test")
     test.check(network)
     result = evaluate(quantised, trained, seed, load_split("train")[0], test)
