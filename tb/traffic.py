@@ -135,8 +135,8 @@ class Weighted(Traffic):
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
         self.memories = {
-            "weight.mem": memory.to_hex(memory.pack_weights(self.weight, self.stage)),
-            "bias.mem": memory.to_hex(memory.pack_bias(self.bias, self.stage)),
+            "weight.mem": rom.to_hex(rom.pack_weights(self.weight, self.stage)),
+            "bias.mem": rom.to_hex(rom.pack_bias(self.bias, self.stage)),
         }
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -83,8 +83,8 @@ def rom_files(proof: Proof) -> dict[str, str]:
     weight = 1 + np.arange(np.prod(weight_shape), dtype=np.int8).reshape(weight_shape)
     bias = np.arange(weight_shape[0], dtype=np.int32)
     return {
-        "weight.mem": memory.to_hex(memory.pack_weights(weight, stage)),
-        "bias.mem": memory.to_hex(memory.pack_bias(bias, stage)),
+        "weight.mem": rom.to_hex(rom.pack_weights(weight, stage)),
+        "bias.mem": rom.to_hex(rom.pack_bias(bias, stage)),
     }
 
 
