@@ -41,12 +41,34 @@ _ROMS: Parameters = {"WEIGHT_FILE": "weight.mem", "BIAS_FILE": "bias.mem"}
 PARAMETERS: dict[str, list[Parameters]] = {
     "accumulator": [{"GROUPS": 5, "SUM_WIDTH": 19, "ACC_WIDTH": 23}, {"GROUPS": 2}],
     "argmax": [{"CLASSES": 1}, {"CLASSES": 7, "LANES": 3}, {"CLASSES": 10, "LANES": 10}],
+    "avgpool2d": [
+        {"CHANNELS": 1, "KERNEL": 1, "STRIDE": 1, "SHIFT": 1},
+        {"CHANNELS": 5, "LANES": 2, "KERNEL": 4, "STRIDE": 3, "SHIFT": 5, "FIFO_DEPTH": 7},
+        {"HEIGHT": 7, "WIDTH": 7, "KERNEL": 4, "STRIDE": 1, "OUT_WIDTH": 32},
+        {"PIXELS": 4, "SHIFT": 12},
+    ],
+    "bank_address": [
+        {"BANKS": 1},
+        {"OUT_HEIGHT": 1, "HEIGHT": 3},
+        {"HEIGHT": 7, "OUT_HEIGHT": 3, "STRIDE": 3, "PADDING": 3, "ROWS": 10, "BANKS": 5},
+    ],
+    "beat_gatherer": [
+        {"CHANNELS": 5, "LANES": 2},
+        {"CHANNELS": 6, "LANES": 3, "PIXELS": 2},
+        {"CHANNELS": 3, "PIXELS": 4},
+    ],
     "board_core": [
         {"IMAGE_BYTES": 12, "BEAT_BYTES": 3, "CLASSES": 5, "LOGIT_LANES": 2, "LAYERS": 3},
         {"CLASSES": 1, "IDENTITY_FILE": "identity.mem", "BAUD_DIVISOR": 9, "TIMEOUT": 91},
         {"CLASSES": 1000, "LOGIT_LANES": 3, "IDENTITY_BYTES": 1},
     ],
     "axis_fifo": [{"DEPTH": 1}, {"DEPTH": 7, "WIDTH": 3}, {"DEPTH": 16, "WIDTH": 1}],
+    "column_reader": [
+        {"BANKS": 1},
+        {"KERNEL": 1, "BANKS": 1, "ROWS": 2},
+        {"HEIGHT": 1, "OUT_HEIGHT": 1, "KERNEL": 3, "PADDING": 1, "GROUPS": 1, "SWEEP": 2},
+        {"HEIGHT": 9, "OUT_HEIGHT": 4, "STRIDE": 2, "PADDING": 1, "GROUPS": 5, "SWEEP": 6},
+    ],
     "constant_products": [{"COUNT": 5}],
     "conv2d": [
         {"KERNEL": 1, "OUT_CHANNELS": 1},
@@ -88,6 +110,11 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"IMAGE_BYTES": 4, "BEAT_BYTES": 4, "IDENTITY_FILE": "identity.mem"},
         {"IMAGE_BYTES": 9, "BEAT_BYTES": 3, "IDENTITY_BYTES": 100},
     ],
+    "line_buffer": [
+        {"GROUPS": 1, "ROWS": 2, "BANKS": 1, "ADDR_WIDTH": 1},
+        {"GROUPS": 5, "ROWS": 10, "BANKS": 5, "CHANNELS": 5, "LANES": 2, "ADDR_WIDTH": 4},
+        {"GROUPS": 7, "BANKS": 1, "ADDR_WIDTH": 6, "CHANNELS": 2, "PIXELS": 4},
+    ],
     "line_memory": [{"DEPTH": 1}, {"DEPTH": 5, "WIDTH": 3}],
     "logit_store": [
         {"CLASSES": 1},
@@ -104,7 +131,7 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"CHANNELS": 1, "KERNEL": 1, "STRIDE": 1},
         {"CHANNELS": 5, "LANES": 2, "KERNEL": 3, "STRIDE": 2, "PADDING": 1},
         {"CHANNELS": 5, "KERNEL": 3, "STRIDE": 1, "PADDING": 2},
-        {"PIXELS": 4},
+        {"PIXELS": 4, "FIFO_DEPTH": 7},
     ],
     "pixel_conv2d": [
         {"KERNEL": 1, "OUT_CHANNELS": 1},
@@ -117,6 +144,13 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"HEIGHT": 7, "WIDTH": 9, "KERNEL": 7, "STRIDE": 3, "PADDING": 3},
         {"HEIGHT": 1, "WIDTH": 1, "PADDING": 2},
     ],
+    "pool_taps": [{"KERNEL": 1}, {"CHANNELS": 5, "LANES": 2, "KERNEL": 3, "PADDING": 1}],
+    "pool_tree": [
+        {"TAPS": 1},
+        {"TAPS": 9, "LANES": 3},
+        {"TAPS": 1, "SUM": 1},
+        {"TAPS": 16, "LANES": 3, "SUM": 1},
+    ],
     "products": [{"COUNT": 5}],
     "requantise": [
         {"SHIFT": 1, "ACC_WIDTH": 9},
@@ -128,9 +162,8 @@ PARAMETERS: dict[str, list[Parameters]] = {
     "running_max": [
         {"KERNEL": 1},
         {"HEIGHT": 7, "WIDTH": 9, "CHANNELS": 5, "LANES": 2},
-        {"HEIGHT": 3, "WIDTH": 3, "KERNEL": 3, "CHANNELS": 1},
+        {"HEIGHT": 3, "WIDTH": 3, "KERNEL": 3, "CHANNELS": 1, "FIFO_DEPTH": 7},
     ],
-    "skid_buffer": [{"WIDTH": 1}, {"WIDTH": 100}],
     "sliding_window": [
         {"KERNEL": 1},
         {"CHANNELS": 3, "LANES": 2, "KERNEL": 5, "PADDING": 2},
@@ -143,11 +176,22 @@ PARAMETERS: dict[str, list[Parameters]] = {
         {"KERNEL": 5, "CHANNELS": 3, "PADDING": 2, "LATE": 1},
         {"KERNEL": 5, "CHANNELS": 3, "PACE": 27, "LATE": 1},
     ],
+    "sweep_table": [
+        {"HEIGHT": 3, "OUT_HEIGHT": 1},
+        {"HEIGHT": 7, "OUT_HEIGHT": 3, "KERNEL": 7, "STRIDE": 3, "PADDING": 3, "GROUPS": 9},
+    ],
     "timeout": [{"TIMEOUT": 1000}, {"TIMEOUT": 65535}],
     "uart_rx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
     "uart_tx": [{"BAUD_DIVISOR": 9}, {"BAUD_DIVISOR": 1250}],
     "vector_buffer": [{"CHUNKS": 5, "REPEATS": 3}, {"CHUNKS": 5}, {"REPEATS": 2, "WIDTH": 24}],
     "weight_rom": [{"FILE": "words.mem"}, {"DEPTH": 1, "FILE": "words.mem"}, {"DEPTH": 5}],
+    "window_register": [
+        {"LATE": 1},
+        {"AHEAD": 0},
+        {"AHEAD": 0, "UNIT_BITS": 8, "LATE": 1},
+        {"SPAN": 2, "LEFT": 1, "FIRST": 1, "SLIDES": 2, "STEPS": 4, "ROWS": 1},
+        {"SPAN": 2, "FIRST": 2, "SLIDE": 3, "SLIDES": 3, "STEPS": 4},
+    ],
     "width_converter": [
         {"CHANNELS": 3, "LANES": 2, "SIMD": 5, "POSITIONS": 4},
         {"CHANNELS": 4, "LANES": 2, "PIXELS": 2, "POSITIONS": 4, "SIMD": 3},

@@ -18,11 +18,11 @@ from model.errors import UserError
 @pytest.fixture
 def bench() -> mutate.Bench:
     """The bench of the smallest module, as mutate.find_benches gives it."""
-    import test_skid_buffer
+    import test_axis_fifo
 
-    name, parameters = next(iter(test_skid_buffer.CASES.items()))
-    file = test_skid_buffer.__name__
-    return mutate.Bench(file, "skid_buffer", name, parameters, {}, (), {}, "bench_stream", ("",))
+    file = test_axis_fifo.__name__
+    parameters = test_axis_fifo.CASES["depth5"]
+    return mutate.Bench(file, "axis_fifo", "depth5", parameters, {}, (), {}, "bench_stream", ("",))
 
 
 @pytest.mark.parametrize("weak", [False, True])
@@ -36,7 +36,7 @@ def test_a_weak_bench_lets_faults_live(bench, weak, monkeypatch, tmp_path, capsy
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(mutate, "BUILD", Path(mutate.BUILD) / f"test-{int(weak)}")
     monkeypatch.setattr(mutate, "find_benches", lambda seed: [bench])
-    status = mutate.main(["--module", "skid_buffer", "--n", "10", "--workers", "1"])
+    status = mutate.main(["--module", "axis_fifo", "--n", "10", "--workers", "1"])
     report = json.loads((mutate.BUILD / "report.json").read_text())
     (row,) = report["modules"]
     assert row["mutants"] == 10
@@ -49,7 +49,7 @@ def test_benches_are_found():
     """With parameters, and with the tests of one netlist brought together."""
     benches = mutate.find_benches("1")
     cores = [bench for bench in benches if bench.top == "board_core"]
-    assert {"skid_buffer", "conv2d", "uart_rx"} <= {bench.top for bench in benches}
+    assert {"axis_fifo", "conv2d", "uart_rx"} <= {bench.top for bench in benches}
     assert len(cores) == len({bench.name for bench in cores}) and len(cores[0].chosen) > 1
 
 
