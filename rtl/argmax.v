@@ -3,7 +3,7 @@
 // Passes the logits on and says beside each beat which has been the largest so far; beside the
 // image's last beat that is the class. The lowest index wins a tie.
 //
-// Latency: 2 + ceil(log2(LANES)) clocks. Equals model.reference.argmax.
+// Latency: 2 + ceil(log2(LANES)) clocks. Equals model.network.reference.argmax.
 
 `default_nettype none
 

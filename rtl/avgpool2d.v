@@ -8,7 +8,7 @@
 // channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
 // Cycles an image: one an input beat, or PACE a window where those are more.
 // Latency: that of maxpool2d.
-// Equals model.reference.avgpool2d followed by model.reference.requantise.
+// Equals model.network.layers.avgpool.avgpool2d followed by model.network.reference.requantise.
 
 `default_nettype none
 

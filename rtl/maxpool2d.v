@@ -8,7 +8,7 @@
 // LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
 // Cycles an image: one an input beat, or PACE a window where those are more.
 // Latency: that of pool_taps, pool_tree and axis_fifo.
-// Equals model.reference.maxpool2d.
+// Equals model.network.layers.maxpool.maxpool2d.
 
 `default_nettype none
 

@@ -11,7 +11,7 @@
 //
 // m_pixel (it alone) holds a pixel in the clock after its handshake. m_pixel_last marks the image's
 // last one.
-// Equals the windows of model/reference.py. model/schedule.py repeats its timing (`_pixels`).
+// Equals the windows of model/network/reference.py. model/hardware/schedule.py repeats its timing (`_pixels`).
 // Latency: 2 clocks from the last pixel of a window to its first one on m_pixel.
 
 `default_nettype none

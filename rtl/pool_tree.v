@@ -6,7 +6,7 @@
 // Tap t, lane l is at byte t*LANES + l. The tree moves or holds as one: it holds while a result
 // waits at its end.
 // Latency: max(1, ceil(log2(TAPS))) clocks from a beat to its result, the length of the `_Pipeline`
-// in model/schedule.py.
+// in model/hardware/schedule.py.
 
 `default_nettype none
 

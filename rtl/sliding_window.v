@@ -22,7 +22,7 @@
 // With LATE, m_window (it alone) holds a transfer in the clock after its handshake. Then the wide
 // registers move on a command from a register, and not on m_window_ready.
 //
-// Equals the windows of model/reference.py. model/schedule.py repeats its timing to the clock.
+// Equals the windows of model/network/reference.py. model/hardware/schedule.py repeats its timing to the clock.
 // Latency: 5 clocks from the last pixel of a window to m_window (KERNEL - 1 more where columns are
 // read row by row).
 
@@ -102,7 +102,7 @@ module sliding_window #(
 
     // A transfer's columns are there READER clocks after the load of the transfer before, if they
     // are read at once. Nothing is read ahead where transfers are used for longer than that.
-    // `READER` of model/schedule.py is the same number, and `_Window` decides alike.
+    // `READER` of model/hardware/schedule.py is the same number, and `_Window` decides alike.
     localparam READER = (LATE != 0) ? 2 : 3;
     localparam BANKS  = (PACE >= KERNEL*MOST + READER) ? 1 : KERNEL;
     localparam AHEAD  = (PACE >= MOST + READER) ? 0 : READER;

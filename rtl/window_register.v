@@ -11,7 +11,7 @@
 //
 // A column is COLUMN_BITS wide, and comes in UNIT_BITS at a time, 2 clocks after `read`.
 // Latency: 3 clocks from `read` to the load that takes the column, 2 with LATE (`READER` of
-// model/schedule.py), and 1 from the load to window_valid.
+// model/hardware/schedule.py), and 1 from the load to window_valid.
 
 `default_nettype none
 

@@ -204,7 +204,7 @@ def draw_histograms(
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale 2^{-parameters.weight_exponent}, "
+            f"{name}: {weights.size:,} weights, scale 2^{-own.weight_exponent}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
@@ -221,7 +221,7 @@ def draw_histograms(
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale 2^{-parameters.output_exponent}, "
+                f"{name}: activations, scale 2^{-own.output_exponent}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",

@@ -33,8 +33,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 class Row:
     """What one implementation made of the first images.
 
-    numbers: `int8` or `float`, those of the network it computed. logits: (images, classes), in integers for
-    int8. seconds: that took. wrong: what an implementation found wrong by itself.
+    numbers: `int8` or `float`, those of the network it computed. logits: (images, classes), in
+    integers for int8. seconds: that took. wrong: what an implementation found wrong by itself.
     """
 
     name: str

@@ -30,9 +30,9 @@ def layer_outputs(
 ) -> dict[str, np.ndarray]:
     """The output of every layer for one image, uint8 (C, H, W), taken from the RTL.
 
-    Each, by name, is int64 (C, H, W): the uint8 values of a hidden layer or the int32 logits of the last,
-    `collect.UNKNOWN` where a bit is X or a beat never came. root: folder for the build and for what
-    the probes write. Raises `ToolError` where the simulator fails.
+    Each, by name, is int64 (C, H, W): the uint8 values of a hidden layer or the int32 logits of the
+    last, `collect.UNKNOWN` where a bit is X or a beat never came. root: folder for the build and
+    for what the probes write. Raises `ToolError` where the simulator fails.
     """
     layers = design.manifest["layers"]
     root.mkdir(parents=True, exist_ok=True)

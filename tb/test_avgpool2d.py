@@ -1,4 +1,4 @@
-"""avgpool2d against model.reference.avgpool2d, requantised or not."""
+"""avgpool2d against model.network.layers.avgpool.avgpool2d, requantised or not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from test_maxpool2d import MaxPool2d, case
 from testbench import Layout
 
 from model.network import reference
+from model.network.layers.avgpool import avgpool2d
 
 CASES = {
     "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2, SHIFT=2),
@@ -64,8 +65,7 @@ class AvgPool2d(MaxPool2d):
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """As of a max-pool, but the fourth image has the largest values.
 
-        The brightness of others spreads the results over 0..255 and beyond, as far as a SHIFT allows
-        for that.
+        The brightness of others spreads the results over 0..255 and beyond, as far as SHIFT allows.
         """
         images = super().images(count, rng)
         images[3:4] = 255
@@ -77,7 +77,7 @@ class AvgPool2d(MaxPool2d):
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        sums = reference.avgpool2d(images, self.layer.kernel, self.layer.stride)
+        sums = avgpool2d(images, self.layer.kernel, self.layer.stride)
         return sums if self.shift is None else reference.requantise(sums, self.shift)
 
 

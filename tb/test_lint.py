@@ -95,7 +95,7 @@ def test_nothing_is_left_out():
 
 def test_networks_the_harness_and_boards(tmp_path, seed, monkeypatch):
     """The tops that need more than their own file: all are sound, and a fault in one is found."""
-    network = Network("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
+    network = Network.chain("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
     quantised = QuantisedNetwork(network, random_parameters(generator(seed, "lint"), network))
     export(quantised, tmp_path / "linted")
     monkeypatch.setattr(lint, "MEM", tmp_path)

@@ -1,4 +1,4 @@
-"""maxpool2d against model.reference.maxpool2d."""
+"""maxpool2d against model.network.layers.maxpool.maxpool2d."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from runner import on_simulators
 from testbench import Layout
 from traffic import Traffic
 
-from model.network import reference
 from model.network.layers import MaxPool
+from model.network.layers.maxpool import maxpool2d
 
 
 def case(height, width, channels, kernel, stride, **others) -> dict:
@@ -101,7 +101,7 @@ class MaxPool2d(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         layer = self.layer
-        return reference.maxpool2d(images, layer.kernel, layer.stride, layer.padding)
+        return maxpool2d(images, layer.kernel, layer.stride, layer.padding)
 
 
 TRAFFIC = MaxPool2d

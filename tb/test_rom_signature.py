@@ -12,6 +12,8 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
+from model.hardware import rom
+
 CASES = {
     "words7": dict(WIDTH=104, DEPTH=7),
     "one_short_word": dict(WIDTH=8, DEPTH=1),

@@ -1,4 +1,4 @@
-"""running_max against model.reference.maxpool2d."""
+"""running_max against model.network.layers.maxpool.maxpool2d."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
+from model.hardware import rom
+
 CASES = {
     "words11": dict(WIDTH=24, DEPTH=11, FILE="weight.mem"),
     "words17": dict(WIDTH=8, DEPTH=17, FILE="weight.mem"),

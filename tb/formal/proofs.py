@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.hardware.folding import Folding, Stage
+from model.hardware import rom
+from model.hardware.stage import Folding
 from model.network.layers import Conv, Linear
+from tb.stages import lone_stage
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,8 @@ def rom_files(proof: Proof) -> dict[str, str]:
     simd = parameters.get("SIMD", parameters["CHANNELS"])
     folding = Folding(parameters["PE"], simd, bool(parameters.get("INPUT_MAJOR")))
     lanes, pixels = parameters["LANES"], parameters.get("PIXELS", 1)
-    stage = Stage(
-        "any", layer, shape, layer.out_shape(shape), lanes, pixels, folding.pe, 1, folding
-    )
-    weight_shape = layer.weight_shape(shape)
+    stage = lone_stage(layer, shape, folding, lanes, pixels)
+    weight_shape = stage.node.weight_shape
     weight = 1 + np.arange(np.prod(weight_shape), dtype=np.int8).reshape(weight_shape)
     bias = np.arange(weight_shape[0], dtype=np.int32)
     return {
