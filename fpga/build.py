@@ -71,7 +71,7 @@ class Project:
     @property
     def parameters(self) -> flow.Parameters:
         """Parameters of the top module."""
-        network, last = self.folded.network, self.folded.stages[-1]
+        network, last = self.folded.network, self.folded.output
         return {
             **self.pll.parameters,
             "BAUD_DIVISOR": self.divisor,

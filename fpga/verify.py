@@ -13,6 +13,7 @@ from fpga import identity
 from fpga.client import MOST_REPEATS, Board, Repeated, Result
 from model.base.errors import UserError
 from model.formats.onnx import read_onnx
+from model.hardware import rom
 from model.hardware.manifest import FILE_NAME
 from model.network import reference
 from model.network.quantised import QuantisedNetwork
@@ -102,12 +103,10 @@ def signatures(design: Design) -> list[tuple[str, int]]:
     return [
         (
             layer["name"],
-            memory.signature(
-                *(design.files[f"{layer['name']}_{rom}.mem"].decode() for rom in ("weight", "bias"))
-            ),
+            rom.signature(*(design.files[name].decode() for name in design.roms(layer["name"]))),
         )
         for layer in design.manifest["layers"]
-        if f"{layer['name']}_weight.mem" in design.files
+        if design.files.keys() >= set(design.roms(layer["name"]))
     ]
 
 

@@ -21,7 +21,8 @@ from model.base import errors, pictures
 from model.base.arguments import positive
 from model.base.errors import ToolError, UserError
 from model.export import export
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from model.hardware.solver import solve
 from model.learning import data
 from model.network import reference
 from model.network.quantised import QuantisedNetwork

@@ -106,19 +106,19 @@ def compare(
             rows.append(job(lambda done: progress.update(task, completed=done)))
             progress.update(task, completed=count)
 
-        for kind, name, predict in predictors:
+        for numbers, name, predict in predictors:
             own = images[:slow_images] if name.endswith("slow") else images
-            work(f"{kind}: {name}", len(own), partial(measure, name, kind, predict, own))
+            work(f"{numbers}: {name}", len(own), partial(measure, name, numbers, predict, own))
         if rtl:
             expected = standards(rows)["int8"].logits
             work(f"int8: {RTL}", len(images), partial(simulate, design, part, expected))
-    return sorted(rows, key=lambda row: row.kind, reverse=True)
+    return sorted(rows, key=lambda row: row.numbers, reverse=True)
 
 
 def standards(rows: list[Row]) -> dict[str, Row]:
-    """What each kind is judged by: the int8 reference, and PyTorch, or else fast NumPy."""
-    found = {row.kind: row for row in rows if row.kind == "float"}
-    found |= {row.kind: row for row in rows if row.name == REFERENCE}
+    """What each network is judged by: the int8 reference, and PyTorch, or else fast NumPy."""
+    found = {row.numbers: row for row in rows if row.numbers == "float"}
+    found |= {row.numbers: row for row in rows if row.name == REFERENCE}
     return found
 
 
@@ -126,18 +126,18 @@ def summarise(
     design: Design, rows: list[Row], labels: np.ndarray | None, dataset: str
 ) -> dict[str, Any]:
     """The content of `report.json`. Accuracies are percentages, null without labels."""
-    by_kind = standards(rows)
+    by_numbers = standards(rows)
     exact = fits_float32(design.read_network(Path(design.folder)))
     lines = []
     for row in rows:
         # ONNX Runtime sums the last layer in float32, whatever the size of the sums.
-        rounds = row.kind == "float" or (row.name == ONNX_RUNTIME and not exact)
-        verdict = judge(row, by_kind[row.kind], not rounds)
+        rounds = row.numbers == "float" or (row.name == ONNX_RUNTIME and not exact)
+        verdict = judge(row, by_numbers[row.numbers], not rounds)
         classes = row.logits.argmax(axis=1)
         lines.append(
             {
                 "name": row.name,
-                "kind": row.kind,
+                "kind": row.numbers,
                 "images": row.images,
                 "classes_that_differ": verdict.classes,
                 "largest_difference": verdict.difference,
@@ -150,8 +150,8 @@ def summarise(
             }
         )
     same = None
-    if len(by_kind) == 2:
-        one, other = (row.logits.argmax(axis=1) for row in by_kind.values())
+    if len(by_numbers) == 2:
+        one, other = (row.logits.argmax(axis=1) for row in by_numbers.values())
         same = int((one == other).sum())
     return {
         "network": design.name,

@@ -12,6 +12,7 @@ import numpy as np
 
 from model.base.errors import UserError
 from model.hardware import manifest as manifests
+from model.hardware import rom
 from model.hardware.stream_order import slots
 from model.network.examples import NETWORKS
 from model.network.quantised import QuantisedNetwork
@@ -103,6 +104,10 @@ class Design:
         -1 where a lane is beyond the last channel.
         """
         return layer_slots(self.manifest["layers"][-1])
+
+    def roms(self, layer: str) -> tuple[str, str]:
+        """File names of a layer's weights and biases, if it has some."""
+        return rom.names(self.name, layer)
 
     @property
     def output_lanes(self) -> int:

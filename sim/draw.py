@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,7 @@ import numpy as np
 from model.base import errors, pictures
 from model.learning import data
 from model.network import reference
-from model.network.graph import Network
-from model.network.layers import Layer
+from model.network.graph import IMAGE, Network, Node
 from model.network.quantised import Parameters, QuantisedNetwork
 from sim import tools
 from sim.design import ROOT, Design, find
@@ -31,6 +30,9 @@ from sim.probe import layer_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Maps = dict[str, np.ndarray]
+"""Integers (C, H, W) by layer."""
 
 BUILD = ROOT / "build" / "draw"
 SAMPLE = 256
@@ -69,42 +71,37 @@ def choose(network: Network, source: str) -> Subject:
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
 
 
-def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> list[np.ndarray]:
-    """int64 (C, H, W) output of every layer of the int8 reference: uint8, of the last one int32."""
-    outputs = reference.predict(quantised, image[None], all_layers=True)
-    return [
-        output[0].astype(np.int64).reshape(shape)
-        for output, shape in zip(outputs, quantised.network.shapes[1:], strict=True)
-    ]
+def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
+    """int64 (C, H, W) by layer, of the int8 reference: uint8 values, int32 ones of the last."""
+    outputs = reference.features(quantised, image[None])
+    return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def saturation(layer: Layer, parameters: Parameters, inputs: np.ndarray) -> float:
+def saturation(node: Node, own: Parameters, inputs: list[np.ndarray]) -> float:
     """Share of a hidden layer's outputs that are clamped to 255. inputs: uint8 (N, C, H, W)."""
-    # Alone and not quantised it is a network whose logits are its accumulators.
-    last = replace(parameters, output_exponent=None)
-    alone = QuantisedNetwork(Network("alone", (layer,), inputs.shape[1:]), (last,))
-    accumulators = reference.predict(alone, inputs)
-    assert parameters.shift is not None
-    rounded = np.rint(np.ldexp(accumulators.astype(np.float64), -parameters.shift))
+    assert own.shift is not None
+    sums = node.layer.integers(inputs, node.layer.operands(own.weight, own.bias))
+    rounded = np.rint(np.ldexp(sums.astype(np.float64), -own.shift))
     return float((rounded > 255).mean())
 
 
 def draw_features(
     quantised: QuantisedNetwork,
     subject: Subject,
-    features: list[np.ndarray],
-    rtl: list[np.ndarray] | None,
+    features: Maps,
+    rtl: Maps | None,
     path: Path,
-) -> list[int]:
+) -> dict[str, int]:
     """The image, the maps of each hidden layer and the logits, as a PNG.
 
-    features: of the reference, (C, H, W) each; rtl: of the simulation, drawn in their stead if
+    features: of the reference; rtl: of the simulation, drawn in their stead if
     given, with a mark on each cell that differs. Returns the number of such cells of each layer.
     """
     network = quantised.network
     shown = features if rtl is None else rtl
-    differs = [a != b for a, b in zip(features, shown, strict=True)]
-    hidden = list(zip(network.layer_names, shown, differs, strict=True))[:-1]
+    differs = {name: maps != shown[name] for name, maps in features.items()}
+    last = network.output.name
+    hidden = [(name, maps, differs[name]) for name, maps in shown.items() if name != last]
     # What is unknown in the simulation is left blank.
     known = [np.where(maps < 0, np.nan, maps) for _, maps, _ in hidden]
     drawn = [pictures.mosaic(maps, _columns(maps)) for maps in known]
@@ -113,7 +110,7 @@ def draw_features(
     grid = made.add_gridspec(len(hidden) + 1, 1, height_ratios=[2.6, *heights])
     top = grid[0].subgridspec(1, 2, width_ratios=[1, 2.5])
     _draw_image(made.add_subplot(top[0]), subject)
-    _draw_logits(made.add_subplot(top[1]), quantised, shown[-1], differs[-1], subject.label)
+    _draw_logits(made.add_subplot(top[1]), quantised, shown[last], differs[last], subject.label)
     for row, ((name, maps, wrong), picture) in enumerate(zip(hidden, drawn, strict=True), 1):
         axes = made.add_subplot(grid[row])
         axes.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
@@ -128,7 +125,7 @@ def draw_features(
     source = "the int8 reference" if rtl is None else "the simulated RTL"
     made.suptitle(f"{network.name}, {subject.name}: integers of {source}")
     pictures.save(made, path)
-    return [int(wrong.sum()) for wrong in differs]
+    return {name: int(wrong.sum()) for name, wrong in differs.items()}
 
 
 def _columns(maps: np.ndarray) -> int:
@@ -173,7 +170,7 @@ def _draw_logits(
     if len(known) <= 20:
         axes.set_xticks(range(len(known)))
     axes.axhline(0, color="black", lw=0.6)
-    name = quantised.network.layer_names[-1]
+    name = quantised.network.output.name
     verdict = f"class {winner}"
     if label is not None:
         verdict += ", right" if winner == label else f", but the label is {label}"
@@ -192,39 +189,39 @@ def draw_histograms(
     255, and 0 (None for the logits).
     """
     network = quantised.network
-    outputs = reference.predict(quantised, sample, all_layers=True)
-    inputs = [sample, *outputs[:-1]]
-    weighted = [(i, values) for i, values in enumerate(quantised.parameters) if values is not None]
+    outputs = {IMAGE: sample, **reference.features(quantised, sample)}
+    weighted = network.weighted
     made = pictures.figure(WIDTH_INCHES, 2.2 * len(weighted) + 0.5)
     panels = made.subplots(len(weighted), 2, squeeze=False)
     rows = []
-    for (left, right), (index, parameters) in zip(panels, weighted, strict=True):
-        name = network.layer_names[index]
-        weights = parameters.weight.ravel()
+    for (left, right), node in zip(panels, weighted, strict=True):
+        name, own = node.name, quantised.parameters[node.name]
+        assert own.weight is not None
+        weights = own.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
         _histogram(left, weights, np.arange(-128.5, 128.5), "C0")
         left.axvspan(-133, -128.5, color="red", alpha=0.2)
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale 2^{-parameters.weight_exponent}, "
+            f"{name}: {weights.size:,} weights, scale 2^{-own.weight_exponent}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
         )
         saturated = zeros = None
-        values = outputs[index].ravel()
-        if parameters.output_exponent is None:
+        values = outputs[name].ravel()
+        if own.output_exponent is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            saturated = saturation(network.layers[index], parameters, inputs[index])
+            saturated = saturation(node, own, [outputs[source] for source in node.inputs])
             zeros = float((values == 0).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale 2^{-parameters.output_exponent}, "
+                f"{name}: activations, scale 2^{-own.output_exponent}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
@@ -289,10 +286,10 @@ def main(arguments: list[str] | None = None) -> int:
             line += f", {row['saturated']:.2%} of the activations saturate"
         print(line)
     print(f"{out / f'{stem}.png'}\n{out / 'histograms.png'}")
-    for name, count in zip(quantised.network.layer_names, wrong, strict=True):
+    for name, count in wrong.items():
         if count:
             print(f"{name}: {count:,} cells of the RTL differ from the reference", file=sys.stderr)
-    return int(any(wrong))
+    return int(any(wrong.values()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 from model.network import reference
 from model.network.exponents import Exponents
 from model.network.floats import FloatNetwork
+from model.network.layers.base import EXACT_IN_FLOAT32
 from model.network.quantised import QuantisedNetwork
 from sim import report, shard
 from sim.design import Design
@@ -32,12 +33,12 @@ Predict = Callable[[np.ndarray], np.ndarray]
 class Row:
     """What one implementation made of the first images.
 
-    kind: `int8` or `float`, the network it computed. logits: (images, classes), in integers for
-    int8. seconds: that took. wrong: what an implementation found wrong by itself.
+    numbers: `int8` or `float`, those of the network it computed. logits: (images, classes), in
+    integers for int8. seconds: that took. wrong: what an implementation found wrong by itself.
     """
 
     name: str
-    kind: str
+    numbers: str
     logits: np.ndarray
     seconds: float
     wrong: tuple[str, ...] = ()
@@ -98,12 +99,12 @@ def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple
         logits: np.ndarray = session.run(None, {name: images})[0]
         return logits.reshape(len(images), -1).astype(np.float64)
 
-    yield ONNX_RUNTIME, partial(_integers, predict_onnx, exponents.logits)
+    yield ONNX_RUNTIME, partial(_integers, predict_onnx, exponents.logits(quantised.network))
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:
     """Whether float32 holds every sum exactly."""
-    return all(p is None or p.accumulator_bound < 2**24 for p in quantised.parameters)
+    return quantised.largest_bound < EXACT_IN_FLOAT32
 
 
 def _integers(predict: Predict, exponent: int, images: np.ndarray) -> np.ndarray:
@@ -112,7 +113,7 @@ def _integers(predict: Predict, exponent: int, images: np.ndarray) -> np.ndarray
 
 
 def measure(
-    name: str, kind: str, predict: Predict, images: np.ndarray, tell: Callable[[int], None]
+    name: str, numbers: str, predict: Predict, images: np.ndarray, tell: Callable[[int], None]
 ) -> Row:
     """Run `predict` on all images, a batch at a time; the slow one, image by image.
 
@@ -130,7 +131,7 @@ def measure(
         seconds = time.perf_counter() - started
         fastest = min(fastest, seconds / len(logits[-1]))
         tell(start + len(logits[-1]))
-    return Row(name, kind, np.concatenate(logits), fastest * len(images))
+    return Row(name, numbers, np.concatenate(logits), fastest * len(images))
 
 
 def simulate(design: Design, part: Shard, expected: np.ndarray, tell: Callable[[int], None]) -> Row:

@@ -27,12 +27,12 @@ _PROBE = """
 
 def layer_outputs(
     design: Design, image: np.ndarray, root: Path, simulator: str = "verilator"
-) -> list[np.ndarray]:
+) -> dict[str, np.ndarray]:
     """The output of every layer for one image, uint8 (C, H, W), taken from the RTL.
 
-    Each is int64 (C, H, W): the uint8 values of a hidden layer or the int32 logits of the last,
-    `collect.UNKNOWN` where a bit is X or a beat never came. root: folder for the build and for what
-    the probes write. Raises `ToolError` where the simulator fails.
+    Each, by name, is int64 (C, H, W): the uint8 values of a hidden layer or the int32 logits of the
+    last, `collect.UNKNOWN` where a bit is X or a beat never came. root: folder for the build and
+    for what the probes write. Raises `ToolError` where the simulator fails.
     """
     layers = design.manifest["layers"]
     root.mkdir(parents=True, exist_ok=True)
@@ -48,9 +48,9 @@ def layer_outputs(
     part = Shard(image[None], str(root), simulator=simulator)
     run.compile_one(probed, part, report.console())
     shard.run(probed, part)
-    outputs = []
+    outputs = {}
     for layer in layers:
         words = paths[layer["name"]].read_text().split()
         values = unpack(words, layer_slots(layer), 32 if layer is layers[-1] else 8)
-        outputs.append(values.reshape(layer["out_shape"]))
+        outputs[layer["name"]] = values.reshape(layer["out_shape"])
     return outputs

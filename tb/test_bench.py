@@ -22,9 +22,9 @@ from model.network.quantised import QuantisedNetwork
 from sim import bench
 from sim.design import ROOT
 
-LITTLE = Network("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
+LITTLE = Network.chain("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
 # Its width is no multiple of 2, so there is but one pixel a beat.
-ODD = Network("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
+ODD = Network.chain("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
 
 
 def quantised(network: Network, seed: str) -> QuantisedNetwork:
@@ -102,7 +102,7 @@ def test_a_wrong_logit_is_an_error(little, seed, monkeypatch):
 
     def damage(network: QuantisedNetwork, folder: Path, **options) -> None:
         export(network, folder, **options)
-        path = folder / "fc_bias.mem"
+        path = folder / "little_fc_bias.mem"
         first, *others = path.read_text().split()
         path.write_text("\n".join([f"{int(first, 16) ^ 1:0{len(first)}x}", *others, ""]))
         content = json.loads((folder / manifest.FILE_NAME).read_text())

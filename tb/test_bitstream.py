@@ -34,7 +34,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> str:
     """Folder of a small network with random weights."""
-    network = Network("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
+    network = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
     quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported") / "tiny"
     export(quantised, folder)

@@ -21,8 +21,8 @@ from random_networks import (
 from model.base import pictures
 from model.base.errors import UserError
 from model.export import export
-from model.hardware.folding import solve
 from model.hardware.rom import from_hex, to_hex
+from model.hardware.solver import solve
 from model.hardware.stream_order import slots
 from model.learning.data import load_images
 from model.network import reference
@@ -37,7 +37,7 @@ from sim.draw import Subject
 from sim.probe import layer_outputs
 
 # Folds that do not divide, two pixels a beat, a hidden vector.
-TINY = Network(
+TINY = Network.chain(
     "probed", (Conv(5, 3, padding=1), MaxPool(2, 2), Conv(3, 3), Linear(7), Linear(4)), (2, 8, 10)
 )
 
@@ -60,20 +60,21 @@ def test_the_rtl_gives_the_maps_of_the_reference(quantised, images, tmp_path, pi
     image = images[-1]
     expected = draw.features_of(quantised, image)
     found = layer_outputs(design, image, tmp_path / "build", "icarus")
-    assert [maps.shape for maps in found] == list(TINY.shapes[1:])
-    for maps, right in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(maps, right)
+    assert list(found) == [node.name for node in TINY.nodes]
+    for name, maps in found.items():
+        np.testing.assert_array_equal(maps, expected[name])
 
     # Another bias, which moves a value that is not clamped by one: the layer differs, none before.
-    channel = np.argwhere((expected[2] > 0) & (expected[2] < 255))[0, 0]
-    words = from_hex(design.files["conv2_bias.mem"].decode(), np.int32)
-    words.reshape(-1)[channel] += 1 << quantised.parameters[2].shift
-    files = design.files | {"conv2_bias.mem": to_hex(words).encode()}
+    channel = np.argwhere((expected["conv2"] > 0) & (expected["conv2"] < 255))[0, 0]
+    words = from_hex(design.files["probed_conv2_bias.mem"].decode(), np.int32)
+    words.reshape(-1)[channel] += 1 << quantised.parameters["conv2"].shift
+    files = design.files | {"probed_conv2_bias.mem": to_hex(words).encode()}
     altered = dataclasses.replace(design, files=files)
     found = layer_outputs(altered, image, tmp_path / "build", "icarus")
-    same = [np.array_equal(maps, right) for maps, right in zip(found, expected, strict=True)]
-    assert same[:2] == [True, True]
-    assert not same[2]
+    same = {name: np.array_equal(maps, expected[name]) for name, maps in found.items()}
+    assert same["conv1"]
+    assert same["pool1"]
+    assert not same["conv2"]
 
 
 def test_unknown_and_missing_beats_are_told():
@@ -94,15 +95,17 @@ def test_cells_that_differ_are_marked(quantised, images, tmp_path):
     features = draw.features_of(quantised, images[-1])
     subject = Subject(images[-1], "noise", 1, images)
     path = tmp_path / "new" / "maps.png"
-    assert draw.draw_features(quantised, subject, features, None, path) == [0] * 5
+    none = dict.fromkeys(features, 0)
+    assert draw.draw_features(quantised, subject, features, None, path) == none
     assert red(path) == 0
-    rtl = [maps.copy() for maps in features]
-    assert draw.draw_features(quantised, subject, features, rtl, path) == [0] * 5
+    rtl = {name: maps.copy() for name, maps in features.items()}
+    assert draw.draw_features(quantised, subject, features, rtl, path) == none
     assert red(path) == 0
-    rtl[0][4, 7, 9] ^= 1
-    rtl[3][2] = UNKNOWN
-    rtl[4][0] += 1
-    assert draw.draw_features(quantised, subject, features, rtl, path) == [1, 0, 0, 1, 1]
+    rtl["conv1"][4, 7, 9] ^= 1
+    rtl["fc1"][2] = UNKNOWN
+    rtl["fc2"][0] += 1
+    wrong = none | {"conv1": 1, "fc1": 1, "fc2": 1}
+    assert draw.draw_features(quantised, subject, features, rtl, path) == wrong
     assert red(path) > 20
 
 
@@ -116,25 +119,26 @@ def test_any_network_can_be_drawn(seed, case, tmp_path):
     draw.draw_features(quantised, subject, features, None, tmp_path / "maps.png")
     rows = draw.draw_histograms(quantised, images, tmp_path / "histograms.png")
     assert (tmp_path / "histograms.png").stat().st_size > 1000
-    layers = [n for n, p in zip(quantised.network.layer_names, quantised.parameters) if p]  # noqa: B905
-    assert [row["name"] for row in rows] == layers
-    outputs = reference.predict(quantised, images, all_layers=True)
-    for row in rows[:-1]:
-        index = quantised.network.layer_names.index(row["name"])
+    assert [row["name"] for row in rows] == [node.name for node in quantised.network.weighted]
+    outputs = reference.features(quantised, images)
+    for row in rows:
+        if row["saturated"] is None:
+            continue
+        output = outputs[row["name"]]
         # Not all that are 255 were clamped, but none else.
-        assert 0 <= row["saturated"] <= (outputs[index] == 255).mean()
-        assert row["zeros"] == (outputs[index] == 0).mean()
-        weight = quantised.parameters[index].weight
+        assert 0 <= row["saturated"] <= (output == 255).mean()
+        assert row["zeros"] == (output == 0).mean()
+        weight = quantised.parameters[row["name"]].weight
         assert row["weights_at_the_ends"] == np.isin(weight, (-128, 127)).mean()
 
 
 def test_saturation_counts_what_is_clamped():
     weight = np.ones((1, 1), np.int8)
-    network = Network("one", (Linear(1), Linear(1)), (1, 1, 1))
+    network = Network.chain("one", (Linear(1), Linear(1)), (1, 1, 1))
     parameters = random_parameters(np.random.default_rng(1), network)
     for bias, share in ((0, 0.0), (1, 1 / 4), (2, 2 / 4), (300, 1.0)):
         one = dataclasses.replace(
-            parameters[0],
+            parameters["fc1"],
             weight=weight,
             bias=np.array([bias], np.int32),
             input_exponent=0,
@@ -142,7 +146,7 @@ def test_saturation_counts_what_is_clamped():
             output_exponent=0,
         )
         x = np.array([0, 100, 254, 255], np.uint8).reshape(4, 1, 1, 1)
-        assert draw.saturation(network.layers[0], one, x) == share
+        assert draw.saturation(network["fc1"], one, [x]) == share
 
 
 def test_mosaic():
@@ -159,7 +163,7 @@ def test_mosaic():
 @pytest.fixture
 def exported(tmp_path, seed, monkeypatch) -> Path:
     """A network for test images, exported; its name is the stem of the folder."""
-    network = Network("mini", (Conv(2, 3, 3), Linear(10)))
+    network = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
     quantised = QuantisedNetwork(network, random_parameters(generator(seed, "mini"), network))
     export(quantised, tmp_path / "mini")
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")

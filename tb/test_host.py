@@ -31,7 +31,7 @@ from sim.design import ROOT, Design
 @pytest.fixture(scope="module")
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images."""
-    network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
+    network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
     return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
 
 
@@ -203,9 +203,9 @@ def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
 
 def test_logits_of_several_positions(tmp_path, monkeypatch, capsys):
     """A network that ends in a convolution gives its logits row by row; so does its class count."""
-    network = Network("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
+    network = Network.chain("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
     quantised = QuantisedNetwork(network, random_parameters(generator("1", "tail"), network))
-    assert network.shapes[-1] == (3, 2, 2)
+    assert network.output.out_shape == (3, 2, 2)
     folder = tmp_path / "tail"
     export(quantised, folder)
     said = Identity(

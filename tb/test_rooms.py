@@ -1,4 +1,4 @@
-"""The house: imports point down, no file is too long, and only a layer's own place asks what it is."""
+"""The house: imports point down, files are short, only a layer's own place asks what it is."""
 
 from __future__ import annotations
 

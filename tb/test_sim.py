@@ -25,7 +25,8 @@ import sim.build
 from model.base.errors import ToolError, UserError
 from model.export import export
 from model.hardware import manifest
-from model.hardware.folding import FoldedNetwork, Folding
+from model.hardware.folding import FoldedNetwork
+from model.hardware.stage import Folding
 from model.network import reference
 from model.network.examples import NETWORKS
 from model.network.graph import Network
@@ -56,7 +57,7 @@ KEYS = [
 @pytest.fixture(scope="module")
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images and is compiled in no time."""
-    network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
+    network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
     return telling_network("1", network)
 
 
@@ -143,9 +144,9 @@ def test_waves(folder, images, build_folder):
 
 def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
     """A ROM that is not what `network.onnx` says: exit 1, naming image, class and both values."""
-    words = (folder / "fc_bias.mem").read_text().split()
+    words = (folder / "tiny_fc_bias.mem").read_text().split()
     words[1] = f"{(int(words[1], 16) + 1) % (1 << 4 * len(words[1])):0{len(words[1])}x}"
-    rewrite(folder, "fc_bias.mem", "\n".join(words) + "\n")
+    rewrite(folder, "tiny_fc_bias.mem", "\n".join(words) + "\n")
     assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
     lines = capsys.readouterr().err.splitlines()
     value = reference.predict(quantised, np.load(images))[0, 1]
@@ -155,8 +156,8 @@ def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
 
 def test_x_is_found(folder, images, capsys):
     """A ROM that leaves a word undefined shows up as X, not as a lucky value."""
-    first, *others = (folder / "fc_bias.mem").read_text().splitlines()
-    rewrite(folder, "fc_bias.mem", "\n".join([first[:-1] + "x", *others]) + "\n")
+    first, *others = (folder / "tiny_fc_bias.mem").read_text().splitlines()
+    rewrite(folder, "tiny_fc_bias.mem", "\n".join([first[:-1] + "x", *others]) + "\n")
     assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
     assert "image 0: logit of class 0: RTL X or missing, reference" in capsys.readouterr().err
 
@@ -209,7 +210,7 @@ def test_networks_of_several_shapes(folder, spread):
 )
 def test_damaged_memory_file(damage, message, folder, images):
     """A `.mem` file that is not what its hash says is refused."""
-    damage(folder / "conv1_weight.mem")
+    damage(folder / "tiny_conv1_weight.mem")
     with pytest.raises(UserError, match=rf"conv1_weight\.mem {message}"):
         run.main(["--net", str(folder), "--images", images])
 
@@ -263,7 +264,7 @@ def test_builds_are_cached_by_content(folder, tmp_path, monkeypatch):
     stamp = program.stat().st_mtime_ns
     assert build(Design.read(folder), "icarus", False, root).stat().st_mtime_ns == stamp
 
-    rewrite(folder, "fc_bias.mem", (folder / "fc_bias.mem").read_text().upper())
+    rewrite(folder, "tiny_fc_bias.mem", (folder / "tiny_fc_bias.mem").read_text().upper())
     altered = Design.read(folder)
     assert key(altered, "icarus", False) == key(design, "icarus", False)
     monkeypatch.setattr("sim.build._run", None)
@@ -454,9 +455,9 @@ def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Pat
 @pytest.fixture
 def spread(tmp_path) -> Design:
     """A network whose logits are a feature map of 4 x 2 x 6, several pixels and lanes a beat."""
-    network = Network("spread", (Conv(4, 1),), (1, 2, 6))
+    network = Network.chain("spread", (Conv(4, 1),), (1, 2, 6))
     quantised = QuantisedNetwork(network, random_parameters(generator("1"), network))
-    folded = FoldedNetwork(network, (Folding(2, 1),), 2)
+    folded = FoldedNetwork(network, {"conv1": Folding(2, 1)}, 2)
     export(quantised, tmp_path / "spread", folded=folded)
     return Design.read(tmp_path / "spread")
 
