@@ -134,7 +134,7 @@ def console() -> Console:
 
 
 def progress(of: str) -> Progress:
-    """Progress bars on the console: a title, how many `of` all are done, how long it takes."""
+    """Progress bars: a title, how many are done and `of` what, the time taken and left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
