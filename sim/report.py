@@ -1,4 +1,4 @@
-"""What a run of a network comes to: the report, the table in the terminal, the files."""
+"""The outcome of a run: the report, the table in the terminal, the files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _accuracy(classes: np.ndarray, labels: np.ndarray | None) -> float | None:
 
 
 def complaints(design: Design, results: list[Result], expected: np.ndarray) -> list[str]:
-    """All that is wrong with a run, a line each: every mismatch, and what is wrong beside them."""
+    """A line for everything wrong with a run: first the mismatches, then all other problems."""
     lines: list[str] = []
     first = 0
     for result in results:
