@@ -21,14 +21,15 @@ from dataclasses import dataclass  # noqa: E402
 import numpy as np  # noqa: E402
 
 from model.base import errors, pictures  # noqa: E402
-from model.base.errors import UserError  # noqa: E402
+from model.export import find_network  # noqa: E402
+from model.formats.onnx import read_onnx  # noqa: E402
+from model.hardware import manifest as manifests  # noqa: E402
 from model.learning.data import ROOT  # noqa: E402
-from model.learning.numpy_backend import initialise  # noqa: E402
-from model.learning.training import CALIBRATION, Split, hold_out, load_split  # noqa: E402
-from model.mersenne import Mersenne  # noqa: E402
+from model.learning.initial import initial_network  # noqa: E402
+from model.learning.source import Split, hold_out, load_split  # noqa: E402
+from model.learning.training import CALIBRATION  # noqa: E402
 from model.network import reference  # noqa: E402
 from model.network.floats import FloatNetwork, log_softmax  # noqa: E402
-from model.network.graph import Network  # noqa: E402
 from model.network.quantised import QuantisedNetwork  # noqa: E402
 
 BUILD = ROOT / "build" / "evaluate"
@@ -54,33 +55,19 @@ def evaluate(
     quantised: QuantisedNetwork, trained: FloatNetwork | None, seed: int, train: Split, test: Split
 ) -> Result:
     """Classify the test images. seed: of the training, whose initial weights it gives."""
-    _check(quantised.network, test)
-    start = FloatNetwork(quantised.network, Mersenne(seed).initialise(quantised.network))
-    start = initialise(start, hold_out(train)[0].pixels[:CALIBRATION])
+    test.check(quantised.network)
+    sample = hold_out(train)[0].pixels[:CALIBRATION]
+    start = initial_network(quantised.network, sample, np.random.default_rng(seed))
     logits = reference.predict(quantised, test.pixels)
     classes = reference.argmax(logits)
-    last = quantised.parameters[-1]
-    exponent = last.input_exponent + last.weight_exponent
-    doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -exponent))
+    doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -quantised.logits.sum_exponent))
     return Result(
         untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
-        float=None
-        if trained is None
-        else _accuracy(trained.predict(test.pixels).argmax(axis=1), test),
+        float=None if trained is None else _accuracy(trained.predict(test.pixels).argmax(1), test),
         int8=_accuracy(classes, test),
         classes=classes,
         doubt=doubt[np.arange(len(test)), test.labels],
     )
-
-
-def _check(network: Network, test: Split) -> None:
-    shape, classes = test.pixels.shape[1:], int(test.labels.max()) + 1
-    if network.input_shape != shape or network.classes < classes:
-        raise UserError(
-            f"{network.name} takes images of {network.input_shape} and knows {network.classes} "
-            f"classes, the test images are {shape} of {classes} classes; "
-            "only networks for those can be evaluated"
-        )
 
 
 def _accuracy(classes: np.ndarray, test: Split) -> float:
@@ -154,17 +141,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder to write; default build/evaluate/NET")
     options = parser.parse_args(arguments)
 
-    from sim.design import Design, find
-
-    design = Design.read(find(options.network))
-    folder = Path(design.folder)
-    quantised = design.read_network(folder)
+    folder = Path(options.network)
+    if not (folder / manifests.FILE_NAME).is_file():
+        _, folder, _ = find_network(options.network, None)
+    manifest = manifests.verify(folder)
+    quantised = read_onnx(folder / "network.onnx", manifest["name"])
     network = quantised.network
     weights = folder / "float.npz"
     trained = FloatNetwork.load(network, weights) if weights.is_file() else None
-    seed = (design.manifest.get("training") or {}).get("seed", 1)
+    seed = (manifest.get("training") or {}).get("seed", 1)
     test, name = load_split("test")
-    _check(network, test)
+    test.check(network)
     result = evaluate(quantised, trained, seed, load_split("train")[0], test)
 
     out = options.out or BUILD / network.name

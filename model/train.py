@@ -21,8 +21,7 @@ if __package__ in (None, ""):
 import argparse  # noqa: E402
 import dataclasses  # noqa: E402
 import time  # noqa: E402
-from types import ModuleType  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
+from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
@@ -31,34 +30,37 @@ from model.base.errors import UserError  # noqa: E402
 from model.base.folders import put_in_place, staging  # noqa: E402
 from model.export import check_folder, export  # noqa: E402
 from model.formats.onnx import write_onnx  # noqa: E402
+from model.learning import training  # noqa: E402
+from model.learning.backend import Backend  # noqa: E402
 from model.learning.data import ROOT  # noqa: E402
 from model.learning.recipes import RECIPES, Recipe  # noqa: E402
-from model.learning.training import INTERPOLATIONS, OPTIMISERS, Stage, Trained, hold_out, load_split  # noqa: E402
+from model.learning.report import Display, draw_curve  # noqa: E402
+from model.learning.source import hold_out, load_split  # noqa: E402
+from model.learning.training import Trained  # noqa: E402
 from model.network.examples import NETWORKS  # noqa: E402
 from model.network.floats import FloatNetwork  # noqa: E402
 from model.network.graph import Network  # noqa: E402
 from model.network.reference import argmax, predict  # noqa: E402
 
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
 BACKENDS = ("torch", "numpy")
 
 
-def load_backend(name: str) -> ModuleType:
-    """`model.torch_train` or `model.numpy_train`; the latter must not need torch."""
+def load_backend(name: str) -> type[Backend]:
+    """The class of a backend; that of NumPy needs no torch."""
     if name == "numpy":
-        return numpy_train
+        from model.learning.numpy_backend import NumpyBackend
+
+        return NumpyBackend
     if name != "torch":
         raise UserError(f"unknown backend {name!r}; expected one of {', '.join(BACKENDS)}")
     try:
-        from model.learning import torch_backend
+        from model.learning.torch_backend import TorchBackend
     except ImportError as error:
         raise UserError(
             f"the backend torch needs the extra [train] ({error}); "
             "pip install -e '.[train]', or train with --backend numpy"
         ) from None
-    return torch_train
+    return TorchBackend
 
 
 def load_teacher(recipe: Recipe, folder: Path) -> FloatNetwork | None:
@@ -68,100 +70,6 @@ def load_teacher(recipe: Recipe, folder: Path) -> FloatNetwork | None:
     if recipe.teacher not in NETWORKS:
         raise UserError(f"unknown teacher {recipe.teacher!r}; expected one of {_names()}")
     return FloatNetwork.load(NETWORKS[recipe.teacher], folder / recipe.teacher / "float.npz")
-
-
-class Display:
-    """A progress bar with loss and accuracy for each stage; off a terminal, a line an epoch."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.fields[stage]:<9}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.console = console
-        self.task: tuple[str, TaskID] | None = None
-
-    def __enter__(self) -> Display:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, stage: Stage, epoch: int, share: float) -> None:
-        total = stage.epochs
-        if self.task is None or self.task[0] != stage.name:
-            self.task = (
-                stage.name,
-                self.bar.add_task("", total=total, stage=stage.name, figures=""),
-            )
-        figures = ""
-        if stage.loss:
-            figures = (
-                f"loss {stage.loss[-1]:.4f}  train {stage.train_accuracy[-1]:.2f} %  "
-                f"validation {stage.validation_accuracy[-1]:.2f} %  "
-                f"best {max(stage.validation_accuracy):.2f} %"
-            )
-        self.bar.update(self.task[1], completed=min(total, int(epoch + share)), figures=figures)
-        if share == 1.0 and not self.console.is_terminal:
-            print(f"{stage.name} {epoch + 1}/{total}  {figures}", file=sys.stderr, flush=True)
-
-
-def draw_curve(stages: list[Stage], title: str, path: Path) -> None:
-    """Loss and accuracy of all stages by epoch, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    start = 1
-    for stage, colours in zip(stages, (("C0", "C1"), ("C2", "C3")), strict=False):
-        for axes, train, validation in (
-            (left, stage.loss, stage.validation_loss),
-            (right, stage.train_accuracy, stage.validation_accuracy),
-        ):
-            # Each stage minimises a loss of its own; cross-entropy on validation is common to all.
-            if axes is right or stage is stages[0]:
-                axes.plot(
-                    range(start, start + len(train)),
-                    train,
-                    color=colours[0],
-                    alpha=0.6,
-                    label=f"{stage.name}, training",
-                )
-            axes.plot(
-                range(start, start + len(validation)),
-                validation,
-                color=colours[1],
-                label=f"{stage.name}, validation",
-            )
-        start += len(stage.validation_loss)
-    left.set(xlabel="epoch", ylabel="loss", yscale="log")
-    accuracies = sorted(a for stage in stages for a in stage.validation_accuracy)
-    # The first epochs would squeeze the rest into one line.
-    floor = max(accuracies[len(accuracies) // 10] - 2, 0)
-    right.set(xlabel="epoch", ylabel="accuracy in %", ylim=(floor, min(accuracies[-1] + 0.3, 100)))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(title)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
 
 
 def train(
@@ -180,22 +88,16 @@ def train(
     teachers: the folder that holds the teacher's. Until the end nothing is written.
     """
     started = time.monotonic()
-    engine = load_backend(backend)
+    engine = load_backend(backend)(seed)
     teacher = load_teacher(recipe, teachers)
     everything, dataset = load_split("train")
-    expected = (*network.input_shape, network.classes)
-    if (*everything.pixels.shape[1:], 10) != expected:
-        raise UserError(
-            f"{network.name} takes {network.input_shape} and has {network.classes} classes; only "
-            "networks for 1x28x28 images of 10 digits can be trained here"
-        )
-
+    everything.check(network)
     with Display() as display:
-        trained: Trained = engine.train(
+        trained = training.train(
+            engine,
             network,
             *hold_out(everything),
             recipe,
-            seed=seed,
             teacher=teacher,
             progress=display,
             threads=threads,
@@ -203,9 +105,10 @@ def train(
 
     test, _ = load_split("test")
     logits = FloatNetwork(network, trained.parameters).predict(test.pixels)
-    float_test = 100 * float((logits.argmax(axis=1) == test.labels).mean())
     classes = argmax(predict(trained.quantised, test.pixels, threads=threads))
-    int8_test = 100 * float((classes == test.labels).mean())
+    float_test, int8_test = (
+        100 * float((found == test.labels).mean()) for found in (logits.argmax(axis=1), classes)
+    )
     metrics = {
         "dataset": dataset.removesuffix(" train"),
         "float_accuracy": round(float_test, 3),
@@ -219,54 +122,31 @@ def train(
         **trained.about,
         "recipe": dataclasses.asdict(recipe),
     }
-    title = (
-        f"{network.name}: float {float_test:.2f} %, int8 {int8_test:.2f} % on {test_name(metrics)}"
-    )
-    write(trained, title, metrics, out_dir, export_network)
+    write(trained, metrics, out_dir, export_network)
     return metrics
 
 
-def test_name(metrics: dict[str, Any]) -> str:
-    """What the test accuracies are of."""
-    return f"the test images of {metrics['dataset']}"
+def summary(network: Network, metrics: dict[str, Any]) -> str:
+    """The accuracies on the test set in a line."""
+    return (
+        f"{network.name}: float {metrics['float_accuracy']:.2f} %, int8 "
+        f"{metrics['int8_accuracy']:.2f} % on the test images of {metrics['dataset']}"
+    )
 
 
-def write(
-    trained: Trained,
-    title: str,
-    metrics: dict[str, Any],
-    out_dir: Path,
-    export_network: bool,
-) -> None:
+def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_network: bool) -> None:
     """Make every file in a temporary sibling folder, then put all in place."""
+    quantised = trained.quantised
     with staging(out_dir) as folder:
-        layers = np.array(trained.quantised.network.layer_names)
-        np.savez_compressed(folder / "float.npz", **trained.parameters, layer_names=layers)
-        draw_curve(trained.stages, title, folder / "training.png")
-        write_onnx(trained.quantised, folder / "network.onnx")
-        extra = [folder / "float.npz", folder / "training.png"]
+        np.savez_compressed(folder / "float.npz", **trained.parameters)
+        draw_curve(trained.stages, summary(quantised.network, metrics), folder / "training.png")
+        onnx = folder / "network.onnx"
+        write_onnx(quantised, onnx)
         if export_network:
-            onnx = folder / "network.onnx"
-            export(trained.quantised, out_dir, onnx=onnx, training=metrics, extra=extra)
+            extra = [folder / "float.npz", folder / "training.png"]
+            export(quantised, out_dir, onnx=onnx, training=metrics, extra=extra)
         else:
             put_in_place(folder, out_dir, ["network.onnx", "float.npz", "training.png"])
-
-
-def parse_setting(recipe: Recipe, text: str) -> Recipe:
-    """`recipe` with one `field=value` changed."""
-    fields = {field.name: getattr(Recipe(), field.name) for field in dataclasses.fields(Recipe)}
-    key, found, value = text.partition("=")
-    if not found or key not in fields:
-        raise UserError(
-            f"--set {text}: expected FIELD=VALUE with one of the fields {', '.join(fields)}"
-        )
-    if key == "teacher":
-        return dataclasses.replace(recipe, teacher=None if value in ("", "none") else value)
-    kind = type(fields[key])
-    try:
-        return dataclasses.replace(recipe, **{key: kind(value)})
-    except ValueError:
-        raise UserError(f"--set {text}: {value!r} is no {kind.__name__}") from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -288,31 +168,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.network not in NETWORKS:
         raise UserError(f"unknown network {options.network!r}; expected one of {_names()}")
-    recipe = RECIPES.get(options.network, Recipe())
-    for setting in options.set:
-        recipe = parse_setting(recipe, setting)
-    if options.epochs is not None:
-        recipe = dataclasses.replace(recipe, epochs=options.epochs)
-    if options.tune_epochs is not None:
-        recipe = dataclasses.replace(recipe, tune_epochs=options.tune_epochs)
-    if options.optimiser is not None:
-        recipe = dataclasses.replace(recipe, optimiser=options.optimiser)
-    if recipe.optimiser not in OPTIMISERS:
-        raise UserError(
-            f"unknown optimiser {recipe.optimiser!r}; expected one of {', '.join(OPTIMISERS)}"
-        )
-    if not 0 <= recipe.momentum < 1:
-        raise UserError(f"momentum {recipe.momentum}: expected at least 0 and below 1")
-    if min(recipe.epochs, recipe.batch, recipe.restarts, recipe.restart_epochs) < 1:
-        raise UserError("epochs, batch, restarts and restart_epochs must be at least 1")
-    if min(recipe.tune_epochs, recipe.copies) < 0 or not 0 <= recipe.average < 1:
-        raise UserError("tune_epochs and copies must be at least 0, average at least 0 and below 1")
-    if recipe.interpolation not in INTERPOLATIONS:
-        raise UserError(
-            f"interpolation {recipe.interpolation!r}: expected {' or '.join(INTERPOLATIONS)}"
-        )
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads {options.threads}: expected at least 1")
+    recipe = RECIPES.get(options.network, Recipe())
+    for setting in options.set:
+        recipe = recipe.with_setting(setting)
+    for field in ("epochs", "tune_epochs", "optimiser"):
+        if getattr(options, field) is not None:
+            recipe = dataclasses.replace(recipe, **{field: getattr(options, field)})
     load_backend(options.backend)
     network = NETWORKS[options.network]
     out_dir = options.out or ROOT / "mem" / network.name
@@ -326,8 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         threads=options.threads,
     )
     print(
-        f"{network.name}: float {metrics['float_accuracy']:.2f} %, int8 "
-        f"{metrics['int8_accuracy']:.2f} % on {test_name(metrics)} "
+        f"{summary(network, metrics)} "
         f"(validation {metrics['float_validation_accuracy']:.2f} and "
         f"{metrics['int8_validation_accuracy']:.2f} %), {metrics['seconds']:.0f} s; "
         f"written to {out_dir}"

@@ -70,10 +70,7 @@ def float_predictors(
         from model.learning.torch_network import TorchNetwork
     except ImportError:
         return
-    twin = TorchNetwork(model.network)
-    # First the type, then the weights: in float32 they might lose bits.
-    twin.to(torch.float64 if model.dtype == np.float64 else torch.float32)
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
+    twin = TorchNetwork(model)
 
     @torch.no_grad()
     def predict_torch(images: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from random_networks import generator
 
-from model.learning.training import Split
+from model.learning.source import Split
 
 
 def digits(seed: str, count: int) -> Split:

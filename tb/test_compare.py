@@ -15,8 +15,8 @@ from model.base.errors import UserError
 from model.export import export
 from model.formats.onnx import write_onnx
 from model.learning.data import load_images
-from model.mersenne import Mersenne
 from model.network import reference
+from model.network.exponents import parameter_shapes
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork
@@ -32,7 +32,9 @@ def folder(tmp_path, seed, monkeypatch) -> Path:
     """A small network, exported, with float weights, and images in a file beside it."""
     quantised = QuantisedNetwork(TINY, random_parameters(generator(seed, "tiny"), TINY))
     export(quantised, tmp_path / "tiny")
-    np.savez(tmp_path / "tiny" / "float.npz", **Mersenne(1).initialise(TINY))
+    rng = generator(seed, "float weights")
+    weights = {name: rng.normal(size=shape) for name, shape in parameter_shapes(TINY).items()}
+    np.savez(tmp_path / "tiny" / "float.npz", **weights)
     np.save(tmp_path / "images.npy", random_images(generator(seed, "images"), quantised, 9))
     monkeypatch.setattr(compare, "BUILD", tmp_path / "build")
     # Compiled once, for later runs of this test as well.

@@ -238,7 +238,7 @@ def test_unknown_split():
 def test_torchvision_reads_the_same(tmp_path):
     """An independent reader of the same folder; imports beside a CPU-only torch."""
     pytest.importorskip("torch", reason="torchvision needs torch")
-    from model.learning.torch_compat import import_torchvision
+    from torch_compat import import_torchvision
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

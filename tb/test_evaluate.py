@@ -14,9 +14,8 @@ from random_networks import generator, random_parameters
 from model import evaluate
 from model.base.errors import UserError
 from model.export import export
-from model.learning.numpy_backend import initialise
-from model.learning.training import Split
-from model.mersenne import Mersenne
+from model.learning.initial import initial_network
+from model.learning.source import Split
 from model.network import reference
 from model.network.exponents import Exponents, to_integers
 from model.network.floats import FloatNetwork
@@ -25,7 +24,7 @@ from model.network.layers import Conv, Linear
 from model.network.quantised import QuantisedNetwork
 from sim.design import ROOT
 
-MINI = Network("mini", (Conv(2, 3, 3), Linear(10)))
+MINI = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
 
 
 @pytest.fixture
@@ -43,9 +42,9 @@ def splits(seed, tmp_path, monkeypatch) -> tuple[Split, Split]:
 def trained(splits) -> FloatNetwork:
     """A convolution as it starts out; the last layer by least squares."""
     train, _ = splits
-    model = initialise(FloatNetwork(MINI, Mersenne(1).initialise(MINI)), train.pixels)
+    model = initial_network(MINI, train.pixels, np.random.default_rng(1))
     _, steps = model.forward(train.pixels)
-    inputs = np.c_[steps[-1].x.reshape(len(train), -1), np.ones(len(train))]
+    inputs = np.c_[steps[-1].x[0].reshape(len(train), -1), np.ones(len(train))]
     targets = np.eye(10)[train.labels]
     solved = np.linalg.solve(inputs.T @ inputs + np.eye(inputs.shape[1]), inputs.T @ targets)
     model.parameters["fc.weight"][...] = solved[:-1].T
@@ -55,7 +54,7 @@ def trained(splits) -> FloatNetwork:
 
 @pytest.fixture
 def quantised(trained) -> QuantisedNetwork:
-    return to_integers(MINI, trained.parameters, Exponents((6, 8), (5, None)))
+    return to_integers(MINI, trained.parameters, Exponents({"conv1": 6, "fc": 8}, {"conv1": 5}))
 
 
 def test_accuracies_before_and_after_training(splits, trained, quantised):
@@ -110,12 +109,16 @@ def test_a_network_without_mistakes_can_be_drawn(splits, quantised, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "network", [Network("wide", (Linear(10),), (3, 28, 28)), Network("few", (Linear(4),))]
+    "network",
+    [
+        Network.chain("wide", (Linear(10),), (3, 28, 28)),
+        Network.chain("few", (Linear(4),)),
+    ],
 )
 def test_refuses_networks_for_other_images(splits, network, tmp_path, seed):
     quantised = QuantisedNetwork(network, random_parameters(generator(seed, "other"), network))
     export(quantised, tmp_path / network.name)
-    with pytest.raises(UserError, match="only networks for those") as caught:
+    with pytest.raises(UserError, match="choose a network for those") as caught:
         evaluate.main([str(tmp_path / network.name)])
     assert "\n" not in str(caught.value)
 

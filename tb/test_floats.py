@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
@@ -12,10 +14,25 @@ from model.network.examples import NETWORKS
 from model.network.exponents import from_integers, parameter_shapes, to_integers
 from model.network.floats import FloatNetwork
 from model.network.graph import Network
-from model.network.layers import Conv, Linear
+from model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
+from model.network.layers.avgpool import avgpool2d_backward
+from model.network.layers.conv import (
+    conv2d_backward_fast,
+    conv2d_backward_slow,
+    conv2d_fast,
+    conv2d_slow,
+)
+from model.network.layers.linear import fc_backward, fc_forward
+from model.network.layers.maxpool import maxpool2d, maxpool2d_backward
+from model.network.layers.windows import images_innermost, windows_to_columns
+from model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(12)
 TOLERANCE = 1e-9
+CONVOLUTIONS = {
+    "slow": (conv2d_slow, conv2d_backward_slow),
+    "fast": (conv2d_fast, conv2d_backward_fast),
+}
 
 
 def relative(found: np.ndarray, expected: np.ndarray, scale: float = 1.0) -> float:
@@ -61,12 +78,12 @@ def differences(loss, array: np.ndarray, rng: np.random.Generator, count: int = 
         yield index, (values[0] - values[1]) / (2 * step)
 
 
-@pytest.mark.parametrize("name", floats.CONVOLUTIONS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 @pytest.mark.parametrize("case", CASES)
 def test_conv2d_equals_torch(seed, case, name):
     rng = generator(seed, "conv2d", case)
     *arrays, stride, padding = random_conv(rng)
-    forward, backward = floats.CONVOLUTIONS[name]
+    forward, backward = CONVOLUTIONS[name]
     y, dy, gradients = autograd(
         lambda f, x, w, b: f.conv2d(x, w, b, stride, padding),
         lambda shape: rng.normal(size=shape),
@@ -78,12 +95,12 @@ def test_conv2d_equals_torch(seed, case, name):
         assert relative(ours, expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", floats.CONVOLUTIONS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 @pytest.mark.parametrize("case", range(4))
 def test_conv2d_gradients_equal_finite_differences(seed, case, name):
     rng = generator(seed, "differences", case)
     x, weight, bias, stride, padding = random_conv(rng)
-    forward, backward = floats.CONVOLUTIONS[name]
+    forward, backward = CONVOLUTIONS[name]
     dy = rng.normal(size=forward(x, weight, bias, stride, padding).shape)
 
     def loss() -> float:
@@ -99,18 +116,16 @@ def test_conv2d_gradients_equal_finite_differences(seed, case, name):
 def test_layouts_and_columns_do_not_matter(seed, case):
     rng = generator(seed, "layouts", case)
     x, weight, bias, stride, padding = random_conv(rng)
-    inner = floats.images_innermost(x)
+    inner = images_innermost(x)
     assert inner.strides[0] == inner.itemsize
-    columns = floats.windows_to_columns(inner, weight.shape[2], stride, padding)
-    plain = floats.conv2d_fast(x, weight, bias, stride, padding)
-    given = floats.conv2d_fast(inner, weight, bias, stride, padding, columns)
+    columns = windows_to_columns(inner, Conv(len(weight), weight.shape[2], stride, padding))
+    plain = conv2d_fast(x, weight, bias, stride, padding)
+    given = conv2d_fast(inner, weight, bias, stride, padding, columns)
     np.testing.assert_allclose(plain, given, rtol=1e-13, atol=1e-13)
     dy = rng.normal(size=plain.shape)
     for one, other in zip(
-        floats.conv2d_backward_fast(dy, x, weight, stride, padding),
-        floats.conv2d_backward_fast(
-            floats.images_innermost(dy), inner, weight, stride, padding, columns
-        ),
+        conv2d_backward_fast(dy, x, weight, stride, padding),
+        conv2d_backward_fast(images_innermost(dy), inner, weight, stride, padding, columns),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
@@ -128,23 +143,41 @@ def test_maxpool2d_equals_torch(seed, case):
     y, dy, (dx,) = autograd(
         lambda f, x: f.max_pool2d(x, *window), lambda shape: rng.normal(size=shape), x
     )
-    np.testing.assert_array_equal(floats.maxpool2d(x, *window), y)
-    assert relative(floats.maxpool2d_backward(dy, x, y, *window), dx) < TOLERANCE
+    np.testing.assert_array_equal(maxpool2d(x, *window), y)
+    assert relative(maxpool2d_backward(dy, x, y, *window), dx) < TOLERANCE
 
 
 def test_maxpool2d_leaves_its_input_as_it_is():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
-    floats.maxpool2d(x, 2, 2)
+    maxpool2d(x, 2, 2)
     np.testing.assert_array_equal(x.ravel(), np.arange(16.0))
 
 
 def test_maxpool2d_with_more_padding_than_torch_takes():
     x = -np.arange(1.0, 7).reshape(1, 1, 2, 3)
-    y = floats.maxpool2d(x, 3, 1, 2)
+    y = maxpool2d(x, 3, 1, 2)
     expected = [[-1, -1, -1, -2, -3]] * 3 + [[-4, -4, -4, -5, -6]]
     np.testing.assert_array_equal(y, [[expected]])
-    dx = floats.maxpool2d_backward(np.ones_like(y), x, y, 3, 1, 2)
+    dx = maxpool2d_backward(np.ones_like(y), x, y, 3, 1, 2)
     np.testing.assert_array_equal(dx, [[[[9, 3, 3], [3, 1, 1]]]])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_avgpool2d_equals_torch_and_finite_differences(seed, case):
+    rng = generator(seed, "avgpool2d", case)
+    kernel, stride = int(rng.choice([1, 2, 4])), int(rng.integers(1, 6))
+    x = rng.normal(size=(3, int(rng.integers(1, 4)), *rng.integers(kernel, kernel + 9, 2)))
+    layer = AvgPool(kernel, stride)
+    expected, dy, (dx,) = autograd(
+        lambda f, x: f.avg_pool2d(x, kernel, stride), lambda shape: rng.normal(size=shape), x
+    )
+    y, backward = layer.forward([x], ())
+    assert relative(y, expected) < TOLERANCE
+    (found,), weights = backward(dy)
+    assert weights == ()
+    assert relative(found, dx) < TOLERANCE
+    for index, slope in differences(lambda: float((layer.forward([x], ())[0] * dy).sum()), x, rng):
+        assert found[index] == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("case", range(4))
@@ -156,11 +189,11 @@ def test_fc_and_relu_equal_torch(seed, case):
     y, dy, gradients = autograd(
         lambda f, *t: f.relu(f.linear(*t)), lambda shape: rng.normal(size=shape), *arrays
     )
-    hidden = floats.fc(*arrays)
+    hidden = fc_forward(*arrays)
     found = floats.relu(hidden)
     assert relative(found, y) < TOLERANCE
     for ours, expected in zip(
-        floats.fc_backward(floats.relu_backward(dy, found), *arrays[:2]), gradients, strict=True
+        fc_backward(floats.relu_backward(dy, found), *arrays[:2]), gradients, strict=True
     ):
         assert relative(ours, expected) < TOLERANCE
 
@@ -193,10 +226,10 @@ def torch_gradients(model: FloatNetwork, images, labels, exponents=None):
     torch = pytest.importorskip("torch")
     from model.learning.torch_network import TorchNetwork
 
-    twin = TorchNetwork(model.network).double()
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
+    twin = TorchNetwork(model)
     logits = twin(torch.from_numpy(images).double(), exponents)
-    torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).backward()
+    if model.parameters:
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).backward()
     return logits.detach().numpy(), {k: v.grad.numpy() for k, v in twin.named_parameters()}
 
 
@@ -217,9 +250,9 @@ def test_random_networks_equal_torch(seed, case, rounded):
     for convolution in floats.CONVOLUTIONS:
         logits, steps = model.forward(images, exponents, convolution=convolution)
         _, dlogits = floats.cross_entropy(logits, labels)
-        found = model.backward(dlogits, steps, convolution=convolution)
+        found = model.backward(dlogits, steps)
         assert found.keys() == gradients.keys()
-        largest = max(1.0, *(np.abs(gradient).max() for gradient in gradients.values()))
+        largest = max([1.0, *(np.abs(gradient).max() for gradient in gradients.values())])
         for name, gradient in found.items():
             assert relative(gradient, gradients[name], largest) < TOLERANCE
 
@@ -255,19 +288,221 @@ def test_rounding_gives_the_integers_of_the_reference(seed, case, convolution):
     model, exponents = FloatNetwork.from_integers(quantised)
     logits = model.predict(images, exponents, convolution=convolution, batch=3)
     np.testing.assert_array_equal(
-        np.ldexp(logits, exponents.logits), reference.predict(quantised, images)
+        np.ldexp(logits, exponents.logits(quantised.network)), reference.predict(quantised, images)
     )
     parameters, same = from_integers(quantised)
     again = to_integers(quantised.network, parameters, same)
-    for one, other in zip(again.parameters, quantised.parameters, strict=True):
-        if one is not None:
-            np.testing.assert_array_equal(one.weight, other.weight)
-            np.testing.assert_array_equal(one.bias, other.bias)
-            assert one.shift == other.shift
+    assert again.parameters.keys() == quantised.parameters.keys()
+    for name, one in again.parameters.items():
+        other = quantised.parameters[name]
+        np.testing.assert_array_equal(one.weight, other.weight)
+        np.testing.assert_array_equal(one.bias, other.bias)
+        assert one.shift == other.shift
+
+
+@pytest.mark.parametrize("kernel", [2, 4, 8])
+def test_a_chain_with_an_average_pool(seed, kernel):
+    """The int8 reference, the same in floats, and PyTorch agree, gradients included."""
+    rng = generator(seed, "average", kernel)
+    layers = (Conv(3, 3, padding=1), AvgPool(kernel, kernel // 2), MaxPool(1, 1), Linear(4))
+    network = Network.chain("average", layers, (2, 11, 9))
+    images = rng.integers(0, 256, (6, *network.input_shape), np.uint8)
+    weights = {
+        name: Parameters(
+            rng.integers(-128, 128, network[name].weight_shape, np.int8),
+            rng.integers(-5000, 5000, network[name].weight_shape[0], np.int32),
+            *exponents,
+        )
+        for name, exponents in (("conv1", (8, 6, 4)), ("fc", (5, 7, None)))
+    }
+    sum_exponent = network["pool1"].layer.sum_exponent
+    pool = Parameters(None, None, 4, sum_exponent, 5)
+    with pytest.raises(UserError, match="its sums are"):
+        QuantisedNetwork(
+            network,
+            weights | {"pool1": dataclasses.replace(pool, weight_exponent=sum_exponent - 1)},
+        )
+    quantised = QuantisedNetwork(network, weights | {"pool1": pool})
+    model, exponents = FloatNetwork.from_integers(quantised)
+    logits, steps = model.forward(images, exponents)
+    np.testing.assert_array_equal(
+        np.ldexp(logits, exponents.logits(network)), reference.predict(quantised, images)
+    )
+    labels = rng.integers(0, 4, len(images))
+    expected, gradients = torch_gradients(model, images, labels, exponents)
+    np.testing.assert_array_equal(logits, expected)
+    found = model.backward(floats.cross_entropy(logits, labels)[1], steps)
+    for name, gradient in gradients.items():
+        assert relative(found[name], gradient) < TOLERANCE
+
+
+# A graph that is no chain
+
+
+class Add(Layer):
+    """The sum of two tensors of one shape and one scale."""
+
+    kind = "add"
+    stem = "add"
+
+    def out_shape(self, *shapes):
+        one, other = shapes
+        if one != other:
+            raise UserError(f"cannot add {one} and {other}")
+        return one
+
+    def accumulator_bound(self, weight, bias):
+        return 2 * 255
+
+    def integers(self, inputs, operands):
+        one, other = inputs
+        return one.astype(np.float32) + other
+
+    def forward(self, inputs, weights, *, slow=False, wants_dx=True):
+        return inputs[0] + inputs[1], lambda dy: ((dy, dy), ())
+
+    def torch_forward(self, inputs, weights):
+        return inputs[0] + inputs[1]
+
+
+# conv1 has three readers: a max-pool, which comes before its ReLU, another convolution and a sum.
+FORK = Network.graph(
+    "fork",
+    [
+        (Conv(4, 3, padding=1), [-1]),
+        (MaxPool(2, 2), [0]),
+        (Conv(4, 3, stride=2, padding=1), [0]),
+        (Add(), [1, 2]),
+        (Add(), [3, 3]),
+        (AvgPool(2, 2), [4]),
+        (AvgPool(4, 4), [0]),
+        (Add(), [6, 5]),
+        (Linear(5), [7]),
+    ],
+    (2, 8, 8),
+)
+
+
+def fork_in_torch(images, weights, round_to=lambda x, name: x.relu()):
+    """Logits of FORK, step by step. weights: tensors by name; round_to: a node's ReLU."""
+    f = pytest.importorskip("torch").nn.functional
+    (w1, b1), (w2, b2), (w, b) = (
+        [weights[f"{name}.{kind}"] for kind in ("weight", "bias")]
+        for name in ("conv1", "conv2", "fc")
+    )
+    conv1 = round_to(f.conv2d(images, w1, b1, padding=1), "conv1")
+    conv2 = round_to(f.conv2d(conv1, w2, b2, stride=2, padding=1), "conv2")
+    add1 = round_to(f.max_pool2d(conv1, 2) + conv2, "add1")
+    add2 = round_to(add1 + add1, "add2")
+    pool2 = round_to(f.avg_pool2d(add2, 2), "pool2")
+    pool3 = round_to(f.avg_pool2d(conv1, 4), "pool3")
+    add3 = round_to(pool3 + pool2, "add3")
+    return f.linear(add3.flatten(1), w, b)
+
+
+def test_a_fork_has_shapes_and_readers():
+    names = ["conv1", "pool1", "conv2", "add1", "add2", "pool2", "pool3", "add3", "fc"]
+    assert [node.name for node in FORK.nodes] == names
+    assert [node.name for node in FORK.readers("conv1")] == ["pool1", "conv2", "pool3"]
+    assert FORK["add1"].in_shapes == ((4, 4, 4), (4, 4, 4))
+    assert FORK["add3"].inputs == ("pool3", "pool2")
+    assert FORK["fc"].weight_shape == (5, 16)
+    with pytest.raises(UserError, match="cannot add"):
+        Network.graph("odd", [(Conv(1, 3), [-1]), (Conv(1, 5), [-1]), (Add(), [0, 1])])
+    with pytest.raises(UserError, match="nothing takes the output of conv1"):
+        Network.graph("idle", [(Conv(1, 3), [-1]), (Linear(2), [-1])])
+
+
+def test_gradients_of_a_fork_add_up(seed):
+    """Float networks in NumPy and PyTorch, against the same written out."""
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "fork")
+    model = random_float_network(rng, FORK)
+    images = rng.integers(0, 256, (6, *FORK.input_shape), np.uint8)
+    labels = rng.integers(0, 5, len(images))
+    weights = {k: torch.from_numpy(v).requires_grad_() for k, v in model.parameters.items()}
+    expected = fork_in_torch(torch.from_numpy(images).double() / 256, weights)
+    torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
+
+    logits, steps = model.forward(images)
+    found = model.backward(floats.cross_entropy(logits, labels)[1], steps)
+    twin, gradients = torch_gradients(model, images, labels)
+    for ours in (logits, twin):
+        assert relative(ours, expected.detach().numpy()) < TOLERANCE
+    for name, tensor in weights.items():
+        for ours in (found, gradients):
+            assert relative(ours[name], tensor.grad.numpy()) < TOLERANCE
+
+
+def test_the_integers_of_a_fork(seed):
+    """Reference, rounded floats and PyTorch, against the same written out."""
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "fork integers")
+    exponents = {  # of the input, the weights and the output
+        "conv1": (8, 7, 5),
+        "conv2": (5, 6, 5),
+        "add1": (5, 0, 4),
+        "add2": (4, 0, 3),
+        "pool2": (3, 2, 4),
+        "pool3": (5, 4, 4),
+        "add3": (4, 0, 3),
+        "fc": (3, 7, None),
+    }
+    parameters = {}
+    for name, scales in exponents.items():
+        shape = FORK[name].weight_shape
+        weight = None if shape is None else rng.integers(-40, 60, shape, np.int8)
+        bias = None if shape is None else rng.integers(-3000, 3000, shape[0], np.int32)
+        parameters[name] = Parameters(weight, bias, *scales)
+    quantised = QuantisedNetwork(FORK, parameters)
+    images = rng.integers(0, 256, (9, *FORK.input_shape), np.uint8)
+
+    codes = {}
+
+    def round_to(x, name):
+        x = torch.clamp(torch.round(x * 2.0 ** exponents[name][2]), 0, 255)
+        codes[name] = x.numpy()
+        return x * 2.0 ** -exponents[name][2]
+
+    model, scales = FloatNetwork.from_integers(quantised)
+    weights = {name: torch.from_numpy(array) for name, array in model.parameters.items()}
+    expected = fork_in_torch(torch.from_numpy(images).double() / 256, weights, round_to).numpy()
+    maps = reference.features(quantised, images)
+    for name, code in codes.items():
+        np.testing.assert_array_equal(maps[name], code)
+        assert len(np.unique(code)) > 10
+    logits = reference.predict(quantised, images)
+    np.testing.assert_array_equal(maps["fc"][:, :, 0, 0], logits)
+    assert scales.logits(FORK) == 10
+    np.testing.assert_array_equal(logits, np.ldexp(expected, 10))
+    np.testing.assert_array_equal(model.predict(images, scales), expected)
+    labels = rng.integers(0, 5, len(images))
+    twin, gradients = torch_gradients(model, images, labels, scales)
+    np.testing.assert_array_equal(twin, expected)
+    rounded, steps = model.forward(images, scales)
+    found = model.backward(floats.cross_entropy(rounded, labels)[1], steps)
+    for name, gradient in gradients.items():
+        assert relative(found[name], gradient) < TOLERANCE
+
+
+def test_scales_that_meet_must_be_equal():
+    own = {
+        name: Parameters(
+            np.ones(FORK[name].weight_shape, np.int8),
+            np.zeros(FORK[name].weight_shape[0], np.int32),
+            *scales,
+        )
+        for name, scales in (("conv1", (8, 7, 5)), ("conv2", (5, 6, 4)), ("fc", (3, 7, None)))
+    }
+    sums = {"add1": (5, 0, 4), "add2": (4, 0, 3), "pool2": (3, 2, 4), "pool3": (5, 4, 4)}
+    sums["add3"] = (4, 0, 3)
+    joins = {name: Parameters(None, None, *scales) for name, scales in sums.items()}
+    with pytest.raises(UserError, match="add1: its input has scale 2"):
+        QuantisedNetwork(FORK, own | joins)
 
 
 def test_no_image_is_an_empty_answer():
-    network = Network("small", (Conv(2, 3), Linear(4)), (1, 5, 5))
+    network = Network.chain("small", (Conv(2, 3), Linear(4)), (1, 5, 5))
     model = random_float_network(np.random.default_rng(1), network)
     assert model.predict(np.zeros((0, 1, 5, 5), np.uint8)).shape == (0, 4)
 
@@ -280,19 +515,20 @@ B = np.zeros(4)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: floats.conv2d_fast(X, np.zeros((4, 2, 3, 3)), B), "do not fit"),
-        (lambda: floats.conv2d_slow(X, W, np.zeros(3)), "biases"),
-        (lambda: floats.conv2d_fast(X[0], W, B), "expected N x IC x H x W"),
-        (lambda: floats.conv2d_fast(X.astype(np.float32), W, B), "one float type"),
-        (lambda: floats.conv2d_fast(X.astype(np.uint8), W, B), "one float type"),
-        (lambda: floats.conv2d_fast(X[:, :, :2], W, B), "window is larger"),
-        (lambda: floats.conv2d_backward_fast(X, X, W), "gradient"),
-        (lambda: floats.conv2d_backward_slow(np.zeros((2, 4, 5, 4)), X, W), "gradient"),
-        (lambda: floats.maxpool2d(X.astype(np.uint8), 2, 2), "expected floats"),
-        (lambda: floats.maxpool2d(X, 2, 0), "stride"),
-        (lambda: floats.maxpool2d_backward(X, X, X, 2, 2), "gradient"),
-        (lambda: floats.fc(np.zeros((2, 5)), np.zeros((3, 4)), np.zeros(3)), "do not fit"),
-        (lambda: floats.fc(np.zeros((2, 4)), np.zeros((3, 4)), np.zeros(2)), "biases"),
+        (lambda: conv2d_fast(X, np.zeros((4, 2, 3, 3)), B), "do not fit"),
+        (lambda: conv2d_slow(X, W, np.zeros(3)), "biases"),
+        (lambda: conv2d_fast(X[0], W, B), "expected N x IC x H x W"),
+        (lambda: conv2d_fast(X.astype(np.float32), W, B), "one float type"),
+        (lambda: conv2d_fast(X.astype(np.uint8), W, B), "one float type"),
+        (lambda: conv2d_fast(X[:, :, :2], W, B), "window is larger"),
+        (lambda: conv2d_backward_fast(X, X, W), "gradient"),
+        (lambda: conv2d_backward_slow(np.zeros((2, 4, 5, 4)), X, W), "gradient"),
+        (lambda: maxpool2d(X.astype(np.int32), 2, 2), "expected uint8 or floats"),
+        (lambda: maxpool2d(X, 2, 0), "stride"),
+        (lambda: maxpool2d_backward(X, X, X, 2, 2), "gradient"),
+        (lambda: avgpool2d_backward(X, X, 2, 2), "gradient"),
+        (lambda: fc_forward(np.zeros((2, 5)), np.zeros((3, 4)), np.zeros(3)), "do not fit"),
+        (lambda: fc_forward(np.zeros((2, 4)), np.zeros((3, 4)), np.zeros(2)), "biases"),
         (lambda: floats.cross_entropy(np.zeros((2, 5)), np.array([0, 5])), "labels"),
         (lambda: floats.cross_entropy(np.zeros((2, 5)), np.array([0.0, 1.0])), "labels"),
         (lambda: floats.cross_entropy(np.zeros((2, 5)), np.array([0])), "labels"),
@@ -305,7 +541,7 @@ def test_refuses_what_does_not_fit(call, words):
 
 
 def test_refuses_batches_and_weights_that_do_not_fit(tmp_path):
-    network = Network("small", (Conv(2, 3), Linear(4)), (1, 5, 5))
+    network = Network.chain("small", (Conv(2, 3), Linear(4)), (1, 5, 5))
     model = random_float_network(np.random.default_rng(1), network)
     images = np.zeros((3, 1, 5, 5), np.uint8)
     for batch, words in (

@@ -11,7 +11,11 @@ from random_networks import generator, random_images, random_network, random_par
 from model.base.errors import UserError
 from model.network import reference
 from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
+from model.network.layers import AvgPool, Conv, Linear, MaxPool
+from model.network.layers.avgpool import avgpool2d
+from model.network.layers.conv import conv2d
+from model.network.layers.linear import fc
+from model.network.layers.maxpool import maxpool2d
 from model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(40)
@@ -57,7 +61,7 @@ def sums_by_torch(
 @pytest.mark.parametrize("case", CASES)
 def test_conv2d(seed, case, oracle):
     layer = random_layer(generator(seed, "conv2d", case))
-    acc = reference.conv2d(*layer)
+    acc = conv2d(*layer)
     assert acc.dtype == np.int32
     np.testing.assert_array_equal(acc, oracle(*layer))
 
@@ -70,7 +74,7 @@ def test_fc(seed, case):
     x = rng.integers(0, 256, (5, features), np.uint8)
     weight = rng.integers(-128, 128, (out, features), np.int8)
     bias = rng.integers(-(2**31) + 2**25, 2**31 - 2**25, out, np.int32)
-    acc = reference.fc(x, weight, bias)
+    acc = fc(x, weight, bias)
     assert acc.dtype == np.int32
     np.testing.assert_array_equal(acc, x.astype(np.int64) @ weight.T.astype(np.int64) + bias)
     tensors = [torch.from_numpy(array).double() for array in (x, weight, bias)]
@@ -85,28 +89,36 @@ def test_maxpool2d(seed, case):
     padding = int(rng.integers(0, kernel // 2 + 1))  # torch takes no more
     sizes = rng.integers(max(1, kernel - 2 * padding), 14, 2)
     x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *sizes), np.uint8)
-    pooled = reference.maxpool2d(x, kernel, stride, padding)
+    pooled = maxpool2d(x, kernel, stride, padding)
     assert pooled.dtype == np.uint8
     expected = torch.nn.functional.max_pool2d(torch.from_numpy(x).double(), kernel, stride, padding)
     np.testing.assert_array_equal(pooled, expected.numpy())
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_avgpool2d(seed, case):
+    """The sums are K*K times PyTorch's averages, exactly."""
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "avgpool2d", case)
+    kernel, stride = int(rng.choice([1, 2, 4, 8])), int(rng.integers(1, 6))
+    sizes = rng.integers(kernel, kernel + 9, 2)
+    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *sizes), np.uint8)
+    sums = avgpool2d(x, kernel, stride)
+    assert sums.dtype == np.int32
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(x).double(), kernel, stride).numpy()
+    np.testing.assert_array_equal(sums, means * kernel**2)
+
+
+def test_avgpool2d_rounds_half_to_even():
+    x = np.array([[[[0, 1], [1, 0]], [[1, 2], [2, 1]], [[255, 255], [255, 255]]]], np.uint8)
+    codes = reference.requantise(avgpool2d(x, 2, 2), AvgPool(2, 2).sum_exponent)
+    assert codes.ravel().tolist() == [0, 2, 255]
+
+
 def test_maxpool2d_with_more_padding_than_torch_takes():
     x = np.arange(1, 7, dtype=np.uint8).reshape(1, 1, 2, 3)
     expected = [[1, 2, 3, 3, 3], [4, 5, 6, 6, 6], [4, 5, 6, 6, 6], [4, 5, 6, 6, 6]]
-    np.testing.assert_array_equal(reference.maxpool2d(x, 3, 1, 2), [[expected]])
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_avgpool2d(seed, case):
-    torch = pytest.importorskip("torch")
-    rng = generator(seed, "avgpool2d", case)
-    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 5))
-    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *rng.integers(kernel, 14, 2)), np.uint8)
-    sums = reference.avgpool2d(x, kernel, stride)
-    assert sums.dtype == np.int32
-    means = torch.nn.functional.avg_pool2d(torch.from_numpy(x).double(), kernel, stride)
-    np.testing.assert_array_equal(sums, np.rint(means.numpy() * kernel**2))
+    np.testing.assert_array_equal(maxpool2d(x, 3, 1, 2), [[expected]])
 
 
 @pytest.mark.parametrize("shift", [0, 1, 2, 7, 15, 22, 30, 31, 32, 40, 63, 240])
@@ -147,20 +159,20 @@ def test_sums_beyond_float32_are_exact(features):
     weight[1] = -128
     bias = np.array([0, 1], np.int32)
     expected = [[255 * 127 * features, -255 * 128 * features + 1]]
-    np.testing.assert_array_equal(reference.fc(x, weight, bias), expected)
+    np.testing.assert_array_equal(fc(x, weight, bias), expected)
     wide = x.reshape(1, features, 1, 1), weight.reshape(2, features, 1, 1), bias
-    np.testing.assert_array_equal(reference.conv2d(*wide)[:, :, 0, 0], expected)
+    np.testing.assert_array_equal(conv2d(*wide)[:, :, 0, 0], expected)
 
 
 def test_bias_counts_towards_the_bound():
     """The weights alone would fit into float32, the sum with the bias does not."""
     weight, bias = np.array([[1]], np.int8), np.array([2**24], np.int32)
-    assert reference.fc(np.array([[1]], np.uint8), weight, bias) == 2**24 + 1
+    assert fc(np.array([[1]], np.uint8), weight, bias) == 2**24 + 1
 
 
 def test_accumulator_beyond_int32_is_refused():
     with pytest.raises(UserError, match="beyond int32"):
-        reference.fc(
+        fc(
             np.full((1, 1), 255, np.uint8),
             np.ones((1, 1), np.int8),
             np.array([2**31 - 1], np.int32),
@@ -168,31 +180,37 @@ def test_accumulator_beyond_int32_is_refused():
 
 
 @pytest.mark.parametrize("case", range(20))
-def test_predict_is_the_chain_of_its_layers(seed, case):
+def test_features_are_the_chain_of_the_layers(seed, case):
     rng = generator(seed, "predict", case)
     quantised = random_network(rng)
+    network = quantised.network
     images = random_images(rng, quantised, 37)
-    maps = reference.predict(quantised, images, all_layers=True, threads=2)
+    maps = reference.features(quantised, images, threads=2)
+    assert list(maps) == [node.name for node in network.nodes]
+    compute = {
+        Conv: lambda layer, x, p: conv2d(x, p.weight, p.bias, layer.stride, layer.padding),
+        Linear: lambda _, x, p: fc(x.reshape(len(x), -1), p.weight, p.bias)[:, :, None, None],
+        MaxPool: lambda layer, x, _: maxpool2d(x, layer.kernel, layer.stride, layer.padding),
+        AvgPool: lambda layer, x, _: avgpool2d(x, layer.kernel, layer.stride),
+    }
     x = images
-    for layer, p, output in zip(quantised.network.layers, quantised.parameters, maps, strict=True):
-        if isinstance(layer, MaxPool):
-            x = reference.maxpool2d(x, layer.kernel, layer.stride, layer.padding)
-        elif isinstance(layer, Conv):
-            x = reference.conv2d(x, p.weight, p.bias, layer.stride, layer.padding)
-        else:
-            x = reference.fc(x.reshape(len(x), -1), p.weight, p.bias)[:, :, None, None]
-        if p is not None and p.shift is not None:
-            x = reference.requantise(x, p.shift)
+    for node in network.nodes:
+        own = quantised.parameters.get(node.name)
+        x = compute[type(node.layer)](node.layer, x, own)
+        if own is not None and own.shift is not None:
+            x = reference.requantise(x, own.shift)
+        output = maps[node.name]
         assert output.dtype == x.dtype
-        np.testing.assert_array_equal(output, x.reshape(output.shape))
-    np.testing.assert_array_equal(reference.predict(quantised, images, threads=1), maps[-1])
-    assert [m.shape[1:] for m in maps[:-1]] == list(quantised.network.shapes[1:-1])
-    assert maps[-1].shape == (37, quantised.network.classes)
+        assert output.shape == (37, *node.out_shape)
+        np.testing.assert_array_equal(output, x)
+    logits = reference.predict(quantised, images, threads=1)
+    assert logits.shape == (37, network.classes)
+    np.testing.assert_array_equal(logits, x.reshape(logits.shape))
 
 
 def test_predict_of_any_number_of_images(seed):
     rng = generator(seed, "batches")
-    network = Network("many", (Conv(2, 3), Linear(3)), (1, 5, 5))
+    network = Network.chain("many", (Conv(2, 3), Linear(3)), (1, 5, 5))
     quantised = QuantisedNetwork(network, random_parameters(rng, network))
     images = random_images(rng, quantised, 5000)
     logits = reference.predict(quantised, images)
@@ -209,28 +227,29 @@ def test_predict_of_any_number_of_images(seed):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, w, b: reference.conv2d(x.astype(np.int16), w, b), "int16.*expected uint8"),
-        (lambda x, w, b: reference.conv2d(x[0], w, b), "input of conv2d"),
-        (lambda x, w, b: reference.conv2d(x.tolist(), w, b), "found list"),
-        (lambda x, w, b: reference.conv2d(x, w.astype(float), b), "expected int8"),
-        (lambda x, w, b: reference.conv2d(x, w, b.astype(np.int64)), "expected int32"),
-        (lambda x, w, b: reference.conv2d(x, w[:, :1], b), "do not fit"),
-        (lambda x, w, b: reference.conv2d(x, w[:, :, :2], b), "do not fit"),
-        (lambda x, w, b: reference.conv2d(x, w, b[:1]), "do not fit"),
-        (lambda x, w, b: reference.conv2d(x[:, :, :2], w, b), "larger than the 2x6 input"),
-        (lambda x, w, b: reference.conv2d(x, w, b, 0), "stride >= 1"),
-        (lambda x, w, b: reference.conv2d(x, w, b, 1, 3), "padding < kernel"),
-        (lambda x, w, b: reference.fc(x, w[:, :, 0, 0], b), "input of fc"),
-        (lambda x, w, b: reference.fc(x[:, :, 0, 0], w[:, :, 0], b), "weights of fc"),
-        (lambda x, w, b: reference.fc(x[:, 0, 0], w[:, :, 0, 0], b), "do not fit"),
-        (lambda x, w, b: reference.fc(x[:, :, 0, 0], w[:, :, 0, 0], b[1:]), "do not fit"),
+        (lambda x, w, b: conv2d(x.astype(np.int16), w, b), "int16.*expected uint8"),
+        (lambda x, w, b: conv2d(x[0], w, b), "input of conv2d"),
+        (lambda x, w, b: conv2d(x.tolist(), w, b), "found list"),
+        (lambda x, w, b: conv2d(x, w.astype(float), b), "expected int8"),
+        (lambda x, w, b: conv2d(x, w, b.astype(np.int64)), "expected int32"),
+        (lambda x, w, b: conv2d(x, w[:, :1], b), "do not fit"),
+        (lambda x, w, b: conv2d(x, w[:, :, :2], b), "do not fit"),
+        (lambda x, w, b: conv2d(x, w, b[:1]), "do not fit"),
+        (lambda x, w, b: conv2d(x[:, :, :2], w, b), "larger than the 2x6 input"),
+        (lambda x, w, b: conv2d(x, w, b, 0), "stride >= 1"),
+        (lambda x, w, b: conv2d(x, w, b, 1, 3), "padding < kernel"),
+        (lambda x, w, b: fc(x, w[:, :, 0, 0], b), "input of fc"),
+        (lambda x, w, b: fc(x[:, :, 0, 0], w[:, :, 0], b), "weights of fc"),
+        (lambda x, w, b: fc(x[:, 0, 0], w[:, :, 0, 0], b), "do not fit"),
+        (lambda x, w, b: fc(x[:, :, 0, 0], w[:, :, 0, 0], b[1:]), "do not fit"),
         (lambda x, w, b: reference.requantise(b.astype(np.int64), 1), "expected int32"),
         (lambda x, w, b: reference.requantise(b, -1), "expected 0 or more"),
-        (lambda x, w, b: reference.maxpool2d(b, 2, 2), "input of maxpool2d"),
-        (lambda x, w, b: reference.maxpool2d(x, 7, 1), "window is larger"),
-        (lambda x, w, b: reference.maxpool2d(x, 2, 1, 2), "padding < kernel"),
-        (lambda x, w, b: reference.avgpool2d(b, 2, 2), "input of avgpool2d"),
-        (lambda x, w, b: reference.avgpool2d(x, 7, 1), "window is larger"),
+        (lambda x, w, b: maxpool2d(b, 2, 2), "input of maxpool2d"),
+        (lambda x, w, b: maxpool2d(x, 7, 1), "window is larger"),
+        (lambda x, w, b: maxpool2d(x, 2, 1, 2), "padding < kernel"),
+        (lambda x, w, b: avgpool2d(b, 2, 2), "input of avgpool2d"),
+        (lambda x, w, b: avgpool2d(x, 3, 3), "power of two"),
+        (lambda x, w, b: avgpool2d(x, 8, 1), "window is larger"),
         (lambda x, w, b: reference.argmax(b), "the logits"),
     ],
 )
@@ -252,7 +271,7 @@ def test_wrong_arguments_are_refused(call, message):
     ],
 )
 def test_images_that_do_not_fit_are_refused(images, message):
-    network = Network("fits", (Linear(1),))
+    network = Network.chain("fits", (Linear(1),))
     p = Parameters(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
     with pytest.raises(UserError, match=message):
-        reference.predict(QuantisedNetwork(network, (p,)), images)
+        reference.predict(QuantisedNetwork(network, {"fc": p}), images)

@@ -13,22 +13,19 @@ from random_networks import generator, random_images, random_network
 
 from model.formats.onnx import read_onnx
 from model.learning.data import load_images
+from model.learning.initial import initial_network
+from model.learning.quantiser import choose_exponents
 from model.network import reference
 from model.network.examples import NETWORKS
+from model.network.exponents import parameter_shapes, to_integers
 from model.network.floats import FloatNetwork
 from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
+from model.network.layers import AvgPool, Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from model.learning.torch_network import (  # noqa: E402
-    TorchNetwork,
-    choose_exponents,
-    fake_quantise,
-    from_integers,
-    to_integers,
-)
+from model.learning.torch_network import TorchNetwork, fake_quantise  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 300
@@ -37,13 +34,11 @@ FOREIGN = 20
 
 def assert_logits_equal(quantised: QuantisedNetwork, images: np.ndarray) -> None:
     """Every logit of PyTorch is the reference's integer times 2**-(input + weight exponent)."""
-    model, exponents = from_integers(quantised)
+    model, exponents = FloatNetwork.from_integers(quantised)
     with torch.no_grad():
-        logits = model(torch.from_numpy(images).double(), exponents).numpy()
-    last = quantised.parameters[-1]
+        logits = TorchNetwork(model)(torch.from_numpy(images).double(), exponents).numpy()
     expected = reference.predict(quantised, images)
-    scaled = np.ldexp(logits, last.input_exponent + last.weight_exponent)
-    np.testing.assert_array_equal(scaled, expected)
+    np.testing.assert_array_equal(np.ldexp(logits, quantised.logits.sum_exponent), expected)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -62,21 +57,39 @@ def test_any_chain_equals_reference(index, seed):
 @pytest.mark.parametrize("seed_offset", range(3))
 def test_what_is_trained_is_what_is_exported(seed, seed_offset):
     """Float weights to exponents to integers: the shadow weights' own fake quantisation agrees."""
-    torch.manual_seed(int(seed) + seed_offset)
-    layers = (Conv(4, 3, padding=1), MaxPool(2, 2), Conv(5, 3, stride=2), Linear(7), Linear(3))
-    network = Network("chain", layers, (2, 11, 9))
-    model = TorchNetwork(network)
-    pixels = torch.randint(0, 256, (16, *network.input_shape))
-    exponents = choose_exponents(model, pixels.float())
-    quantised = to_integers(model, exponents)
-    with torch.no_grad():
-        logits = model.double()(pixels.double(), exponents).numpy()
-    last = quantised.parameters[-1]
-    np.testing.assert_array_equal(
-        np.ldexp(logits, last.input_exponent + last.weight_exponent),
-        reference.predict(quantised, pixels.numpy().astype(np.uint8)),
+    rng = generator(seed, "exported", seed_offset)
+    layers = (
+        Conv(4, 3, padding=1),
+        MaxPool(2, 2),
+        AvgPool(2, 1),
+        Conv(5, 3, stride=2),
+        Linear(7),
+        Linear(3),
     )
-    assert_logits_equal(quantised, pixels.numpy().astype(np.uint8))
+    network = Network.chain("chain", layers, (2, 11, 9))
+    pixels = rng.integers(0, 256, (16, *network.input_shape), np.uint8)
+    model = initial_network(network, pixels, rng)
+    outputs = {}
+    model.forward(pixels, observe=outputs)
+    exponents = choose_exponents(network, model.parameters, outputs)
+    quantised = to_integers(network, model.parameters, exponents)
+    with torch.no_grad():
+        logits = TorchNetwork(model).double()(torch.from_numpy(pixels), exponents).numpy()
+    np.testing.assert_array_equal(
+        np.ldexp(logits, quantised.logits.sum_exponent), reference.predict(quantised, pixels)
+    )
+    assert_logits_equal(quantised, pixels)
+
+
+def test_weights_have_the_names_of_their_nodes():
+    """Also the names that `float.npz` has, in PyTorch's own order."""
+    network = NETWORKS["lenet5"]
+    model = FloatNetwork.load(network, ROOT / "mem" / "lenet5" / "float.npz")
+    twin = TorchNetwork(model)
+    assert list(twin.state_dict()) == list(parameter_shapes(network))
+    twin.load_state_dict({k: torch.from_numpy(v + 1) for k, v in model.parameters.items()})
+    for name, value in twin.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), model.parameters[name] + 1)
 
 
 def test_rounding_is_half_to_even_and_lets_gradients_through():

@@ -1,48 +1,14 @@
-"""From float weights to int8 with power-of-two scales, in NumPy: what every backend quantises with.
-
-An exponent e means a scale of 2**-e: an integer q stands for the real value q * 2**-e.
-"""
+"""The power-of-two scales of least rounding error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from model.network.exponents import Exponents, fake_quantise
 from model.network.graph import Network
-from model.network.layers import MaxPool
-from model.network.quantised import Parameters, QuantisedNetwork
-
-PIXEL_EXPONENT = 8
-
-
-@dataclass(frozen=True)
-class Exponents:
-    """Per layer (None for max-pool): of the weights, and of the uint8 output (None for the logits).
-
-    `input` is that of the pixels.
-    """
-
-    weight: tuple[int | None, ...]
-    output: tuple[int | None, ...]
-    input: int = PIXEL_EXPONENT
-
-    def layer_input(self, index: int) -> int:
-        """Exponent of what layer `index` takes: max-pool passes that of the layer before it on."""
-        known = [e for e in self.output[:index] if e is not None]
-        return known[-1] if known else self.input
-
-    @property
-    def logits(self) -> int:
-        """Exponent of the logits."""
-        return self.layer_input(len(self.output) - 1) + self.weight[-1]
-
-
-def fake_quantise(values: np.ndarray, exponent: int, low: int, high: int) -> np.ndarray:
-    """`values` rounded half to even to multiples of 2**-exponent between low and high of them."""
-    return np.clip(np.rint(values * 2.0**exponent), low, high) * 2.0**-exponent
 
 
 def best_exponent(values: np.ndarray, low: int, high: int) -> int:
@@ -64,71 +30,21 @@ def choose_exponents(
 ) -> Exponents:
     """The exponents of least squared rounding error.
 
-    parameters: float weights by name, `conv1.weight`, ... outputs: what each hidden convolution and
-    fully connected layer gives after its ReLU for calibration images, by the layer's name.
+    parameters: float weights by name, `conv1.weight`, ... outputs: by name, what each hidden node
+    that accumulates gives for calibration images, after its ReLU.
     """
-    weight: list[int | None] = []
-    output: list[int | None] = []
-    exponent = PIXEL_EXPONENT
-    for layer, name in zip(network.layers, network.layer_names, strict=True):
-        if isinstance(layer, MaxPool):
-            weight.append(None)
-            output.append(None)
+    weight: dict[str, int] = {}
+    output: dict[str, int] = {}
+    chosen = Exponents(weight, output)
+    for node in network.nodes:
+        if not node.layer.accumulates:
             continue
-        weight.append(best_exponent(parameters[f"{name}.weight"], -128, 127))
-        if name in outputs:
-            best = best_exponent(outputs[name], 0, 255)
-            # The requantising shift must not be negative.
-            exponent = min(best, exponent + weight[-1])
-            output.append(exponent)
+        if node in network.weighted:
+            weight[node.name] = best_exponent(parameters[f"{node.name}.weight"], -128, 127)
         else:
-            output.append(None)
-    return Exponents(tuple(weight), tuple(output))
-
-
-def to_integers(
-    network: Network, parameters: Mapping[str, np.ndarray], exponents: Exponents
-) -> QuantisedNetwork:
-    """The int8 network that float `conv1.weight`, `conv1.bias`, ... stand for."""
-    quantised: list[Parameters | None] = []
-    for index, (layer, name) in enumerate(zip(network.layers, network.layer_names, strict=True)):
-        if isinstance(layer, MaxPool):
-            quantised.append(None)
-            continue
-        exponent = exponents.weight[index]
-        input_exponent = exponents.layer_input(index)
-        quantised.append(
-            Parameters(
-                weight=_integers(parameters[f"{name}.weight"], exponent, np.int8),
-                bias=_integers(parameters[f"{name}.bias"], input_exponent + exponent, np.int32),
-                input_exponent=input_exponent,
-                weight_exponent=exponent,
-                output_exponent=exponents.output[index],
-            )
-        )
-    return QuantisedNetwork(network, tuple(quantised))
-
-
-def from_integers(
-    quantised: QuantisedNetwork, dtype: type = np.float64
-) -> tuple[dict[str, np.ndarray], Exponents]:
-    """The reverse of `to_integers`: weights and biases as real values, and the exponents."""
-    parameters: dict[str, np.ndarray] = {}
-    for name, layer in zip(quantised.network.layer_names, quantised.parameters, strict=True):
-        if layer is not None:
-            exponent = layer.weight_exponent
-            parameters[f"{name}.weight"] = np.ldexp(layer.weight.astype(dtype), -exponent)
-            exponent += layer.input_exponent
-            parameters[f"{name}.bias"] = np.ldexp(layer.bias.astype(dtype), -exponent)
-    known = [p for p in quantised.parameters if p is not None]
-    return parameters, Exponents(
-        tuple(p and p.weight_exponent for p in quantised.parameters),
-        tuple(p and p.output_exponent for p in quantised.parameters),
-        known[0].input_exponent,
-    )
-
-
-def _integers(values: np.ndarray, exponent: int, dtype: type) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    scaled = np.rint(values.astype(np.float64) * 2.0**exponent)
-    return scaled.clip(limits.min, limits.max).astype(dtype)
+            weight[node.name] = node.layer.sum_exponent
+        if node is not network.output:
+            # The requantising shift must not be negative.
+            finest = chosen.input_of(network, node) + weight[node.name]
+            output[node.name] = min(best_exponent(outputs[node.name], 0, 255), finest)
+    return chosen

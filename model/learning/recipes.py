@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+
+from model.base.errors import UserError
+
+OPTIMISERS = ("adam", "sgd")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,38 @@ class Recipe:
     interpolation: str = "bilinear"
     copies: int = 0
     solve: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field, choices in (("optimiser", OPTIMISERS), ("interpolation", INTERPOLATIONS)):
+            value = getattr(self, field)
+            if value not in choices:
+                raise UserError(f"unknown {field} {value!r}; expected one of {', '.join(choices)}")
+        for least, names in (
+            (1, ("epochs", "batch", "restarts", "restart_epochs")),
+            (0, ("tune_epochs", "copies")),
+        ):
+            for name in names:
+                if getattr(self, name) < least:
+                    raise UserError(f"{name} {getattr(self, name)}: expected at least {least}")
+        for name in ("momentum", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: expected at least 0 and below 1")
+
+    def with_setting(self, text: str) -> Recipe:
+        """The same with one `field=value` changed. Raises `UserError` for anything else."""
+        kinds = {field.name: type(getattr(Recipe(), field.name)) for field in fields(self)}
+        name, found, value = text.partition("=")
+        if not found or name not in kinds:
+            raise UserError(
+                f"--set {text}: expected FIELD=VALUE with one of the fields {', '.join(kinds)}"
+            )
+        if name == "teacher":
+            return replace(self, teacher=None if value in ("", "none") else value)
+        try:
+            changed = kinds[name](value)
+        except ValueError:
+            raise UserError(f"--set {text}: {value!r} is no {kinds[name].__name__}") from None
+        return replace(self, **{name: changed})
 
 
 _FEW_FILTERS = Recipe(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,18 +72,48 @@ def round_through(
     return clamped * 2.0**-exponent, scaled == clamped
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What the forward pass did once, for the backward pass.
+class Operation(NamedTuple):
+    """One part of the forward pass: a node's layer or, as an activation, its ReLU and rounding.
 
-    node: the node it belongs to. activation: its ReLU, with its rounding if any, not its layer.
-    sources: the steps whose y it took, -1 for the image. x, y: what went in and came out, each
-    N x C x H x W.
+    sources: the places, in `operations`, of those whose results it takes; -1 is the image.
     """
 
-    node: str
+    node: Node
     activation: bool
     sources: tuple[int, ...]
+
+
+def operations(network: Network) -> list[Operation]:
+    """The forward pass in order.
+
+    A monotone layer comes before the ReLU of its input, which then has fewer values to do.
+    """
+    order: list[Operation] = []
+    made = {IMAGE: -1}  # by node, the operation that gives its output so far
+    due: dict[str, Node] = {}  # by node, the one whose ReLU that output still lacks
+    for node in network.nodes:
+        if not node.layer.monotone:
+            for name in node.inputs:
+                if name in due:
+                    order.append(Operation(due.pop(name), True, (made[name],)))
+                    made[name] = len(order) - 1
+        order.append(Operation(node, False, tuple(made[name] for name in node.inputs)))
+        made[node.name] = len(order) - 1
+        if node.layer.accumulates:
+            due[node.name] = node
+        elif node.inputs[0] in due:
+            due[node.name] = due[node.inputs[0]]
+    return order
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operation as the forward pass did it once, for the backward pass.
+
+    x, y: what went in and came out, each N x C x H x W.
+    """
+
+    operation: Operation
     x: tuple[np.ndarray, ...]
     y: np.ndarray
     backward: Backward
@@ -110,8 +141,8 @@ class FloatNetwork:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the weights and of all that is computed."""
-        return next(iter(self.parameters.values())).dtype
+        """Type of the weights and of all that is computed; float64 where there are none."""
+        return next((array.dtype for array in self.parameters.values()), np.dtype(np.float64))
 
     @classmethod
     def load(cls, network: Network, path: Path) -> FloatNetwork:
@@ -177,34 +208,16 @@ class FloatNetwork:
         image = images_innermost(pixels).astype(self.dtype)
         image *= self.dtype.type(2.0 ** -(exponents.input if exponents else PIXEL_EXPONENT))
         steps: list[Step] = []
-        made = {IMAGE: -1}  # the step whose y is a node's output so far
-        due: dict[str, str] = {}  # the node whose ReLU that output still lacks
-
-        def value(step: int) -> np.ndarray:
-            return image if step < 0 else steps[step].y
-
-        for node in self.network.nodes:
-            if not node.layer.monotone:
-                for name in node.inputs:
-                    if name in due:
-                        steps.append(
-                            _activate(value(made[name]), due.pop(name), made[name], exponents)
-                        )
-                        made[name] = len(steps) - 1
-                        if observe is not None:
-                            observe[steps[-1].node] = steps[-1].y
-            sources = tuple(made[name] for name in node.inputs)
-            x = tuple(value(step) for step in sources)
-            y, backward = self._layer(node, x, exponents, convolution)
-            steps.append(Step(node.name, False, sources, x, y, backward))
-            made[node.name] = len(steps) - 1
-            if node.layer.accumulates:
-                due[node.name] = node.name
-            elif node.inputs[0] in due:
-                # The layer and the ReLU change places: the latter has fewer values to do then.
-                due[node.name] = due[node.inputs[0]]
-        y = steps[-1].y
-        return y.reshape(len(y), -1), steps
+        for operation in operations(self.network):
+            x = tuple(image if at < 0 else steps[at].y for at in operation.sources)
+            if operation.activation:
+                y, backward = _activate(x[0], operation.node, exponents)
+                if observe is not None:
+                    observe[operation.node.name] = y
+            else:
+                y, backward = self._layer(operation.node, x, exponents, convolution)
+            steps.append(Step(operation, x, y, backward))
+        return y.reshape(len(y), self.network.classes), steps
 
     def backward(self, dlogits: np.ndarray, steps: list[Step]) -> dict[str, np.ndarray]:
         """Gradients of the loss with respect to all weights and biases, by name.
@@ -217,14 +230,14 @@ class FloatNetwork:
         for index in range(len(steps) - 1, -1, -1):
             step = steps[index]
             dx, dweights = step.backward(pending.pop(index))
-            for source, gradient in zip(step.sources, dx, strict=True):
+            for source, gradient in zip(step.operation.sources, dx, strict=True):
                 if source < 0 or gradient is None:
                     continue
                 # A tensor with several readers gets the sum of their gradients.
                 before = pending.get(source)
                 pending[source] = gradient if before is None else before + gradient
             for kind, gradient in zip(("weight", "bias"), dweights, strict=False):
-                gradients[f"{step.node}.{kind}"] = gradient
+                gradients[f"{step.operation.node.name}.{kind}"] = gradient
         return gradients
 
     def _layer(
@@ -266,11 +279,13 @@ class FloatNetwork:
             )
 
 
-def _activate(x: np.ndarray, node: str, source: int, exponents: Exponents | None) -> Step:
+def _activate(
+    x: np.ndarray, node: Node, exponents: Exponents | None
+) -> tuple[np.ndarray, Backward]:
     """The ReLU of `node`, with its rounding if there are exponents."""
     if exponents is None:
         y = relu(x)
         passes = y > 0
     else:
-        y, passes = round_through(x, exponents.output[node], 0, 255)
-    return Step(node, True, (source,), (x,), y, lambda dy: ((dy * passes,), ()))
+        y, passes = round_through(x, exponents.output[node.name], 0, 255)
+    return y, lambda dy: ((dy * passes,), ())

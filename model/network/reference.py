@@ -55,7 +55,7 @@ def predict(
     """
     last = quantised.network.output.name
     logits = _run(quantised, images, [last], threads)[last]
-    return logits.reshape(len(images), -1)
+    return logits.reshape(len(images), quantised.network.classes)
 
 
 def features(

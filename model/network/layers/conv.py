@@ -73,27 +73,27 @@ class Conv(Layer):
     ) -> tuple[np.ndarray, Backward]:
         (x,), (weight, bias) = inputs, weights
         if slow:
-            y = conv2d_slow(x, weight, bias, self.stride, self.padding)
-            columns = None
-        else:
-            columns = windows_to_columns(x, self)
-            y = conv2d_fast(x, weight, bias, self.stride, self.padding, columns)
 
-        def backward(dy: np.ndarray) -> Gradients:
-            if slow:
+            def backward_slow(dy: np.ndarray) -> Gradients:
                 dx, *rest = conv2d_backward_slow(dy, x, weight, self.stride, self.padding)
                 return (dx,), rest
-            dx, *rest = conv2d_backward_fast(
+
+            return conv2d_slow(x, weight, bias, self.stride, self.padding), backward_slow
+        columns = windows_to_columns(x, self)
+
+        def backward(dy: np.ndarray) -> Gradients:
+            dx, dweight, dbias = conv2d_backward_fast(
                 dy, x, weight, self.stride, self.padding, columns, wants_dx=wants_dx
             )
-            return (dx,), rest
+            return (dx,), (dweight, dbias)
 
-        return y, backward
+        return conv2d_fast(x, weight, bias, self.stride, self.padding, columns), backward
 
     def torch_forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         from torch.nn import functional
 
-        return functional.conv2d(inputs[0], *weights, self.stride, self.padding)
+        weight, bias = weights
+        return functional.conv2d(inputs[0], weight, bias, self.stride, self.padding)
 
 
 # Integers

@@ -63,8 +63,10 @@ class Linear(Layer):
         flat = x.reshape(len(x), -1)
 
         def backward(dy: np.ndarray) -> Gradients:
-            dx, dweight, dbias = fc_backward(dy.reshape(len(dy), -1), flat, weight)
-            return (dx.reshape(x.shape),), (dweight, dbias)
+            dx, dweight, dbias = fc_backward(
+                dy.reshape(len(dy), -1), flat, weight, wants_dx=wants_dx
+            )
+            return (None if dx is None else dx.reshape(x.shape),), (dweight, dbias)
 
         return fc_forward(flat, weight, bias)[:, :, None, None], backward
 
@@ -105,15 +107,16 @@ def fc_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
 
 
 def fc_backward(
-    dy: np.ndarray, x: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, *, wants_dx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """dx = dy @ weight, dweight = dy.T @ x, dbias = the sums of the columns of dy.
 
-    dy: N x OUT; x: N x IN; weight: OUT x IN. Returns dx, dweight, dbias.
+    dy: N x OUT; x: N x IN; weight: OUT x IN. Returns dx (None where it is not wanted), dweight,
+    dbias.
     """
     _check(x, weight)
     base.check_gradient(dy, (len(x), len(weight)), x.dtype)
-    return (weight.T @ dy.T).T, dy.T @ x, dy.sum(axis=0)
+    return (weight.T @ dy.T).T if wants_dx else None, dy.T @ x, dy.sum(axis=0)
 
 
 def _check(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> None:

@@ -1,0 +1,133 @@
+"""The images that a network learns from, in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.base.errors import UserError
+from model.learning.augment import augment
+from model.learning.backend import Backend, Batch, Model
+from model.learning.data import load_images
+from model.learning.imitation import solve_last
+from model.learning.recipes import Recipe
+from model.network.graph import Network
+
+VALIDATION = 5000
+SPLIT_SEED = 20240229
+COPY_BATCH = 1000
+BATCHES_AHEAD = 4
+SOLVE_COPIES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """pixels: uint8 (N, C, H, W). labels: int64 (N,)."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def check(self, network: Network) -> None:
+        """Raise `UserError` if `network` is not for such images and labels."""
+        shape, classes = self.pixels.shape[1:], int(self.labels.max()) + 1
+        if network.input_shape != shape or network.classes < classes:
+            raise UserError(
+                f"{network.name} takes images of {network.input_shape} and knows "
+                f"{network.classes} classes, but the data set has images of {shape} in {classes} "
+                "classes; choose a network for those"
+            )
+
+
+def load_split(split: str) -> tuple[Split, str]:
+    """The whole `train` or `test` split, and the data set's name."""
+    data = load_images(split)
+    assert data.labels is not None
+    return Split(data.images[:, None], data.labels), data.name
+
+
+def hold_out(data: Split) -> tuple[Split, Split]:
+    """Training and validation part. The same for every seed and network: a teacher must not have
+    learned what its pupil is validated on."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(data))
+    held = min(VALIDATION, len(data) // 5)
+    train, validation = (
+        Split(data.pixels[part], data.labels[part]) for part in (order[held:], order[:held])
+    )
+    return train, validation
+
+
+class Source:
+    """Batches of augmented training images with the teacher's logits, shuffled anew each epoch.
+
+    `recipe.copies` bounds how many augmented copies of the training set are made; they and the
+    teacher's logits are kept and taken in turns, so that later epochs cost the pupil's time alone.
+    0: fresh ones for ever.
+    """
+
+    def __init__(
+        self, backend: Backend, training: Split, recipe: Recipe, teacher: Model | None = None
+    ) -> None:
+        self.backend = backend
+        self.training = training
+        self.recipe = recipe
+        self.teacher = teacher
+        self.steps = max(1, len(training) // recipe.batch)
+        self.copies: list[tuple[np.ndarray, np.ndarray | None]] = []
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch of batches on the backend's device, made ahead by a thread."""
+        batches = map(self.backend.to_device, self._epoch())
+        with ThreadPoolExecutor(1) as executor:
+            coming = deque(executor.submit(next, batches, None) for _ in range(BATCHES_AHEAD))
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(executor.submit(next, batches, None))
+                yield batch
+
+    def _epoch(self) -> Iterator[Batch]:
+        size, batch = len(self.training), self.recipe.batch
+        kept = None
+        if self.recipe.copies:
+            if len(self.copies) < self.recipe.copies:
+                self.copies.append(self._copy())
+            # A copy that has just been made is the one whose turn it is.
+            kept = self.copies[self.epoch % len(self.copies)]
+        self.epoch += 1
+        order = self.backend.rng.permutation(size)
+        for start in range(0, min(size, self.steps * batch), batch):
+            part = order[start : start + batch]
+            if kept is None:
+                pixels, logits = self._augmented(part)
+            else:
+                pixels, logits = kept[0][part], None if kept[1] is None else kept[1][part]
+            yield pixels, self.training.labels[part], logits
+
+    def _augmented(self, part: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray | None]:
+        pixels = augment(self.training.pixels[part], self.recipe, self.backend.rng)
+        return pixels, None if self.teacher is None else self.backend.predict(self.teacher, pixels)
+
+    def _copy(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """A new augmented copy of the training set, and the teacher's logits for it."""
+        starts = range(0, len(self.training), COPY_BATCH)
+        parts = [self._augmented(slice(start, start + COPY_BATCH)) for start in starts]
+        logits = [one for _, one in parts if one is not None]
+        return np.concatenate([one for one, _ in parts]), np.concatenate(logits) if logits else None
+
+    def solve_last(self, model: Model) -> Model:
+        """`model` with the last layer at its optimum for some copies of the training set."""
+        copies = self.copies[:SOLVE_COPIES] or [self._copy()]
+        solved = solve_last(
+            self.backend.to_float(model),
+            np.concatenate([pixels for pixels, _ in copies]),
+            np.tile(self.training.labels, len(copies)),
+            None if self.teacher is None else np.concatenate([one for _, one in copies]),
+            self.recipe,
+        )
+        return self.backend.from_float(solved)
