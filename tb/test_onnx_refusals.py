@@ -139,13 +139,6 @@ def constant_output(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "constant"
 
 
-def out_of_order(model: onnx.ModelProto) -> None:
-    relu = node(model, "conv1_relu")
-    conv = list(model.graph.node).index(node(model, "conv1"))
-    model.graph.node.insert(conv, relu)
-    del model.graph.node[conv + 2]
-
-
 def output_nowhere(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "nowhere"
 
@@ -466,14 +459,22 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         "making constant: the graph's output does not depend on its input image",
     ),
     "stray nodes": (island, "Relu node island: the graph's output does not depend on it"),
-    "cycle": (cycle, "conv1_input: takes pool1_output:0, which a later node makes"),
+    "cycle": (cycle, "conv1_input: it is in a circle of nodes, or behind one"),
     "node on its own output": (
         lambda m: node(m, "conv1_relu").input.__setitem__(0, "conv1_relu:0"),
-        "conv1_relu: takes conv1_relu:0, which a later node makes, or itself",
+        "conv1_relu: it is in a circle of nodes",
     ),
-    "nodes out of order": (
-        out_of_order,
-        "Relu node conv1_relu: takes conv1:0, which a later node makes",
+    "further input that is ignored": (
+        lambda m: node(m, "conv1_relu").input.append("image"),
+        "Relu node conv1_relu: 2 inputs, expected 1",
+    ),
+    "further input of a pool": (
+        lambda m: node(m, "pool1").input.append("image"),
+        "MaxPool node pool1: 2 inputs, expected 1",
+    ),
+    "further input of a flatten": (
+        lambda m: node(m, "fc_flatten").input.append("image"),
+        "Flatten node fc_flatten: 2 inputs, expected 1",
     ),
     "no inputs": (
         lambda m: node(m, "conv1_relu").ClearField("input"),

@@ -106,6 +106,7 @@ def _linear(assembly: Assembly, node: NodeProto, name: str, bias: str, transpose
 
 
 def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     x = _image(assembly, node)
     found = window(node, ceil_mode=0, storage_order=0)
     expect(found, ceil_mode=0)
@@ -116,6 +117,7 @@ def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _read_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     x = _image(assembly, node)
     found = window(node, ceil_mode=0, count_include_pad=0)
     expect(found, pads=[0] * 4, ceil_mode=0)
@@ -123,8 +125,8 @@ def _read_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _read_global_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
-    x = _image(assembly, node)
     inputs(node, 1, 1)
+    x = _image(assembly, node)
     attributes(node)
     _, height, width = x.shape
     return _average(assembly, x, (height, width), height)
