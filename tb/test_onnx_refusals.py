@@ -649,7 +649,7 @@ def pooled_sums() -> Graph:
     return averaged(Graph().dq(8).conv((3, 2, 3, 3)).op("Relu")).q(3).dq(3).conv((2, 3, 1, 1), 3)
 
 
-def mean_of(*axes: int) -> Graph:
+def mean_of(*axes: int | list[int]) -> Graph:
     g = Graph(opset=18).dq(8)
     return averaged(g, g.constant(np.array(axes, np.int64)), op_type="ReduceMean")
 
@@ -724,6 +724,14 @@ GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
     "mean over channels": (lambda: mean_of(1), r"mean: axes \[1\], expected \[2, 3\]"),
     "mean over rows": (lambda: mean_of(2), r"ReduceMean node mean: axes \[2\]"),
     "mean over an axis twice": (lambda: mean_of(2, 2), r"mean: axes \[2, 2\]"),
+    "mean over axes in a table": (
+        lambda: mean_of([2, 3]),
+        r"mean: axes \[\[2, 3\]\], expected \[2, 3\]",
+    ),
+    "mean over a rectangle": (
+        lambda: mean_of(2, 3),
+        "ReduceMean node mean: it averages windows of 8x7",
+    ),
     "mean over everything": (
         lambda: averaged(Graph().dq(8), op_type="ReduceMean"),
         r"mean: axes \[\], expected \[2, 3\], those of the image",
