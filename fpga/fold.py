@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from fpga.boards import Board, Device, Family
 from model.base.errors import UserError
-from model.hardware.folding import FoldedNetwork, Folding, Stage, solve
-from model.network.graph import Network
+from model.hardware.folding import FoldedNetwork
+from model.hardware.solver import solve
+from model.hardware.stage import Folding, Stage
+from model.network.graph import Network, Node
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # that a product takes whose weight never changes
@@ -44,15 +46,16 @@ def _rom_brams(family: Family, stage: Stage) -> int:
     return sum(family.rom_brams(words, bits) for words, bits in roms if words > LOGIC_WORDS)
 
 
+def _weights(node: Node) -> tuple[int, ...]:
+    shape = node.weight_shape
+    assert shape is not None
+    return shape
+
+
 def check_memory(network: Network, board: Board, device: Device) -> None:
     """Raise `UserError` where the weights are more bits than all block RAMs left for them hold."""
-    weights = [
-        layer.weight_shape(shape)
-        for layer, shape in zip(network.layers, network.shapes, strict=False)
-        if layer.kind != "maxpool"
-    ]
-    bits = sum(8 * math.prod(shape) + 32 * shape[0] for shape in weights)
-    held = (device.brams - LINK_BRAMS - len(weights)) * board.family.bram_bits
+    bits = sum(8 * math.prod(shape) + 32 * shape[0] for shape in map(_weights, network.weighted))
+    held = (device.brams - LINK_BRAMS - len(network.weighted)) * board.family.bram_bits
     if bits > held:
         raise UserError(
             f"{network.name} needs {bits / 1e6:.1f} Mbit of weights; {board.name} holds "
@@ -105,29 +108,29 @@ def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
     Where SIMD and the bytes of a beat do not divide each other, every byte of rtl/width_converter.v
     has a multiplexer over all places in a beat.
     """
-    foldings = list(folded.foldings)
-    for index, stage in enumerate(folded.stages):
-        if stage.kind != "fc":
+    changes = {}
+    for stage in folded.stages:
+        folding = stage.folding
+        if folding is None or not stage.converts:
             continue
-        beat, simd = stage.lanes * stage.pixels, stage.folding.simd
+        beat, simd = stage.lanes * stage.pixels, folding.simd
         whole = beat * math.ceil(simd / beat)
         unit = math.gcd(beat, simd)
         shifter = 8 * beat // unit * (2 * simd + beat)
-        products = stage.folding.pe * (whole - simd)
+        products = folding.pe * (whole - simd)
         if unit < min(beat, simd) and whole <= stage.window and PRODUCT_LUTS * products < shifter:
-            foldings[index] = replace(stage.folding, simd=whole)
-    return replace(folded, foldings=tuple(foldings))
+            changes[stage.name] = replace(folding, simd=whole)
+    return folded.refolded(changes)
 
 
 def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
     """Have lookup tables compute the products that they do for, or save them where they are few."""
-    foldings = [
-        replace(stage.folding, fabric=stage.folding.simd)
-        if stage.folding and _constant(board, device, stage.folding, stage.rom_words)
-        else stage.folding
+    changes = {
+        stage.name: replace(stage.folding, fabric=stage.folding.simd)
         for stage in folded.stages
-    ]
-    return replace(folded, foldings=tuple(foldings), compact=not board.family.spare_luts)
+        if stage.folding and _constant(board, device, stage.folding, stage.rom_words)
+    }
+    return replace(folded.refolded(changes), compact=not board.family.spare_luts)
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:
@@ -136,17 +139,14 @@ def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNet
     Weights that never change come first: shifts and additions do for them. The other layers follow,
     the largest first.
     """
-    foldings = list(folded.foldings)
-    layers = [index for index, folding in enumerate(foldings) if folding is not None]
-    layers.sort(key=lambda index: (folded.stages[index].rom_words > 1, -folded.stages[index].macs))
-    for index in layers:
+    stages = [stage for stage in folded.stages if stage.folding is not None]
+    for stage in sorted(stages, key=lambda stage: (stage.rom_words > 1, -stage.macs)):
         excess = dsps_of(family, folded) - available
         if excess <= 0:
             break
-        folding = foldings[index]
+        folding = folded.foldings[stage.name]
         blocks = math.ceil(folding.simd / family.products)  # DSPs of a sum
-        blocks -= math.ceil(excess / (folded.stages[index].out_pixels * folding.pe))
+        blocks -= math.ceil(excess / (stage.out_pixels * folding.pe))
         fabric = folding.simd - max(0, blocks) * family.products
-        foldings[index] = replace(folding, fabric=fabric)
-        folded = replace(folded, foldings=tuple(foldings))
+        folded = folded.refolded({stage.name: replace(folding, fabric=fabric)})
     return folded

@@ -45,9 +45,9 @@ class Identity:
         for name in (self.board, self.network):
             if not (name.isascii() and name.isprintable() and 1 <= len(name) <= 16):
                 raise UserError(f"{name!r} cannot stand in an identity: expected 1 to 16 letters")
-        for value in (self.network_hash, self.build_id):
-            if len(value) != HASH_BYTES:
-                raise UserError(f"a hash of {len(value)} bytes; an identity holds {HASH_BYTES}")
+        for digest in (self.network_hash, self.build_id):
+            if len(digest) != HASH_BYTES:
+                raise UserError(f"a hash of {len(digest)} bytes; an identity holds {HASH_BYTES}")
         for value, bits in (
             *((value, 32) for value in (self.clock_hz, self.cycles_per_image)),
             *((value, 16) for value in (*self.input_shape, self.classes)),
@@ -94,8 +94,21 @@ def unpack(data: bytes) -> Identity:
         raise UserError(f"an identity of {len(data)} bytes; expected {BLOCK_BYTES}")
     board, network, onnx, build, clock, cycles, *rest = _BLOCK.unpack(data)
     height, width, channels, classes, layers = rest
-    names = [name.rstrip(b"\0").decode("ascii", "replace") for name in (board, network)]
-    return Identity(*names, onnx, build, clock, cycles, (channels, height, width), classes, layers)
+    return Identity(
+        board=_name(board),
+        network=_name(network),
+        network_hash=onnx,
+        build_id=build,
+        clock_hz=clock,
+        cycles_per_image=cycles,
+        input_shape=(channels, height, width),
+        classes=classes,
+        layers=layers,
+    )
+
+
+def _name(field: bytes) -> str:
+    return field.rstrip(b"\0").decode("ascii", "replace")
 
 
 def unpack_reply(data: bytes) -> tuple[Identity, tuple[int, ...]]:

@@ -64,7 +64,7 @@ class Status(IntEnum):
     FRAMING = 8
 
 
-MEANINGS = {
+MEANINGS: dict[int, str] = {
     Status.OK: "no error",
     Status.WRONG_CRC: "wrong CRC",
     Status.UNKNOWN_VERSION: "unknown version of the protocol",

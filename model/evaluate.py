@@ -21,15 +21,15 @@ from dataclasses import dataclass  # noqa: E402
 import numpy as np  # noqa: E402
 
 from model.base import errors, pictures  # noqa: E402
-from model.network import reference  # noqa: E402
-from model.learning.data import ROOT  # noqa: E402
 from model.base.errors import UserError  # noqa: E402
-from model.network.floats import FloatNetwork, log_softmax  # noqa: E402
-from model.mersenne import Mersenne  # noqa: E402
-from model.network.graph import Network  # noqa: E402
+from model.learning.data import ROOT  # noqa: E402
 from model.learning.numpy_backend import initialise  # noqa: E402
-from model.network.quantised import QuantisedNetwork  # noqa: E402
 from model.learning.training import CALIBRATION, Split, hold_out, load_split  # noqa: E402
+from model.mersenne import Mersenne  # noqa: E402
+from model.network import reference  # noqa: E402
+from model.network.floats import FloatNetwork, log_softmax  # noqa: E402
+from model.network.graph import Network  # noqa: E402
+from model.network.quantised import QuantisedNetwork  # noqa: E402
 
 BUILD = ROOT / "build" / "evaluate"
 WORST = 25

@@ -27,17 +27,17 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from model.base import errors  # noqa: E402
-from model.learning.data import ROOT  # noqa: E402
 from model.base.errors import UserError  # noqa: E402
-from model.export import check_folder, export  # noqa: E402
-from model.network.floats import FloatNetwork  # noqa: E402
 from model.base.folders import put_in_place, staging  # noqa: E402
-from model.network.examples import NETWORKS  # noqa: E402
-from model.network.graph import Network  # noqa: E402
-from model.learning.recipes import RECIPES, Recipe  # noqa: E402
+from model.export import check_folder, export  # noqa: E402
 from model.formats.onnx import write_onnx  # noqa: E402
-from model.network.reference import argmax, predict  # noqa: E402
+from model.learning.data import ROOT  # noqa: E402
+from model.learning.recipes import RECIPES, Recipe  # noqa: E402
 from model.learning.training import INTERPOLATIONS, OPTIMISERS, Stage, Trained, hold_out, load_split  # noqa: E402
+from model.network.examples import NETWORKS  # noqa: E402
+from model.network.floats import FloatNetwork  # noqa: E402
+from model.network.graph import Network  # noqa: E402
+from model.network.reference import argmax, predict  # noqa: E402
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -48,8 +48,6 @@ BACKENDS = ("torch", "numpy")
 def load_backend(name: str) -> ModuleType:
     """`model.torch_train` or `model.numpy_train`; the latter must not need torch."""
     if name == "numpy":
-        from model.learning import numpy_backend
-
         return numpy_train
     if name != "torch":
         raise UserError(f"unknown backend {name!r}; expected one of {', '.join(BACKENDS)}")

@@ -3,7 +3,7 @@
 // Passes the logits on and says beside each beat which has been the largest so far; beside the
 // image's last beat that is the class. The lowest index wins a tie.
 //
-// Latency: 2 + ceil(log2(LANES)) clocks. Equals model.reference.argmax.
+// Latency: 2 + ceil(log2(LANES)) clocks. Equals model.network.reference.argmax.
 
 `default_nettype none
 
@@ -30,6 +30,7 @@ module argmax #(
     localparam LEVELS      = (LANES > 1) ? $clog2(LANES) : 0;
     localparam STAGES      = LEVELS + 2;
     localparam LANE_WIDTH  = (LANES > 1) ? $clog2(LANES) : 1;
+    localparam INDEX_WIDTH = (BEATS*LANES > 1) ? $clog2(BEATS*LANES) : 1;
     localparam [15:0] STEP = LANES[15:0];
 
     function integer nodes;  // of a level: ceil(LANES / 2^level)
@@ -124,20 +125,26 @@ module argmax #(
 
     reg                    started_reg = 1'b0;  // best and base are of this image
     reg signed [WIDTH-1:0] best_reg;
-    reg [15:0]             best_index_reg;
-    reg [15:0]             base_reg;            // index of the beat's first logit
-    wire [15:0]            base = started_reg ? base_reg : 16'd0;
+    reg [INDEX_WIDTH-1:0]  best_index_reg;
+    reg [INDEX_WIDTH-1:0]  base_reg;            // index of the beat's first logit
+    wire [INDEX_WIDTH-1:0] base   = started_reg ? base_reg : {INDEX_WIDTH{1'b0}};
+    wire [15:0]            offset = {{(16-LANE_WIDTH){1'b0}}, lane};
 
     assign {m_axis_tlast, m_axis_tdata} = gen_stage[STAGES].beat;
-    assign m_axis_tuser = best_index_reg;
+    assign m_axis_tuser[INDEX_WIDTH-1:0] = best_index_reg;
+    generate
+        if (INDEX_WIDTH < 16) begin : gen_narrow
+            assign m_axis_tuser[15:INDEX_WIDTH] = 0;
+        end
+    endgenerate
 
     always @(posedge clk) begin
         if (gen_stage[STAGES].ready && valid[STAGES-1]) begin
             started_reg <= !last;
-            base_reg    <= base + STEP;
+            base_reg    <= base + STEP[INDEX_WIDTH-1:0];
             if (!started_reg || logit > best_reg) begin
                 best_reg       <= logit;
-                best_index_reg <= base + {{(16-LANE_WIDTH){1'b0}}, lane};
+                best_index_reg <= base + offset[INDEX_WIDTH-1:0];
             end
         end
         if (rst)

@@ -11,7 +11,7 @@
 // LANES channels a beat in and PE a beat out.
 // Cycles an image: positions / OUT_PIXELS * ceil(OUT_CHANNELS / PE) * ceil(K*K*IN_CHANNELS / SIMD),
 // or one an input beat where those are more.
-// Equals model.reference.conv2d followed by model.reference.requantise.
+// Equals model.network.layers.conv.conv2d followed by model.network.reference.requantise.
 
 `default_nettype none
 
@@ -32,7 +32,7 @@ module conv2d #(
     parameter OUT_WIDTH    = 8,            // 8: uint8, 32: logits
     parameter FABRIC       = 0,            // of SIMD products, those in plain logic
     parameter FIFO_DEPTH   = 16,           // output beats taken up, see matrix_vector
-    parameter WEIGHT_FILE  = "",           // words of PE*SIMD weights, order as in model/memory.py
+    parameter WEIGHT_FILE  = "",           // words of PE*SIMD weights, order as in model/hardware/rom.py
     parameter BIAS_FILE    = "",           // words of PE biases of 32 bits
     parameter OUT_PIXELS   = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
 ) (

@@ -7,7 +7,7 @@
 //
 // Takes one beat every clock: SIMD elements of each of PIXELS vectors, in the order that
 // fold_counter names. A beat's data comes a clock after its handshake, and then `s_chunk` names the
-// chunk that it must be. Weights and biases are those of model/memory.py.
+// chunk that it must be. Weights and biases are those of model/hardware/rom.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
 // Nothing in the pipeline ever waits: results go into a FIFO, and a beat is taken only while there

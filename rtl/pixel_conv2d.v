@@ -6,7 +6,7 @@
 // Streams are in raster order, channel fastest, LANES channels a beat in and PE a beat out.
 // Cycles an image: positions * ceil(OUT_CHANNELS / PE) * K*K, or one an input beat where those are
 // more.
-// Equals model.reference.conv2d followed by model.reference.requantise.
+// Equals model.network.layers.conv.conv2d followed by model.network.reference.requantise.
 
 `default_nettype none
 
@@ -25,7 +25,7 @@ module pixel_conv2d #(
     parameter OUT_WIDTH    = 8,            // 8: uint8, 32: logits
     parameter FABRIC       = 0,            // of IN_CHANNELS products, those in plain logic
     parameter FIFO_DEPTH   = 16,           // output beats taken up, see matrix_vector
-    parameter WEIGHT_FILE  = "",           // words of PE*IN_CHANNELS weights, as in model/memory.py
+    parameter WEIGHT_FILE  = "",           // words of PE*IN_CHANNELS weights, as in model/hardware/rom.py
     parameter BIAS_FILE    = ""            // words of PE biases of 32 bits
 ) (
     input  wire                    clk,

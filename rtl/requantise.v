@@ -4,7 +4,7 @@
 //
 //   y = clamp(round_half_even(acc / 2^SHIFT), 0, 255); the lower clamp is the ReLU
 //
-// Equals model.reference.requantise. Combinational.
+// Equals model.network.reference.requantise. Combinational.
 
 `default_nettype none
 

@@ -6,7 +6,7 @@
 //   signature = step(signature) ^ fold(word), for the DEPTH words after a reset, from 0xFFFF
 //
 // with fold(word) the exclusive or of its slices of 16 bits, and step(s) a Galois LFSR that shifts
-// left, polynomial 0x1021. Equals model.memory.signature. Final a few clocks
+// left, polynomial 0x1021. Equals model.hardware.rom.signature. Final a few clocks
 // after the last word.
 
 `default_nettype none

@@ -2,7 +2,7 @@
 //
 // Read-only memory of weights or biases, filled from a `.mem` file of hexadecimal words.
 // The read is synchronous, so that many words map to block RAM; few are cheaper in logic, and a
-// single one is a constant. The order of the words is that of model/memory.py.
+// single one is a constant. The order of the words is that of model/hardware/rom.py.
 // Latency: 2 clocks, as a word comes late out of a block RAM, and may have far to go from there.
 
 `default_nettype none

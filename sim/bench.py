@@ -7,7 +7,6 @@ python -m sim.bench --net lenet5,convnet --targets 5
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 import time
@@ -18,17 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from model.base import errors
-from model.network import reference
-from model.learning.data import load_images
+from model.base import errors, pictures
+from model.base.arguments import positive
 from model.base.errors import ToolError, UserError
 from model.export import export
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, solve
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from model.hardware.solver import solve
+from model.learning import data
+from model.network import reference
 from model.network.quantised import QuantisedNetwork
 from sim import report, shard, tools
 from sim.build import build
 from sim.cluster import cores
 from sim.design import ROOT, Design, read_all
+from sim.shard import Shard
 
 BUILD = ROOT / "build" / "bench"
 CLOCK_HZ = 100e6
@@ -94,15 +96,14 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
     folder = case.folder
     export(quantised, folder / quantised.network.name, folded=folded)
     design = Design.read(folder / quantised.network.name)
-    options = shard.Options("verilator")
-    build(design, options.simulator, False, folder, jobs=1, shared=BUILD)
+    build(design, "verilator", False, folder, jobs=1, shared=BUILD)
     count = int(np.clip(CYCLES // folded.cycles, FEWEST_IMAGES, MOST_IMAGES))
     chosen = np.resize(images, (count, *images.shape[1:]))
-    result = shard.run(design, shard.Shard(0, 0, chosen, options, str(folder)))
-    wrong = report.complaints([result])
-    if wrong:
-        raise ToolError(f"{folder}: {'; '.join(report.shorten(wrong))}")
+    result = shard.run(design, Shard(chosen, str(folder)))
+    wrong = report.complaints(design, [result], reference.predict(quantised, chosen, threads=1))
     measured = result.interval
+    if wrong or measured is None:
+        raise ToolError(f"{folder}: {'; '.join(report.shorten(wrong))}")
     fifo_bits = sum(layer["fifo_bits"] for layer in design.manifest["layers"])
     return {
         "network": design.name,
@@ -126,10 +127,10 @@ def main(arguments: list[str] | None = None) -> int:
         prog="make bench", description="Measure networks at many foldings."
     )
     parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument("--targets", type=int, default=14, help="foldings a network, at 1 pixel")
+    parser.add_argument(
+        "--targets", type=positive("--targets"), default=14, help="foldings a network, at 1 pixel"
+    )
     options = parser.parse_args(arguments)
-    if options.targets < 1:
-        raise UserError(f"--targets {options.targets}: expected at least 1")
     tools.check("verilator")
     designs = {design.name: design for design in read_all(options.net)}
     networks = {name: one.read_network(Path(one.folder)) for name, one in designs.items()}
@@ -141,7 +142,6 @@ def main(arguments: list[str] | None = None) -> int:
         for name, design in designs.items()
         for row in race(networks[name], Path(design.folder), images[name])
     ]
-    BUILD.mkdir(parents=True, exist_ok=True)
     report.write_json(BUILD / "report.json", {"rows": rows, "reference": speeds})
     _print_table(rows)
     _print_race(speeds)
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _images(quantised: QuantisedNetwork) -> np.ndarray:
     """uint8 (N, C, H, W): the data set, or noise where a network takes other images."""
-    images = load_images("test").images[:MOST_IMAGES, None]
+    images = data.load_images("test").images[:MOST_IMAGES, None]
     if images.shape[1:] == quantised.network.input_shape:
         return images
     shape = (MOST_IMAGES, *quantised.network.input_shape)
@@ -168,13 +168,10 @@ def _images(quantised: QuantisedNetwork) -> np.ndarray:
 
 def _measure_all(todo: list[Case], images: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Rows of all cases, in their order; one case per core at a time."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
     # Whoever comes first compiles what all builds share, before the others start.
     shared = threading.Event()
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=report.console()) as progress:
-        task = progress.add_task("foldings", total=len(todo))
+    with report.progress("foldings") as progress:
+        task = progress.add_task("measuring", total=len(todo))
 
         def run(case: Case) -> dict[str, Any]:
             if case is not todo[0]:
@@ -267,12 +264,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 def draw(rows: list[dict[str, Any]], macs: dict[str, int]) -> None:
     """Multipliers against images a second at 100 MHz; dashed: every multiplier busy every clock."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    figure = pictures.figure(8, 5.5)
+    axes = figure.subplots()
     for index, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
         own = sorted(
             (row["multipliers"], row["images_per_second"]) for row in rows if row["network"] == name
@@ -288,10 +281,7 @@ def draw(rows: list[dict[str, Any]], macs: dict[str, int]) -> None:
     axes.set_title("Measured in simulation; dashed: every multiplier busy every clock")
     axes.grid(True, which="both", lw=0.3)
     axes.legend()
-    temporary = BUILD / f".bench.{os.getpid()}.png"
-    figure.savefig(temporary, dpi=120)
-    pyplot.close(figure)
-    temporary.replace(BUILD / "bench.png")
+    pictures.save(figure, BUILD / "bench.png")
 
 
 if __name__ == "__main__":

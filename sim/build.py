@@ -217,7 +217,7 @@ def _keep_runtime(objects: Path, runtime: Path) -> None:
 
 def _run(command: list[str], work: Path, simulator: str, name: str) -> None:
     environment = tools.build_environment(simulator)
-    program = shutil.which(command[0], path=environment["PATH"])
+    program = shutil.which(command[0], path=environment["PATH"]) or command[0]
     with (work / "log.txt").open("a", encoding="utf-8") as log:
         done = subprocess.run(
             [program, *command[1:]],

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from model.base.errors import UserError
+from sim.collect import Result
 from sim.design import Design
-from sim.shard import Result, Shard, run
+from sim.shard import Shard, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +83,9 @@ def run_shards(
 ) -> list[Result]:
     """Results of all shards, in their order.
 
-    `report(shard, images)` is told, from another thread, how many images of a shard are done; it
-    falls back to 0 where a worker died and its shard starts again. Raises what a shard raised.
+    `report(first, images)` is told, from another thread, how many images are done of the shard that
+    begins with image `first`; 0 again where its worker died and it starts anew. Raises what a shard
+    raised.
     """
     from distributed import as_completed
 
@@ -94,8 +96,7 @@ def run_shards(
     futures = [client.submit(_run, remote, shard, pure=False) for shard in shards]
     try:
         for future in as_completed(futures):
-            result = future.result()
-            report(futures.index(future), len(result.logits))
+            report(shards[futures.index(future)].first, len(future.result().logits))
     except BaseException:
         client.cancel(futures, force=True)
         raise
@@ -112,8 +113,8 @@ def _run(design: Design, shard: Shard) -> Result:
     from distributed import get_worker
 
     worker = get_worker()
-    worker.log_event(TOPIC, (shard.index, 0))
-    return run(design, shard, lambda done: worker.log_event(TOPIC, (shard.index, done)))
+    worker.log_event(TOPIC, (shard.first, 0))
+    return run(design, shard, lambda done: worker.log_event(TOPIC, (shard.first, done)))
 
 
 def cores() -> int:

@@ -12,63 +12,41 @@ it was made, is computed by the first three, whose logits are equal but for floa
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.learning import data
 from model.base import errors, pictures
-from model.network import reference
-from model.base.errors import UserError
-from model.network.exponents import Exponents
+from model.base.arguments import positive
+from model.learning import data
 from model.network.floats import FloatNetwork
-from model.network.graph import Network
-from model.network.quantised import QuantisedNetwork
-from sim import report, run, shard, tools
+from sim import report, run, tools
 from sim.design import ROOT, Design, read_all
+from sim.implementations import (
+    ONNX_RUNTIME,
+    REFERENCE,
+    RTL,
+    Row,
+    fits_float32,
+    float_predictors,
+    int8_predictors,
+    measure,
+    simulate,
+)
+from sim.shard import Shard
 
 BUILD = ROOT / "build" / "compare"
 IMAGES = 1000
 SLOW_IMAGES = 50
-BATCH = 250
 # Of the largest logit: what sums of float32 in another order may differ by.
 FLOAT_TOLERANCE = 1e-4
 CLOCK_HZ = 100e6
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""Logits (N, classes) of images, uint8 (N, C, H, W)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What one implementation made of the first images.
-
-    kind: `int8` or `float`, the network it computed. logits: (images, classes), in integers for
-    int8. seconds: that took. wrong: what an implementation found wrong by itself.
-    """
-
-    name: str
-    kind: str
-    logits: np.ndarray
-    seconds: float
-    wrong: tuple[str, ...] = ()
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return len(self.logits)
-
-    @property
-    def speed(self) -> float:
-        """Images a second."""
-        return self.images / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -103,90 +81,6 @@ def judge(row: Row, standard: Row, exact: bool) -> Verdict:
     return Verdict(int(differ.sum()), float(difference.max(initial=0)), allowed)
 
 
-def float_predictors(
-    model: FloatNetwork, exponents: Exponents | None = None
-) -> Iterator[tuple[str, Predict]]:
-    """NumPy slow and fast, and PyTorch where it is installed."""
-    for convolution in ("slow", "fast"):
-
-        def predict(images: np.ndarray, convolution: str = convolution) -> np.ndarray:
-            return model.predict(images, exponents, convolution=convolution, batch=len(images))
-
-        yield f"NumPy, {convolution}", predict
-    try:
-        import torch
-
-        from model.learning.torch_network import TorchNetwork
-    except ImportError:
-        return
-    twin = TorchNetwork(model.network)
-    # First the type, then the weights: in float32 they might lose bits.
-    twin.to(torch.float64 if model.dtype == np.float64 else torch.float32)
-    twin.load_state_dict({k: torch.from_numpy(v) for k, v in model.parameters.items()})
-
-    @torch.no_grad()
-    def predict_torch(images: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(images.astype(model.dtype))
-        return twin(pixels, exponents).numpy()
-
-    yield "PyTorch", predict_torch
-
-
-def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple[str, Predict]]:
-    """All that compute the integers of the int8 network, but for the RTL."""
-    # float32 where every sum is exact in it.
-    exact = all(p is None or p.accumulator_bound < 2**24 for p in quantised.parameters)
-    model, exponents = FloatNetwork.from_integers(quantised, np.float32 if exact else np.float64)
-    for name, predict in float_predictors(model, exponents):
-        yield name, lambda images, predict=predict: np.ldexp(predict(images), exponents.logits)
-    yield "int8 reference", lambda images: reference.predict(quantised, images)
-
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        str(folder / "network.onnx"), providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-
-    def predict_onnx(images: np.ndarray) -> np.ndarray:
-        logits = session.run(None, {name: images})[0].reshape(len(images), -1)
-        return np.ldexp(logits.astype(np.float64), exponents.logits)
-
-    yield "ONNX Runtime", predict_onnx
-
-
-def measure(
-    name: str, kind: str, predict: Predict, images: np.ndarray, tell: Callable[[int], None]
-) -> Row:
-    """Run `predict` on all images, a batch at a time; the slow one, image by image.
-
-    The time counted is that of the fastest batch, so that what else the machine does matters less.
-    """
-    slow = name.endswith("slow")
-    batch = 1 if slow else BATCH
-    if not slow:
-        predict(images[:2])  # what comes once is not counted
-    logits = []
-    fastest = math.inf
-    for start in range(0, len(images), batch):
-        started = time.perf_counter()
-        logits.append(predict(images[start : start + batch]))
-        seconds = time.perf_counter() - started
-        fastest = min(fastest, seconds / len(logits[-1]))
-        tell(start + len(logits[-1]))
-    return Row(name, kind, np.concatenate(logits), fastest * len(images))
-
-
-def simulate(design: Design, images: np.ndarray, tell: Callable[[int], None]) -> Row:
-    """The RTL in Verilator, in one process; it must have been compiled."""
-    root = str(run.BUILD / design.name)
-    result = shard.run(design, shard.Shard(0, 0, images, shard.Options(), root), tell)
-    # A shard of very few images is filled up.
-    seconds = result.seconds * len(images) / max(len(images), shard.FEWEST_IMAGES)
-    wrong = tuple(report.shorten(report.complaints([result])))
-    return Row("RTL in Verilator", "int8", result.logits, seconds, wrong)
-
-
 def compare(
     design: Design,
     images: np.ndarray,
@@ -195,50 +89,36 @@ def compare(
     rtl: bool = True,
 ) -> list[Row]:
     """All rows, under a progress bar. The slow ones do the first `slow_images` alone."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     folder = Path(design.folder)
     quantised = design.read_network(folder)
+    part = Shard(images, str(run.BUILD / design.name))
     if rtl:
-        run.compile_one(design, shard.Options(), run.BUILD / design.name, report.console())
-    tasks = [("int8", *one) for one in int8_predictors(quantised, folder)]
+        run.compile_one(design, part, report.console())
+    predictors = [("int8", *one) for one in int8_predictors(quantised, folder)]
     if (folder / "float.npz").is_file():
         model = FloatNetwork.load(quantised.network, folder / "float.npz")
-        tasks += [("float", *one) for one in float_predictors(model)]
-    columns = (
-        TextColumn("{task.description:25}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeElapsedColumn(),
-    )
-    rows = []
-    with Progress(*columns, console=report.console()) as progress:
+        predictors += [("float", *one) for one in float_predictors(model)]
+    rows: list[Row] = []
+    with report.progress("images") as progress:
 
-        def work(kind: str, name: str, count: int, job: Callable[..., Row]) -> None:
-            task = progress.add_task(f"{kind}: {name}", total=count)
+        def work(title: str, count: int, job: Callable[[Callable[[int], None]], Row]) -> None:
+            task = progress.add_task(title, total=count)
             rows.append(job(lambda done: progress.update(task, completed=done)))
             progress.update(task, completed=count)
 
-        for kind, name, predict in tasks:
+        for numbers, name, predict in predictors:
             own = images[:slow_images] if name.endswith("slow") else images
-            work(
-                kind,
-                name,
-                len(own),
-                lambda tell, o=own, a=(name, kind, predict): measure(*a, o, tell),
-            )
+            work(f"{numbers}: {name}", len(own), partial(measure, name, numbers, predict, own))
         if rtl:
-            work(
-                "int8", "RTL in Verilator", len(images), lambda tell: simulate(design, images, tell)
-            )
-    return sorted(rows, key=lambda row: row.kind, reverse=True)
+            expected = standards(rows)["int8"].logits
+            work(f"int8: {RTL}", len(images), partial(simulate, design, part, expected))
+    return sorted(rows, key=lambda row: row.numbers, reverse=True)
 
 
 def standards(rows: list[Row]) -> dict[str, Row]:
-    """What each kind is judged by: the int8 reference, and PyTorch, or else fast NumPy."""
-    found = {row.kind: row for row in rows if row.kind == "float"}
-    found |= {row.kind: row for row in rows if row.name == "int8 reference"}
+    """What each network is judged by: the int8 reference, and PyTorch, or else fast NumPy."""
+    found = {row.numbers: row for row in rows if row.numbers == "float"}
+    found |= {row.numbers: row for row in rows if row.name == REFERENCE}
     return found
 
 
@@ -246,18 +126,18 @@ def summarise(
     design: Design, rows: list[Row], labels: np.ndarray | None, dataset: str
 ) -> dict[str, Any]:
     """The content of `report.json`. Accuracies are percentages, null without labels."""
-    by_kind = standards(rows)
-    exact = all(p is None or p.accumulator_bound < 2**24 for p in _parameters(design))
+    by_numbers = standards(rows)
+    exact = fits_float32(design.read_network(Path(design.folder)))
     lines = []
     for row in rows:
         # ONNX Runtime sums the last layer in float32, whatever the size of the sums.
-        rounds = row.kind == "float" or (row.name == "ONNX Runtime" and not exact)
-        verdict = judge(row, by_kind[row.kind], not rounds)
+        rounds = row.numbers == "float" or (row.name == ONNX_RUNTIME and not exact)
+        verdict = judge(row, by_numbers[row.numbers], not rounds)
         classes = row.logits.argmax(axis=1)
         lines.append(
             {
                 "name": row.name,
-                "kind": row.kind,
+                "kind": row.numbers,
                 "images": row.images,
                 "classes_that_differ": verdict.classes,
                 "largest_difference": verdict.difference,
@@ -270,8 +150,8 @@ def summarise(
             }
         )
     same = None
-    if len(by_kind) == 2:
-        one, other = (row.logits.argmax(axis=1) for row in by_kind.values())
+    if len(by_numbers) == 2:
+        one, other = (row.logits.argmax(axis=1) for row in by_numbers.values())
         same = int((one == other).sum())
     return {
         "network": design.name,
@@ -282,10 +162,6 @@ def summarise(
         "images_of_equal_class_in_float_and_int8": same,
         "hardware_images_per_second": round(CLOCK_HZ / design.cycles, 1),
     }
-
-
-def _parameters(design: Design) -> tuple:
-    return design.read_network(Path(design.folder)).parameters
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -371,36 +247,15 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path)
 
 
-def _images(
-    network: Network, source: str | None, count: int | None
-) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """uint8 (N, C, H, W), int64 (N,) labels if known, and what a report calls them."""
-    if source is not None:
-        images, labels, name = data.load_user_images(source, network.input_shape), None, source
-        count = count or len(images)
-    else:
-        dataset = data.load_images("test")
-        images, labels, name = dataset.images[:, None], dataset.labels, dataset.name
-        if images.shape[1:] != network.input_shape:
-            raise UserError(
-                f"{network.name} takes images of {network.input_shape}, {name} holds "
-                f"{images.shape[1:]} (channels, height, width); use IMAGES=file"
-            )
-        count = count or IMAGES
-    if count > len(images):
-        raise UserError(f"N={count}: {name} holds {len(images):,} images; ask for no more")
-    return images[:count], None if labels is None else labels[:count], name
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0 where every prediction agrees, 1 where one does not."""
     parser = argparse.ArgumentParser(
         prog="make compare", description="Run every implementation of a network side by side."
     )
     parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument("--n", type=_count, help=f"number of images (default {IMAGES:,})")
+    parser.add_argument("--n", type=positive("N"), help=f"number of images (default {IMAGES:,})")
     parser.add_argument(
-        "--slow", type=_count, default=SLOW_IMAGES, help="images of slow NumPy, at most"
+        "--slow", type=positive("SLOW"), default=SLOW_IMAGES, help="images of slow NumPy, at most"
     )
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
     options = parser.parse_args(arguments)
@@ -409,8 +264,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare_one(design: Design, options: argparse.Namespace) -> int:
-    network = design.read_network(Path(design.folder)).network
-    images, labels, dataset = _images(network, options.images, options.n)
+    count = options.n
+    if count is None and options.images is None:
+        count = IMAGES
+    images, labels, dataset = data.load_for(design.input_shape, options.images, count)
     rows = compare(design, images, options.slow)
     summary = summarise(design, rows, labels, dataset)
     folder = BUILD / design.name
@@ -430,12 +287,6 @@ def _compare_one(design: Design, options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     return int(not all(row["agrees"] for row in summary["rows"]))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{text!r} images: expected a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

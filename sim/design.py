@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from model.hardware import manifest as manifests
 from model.base.errors import UserError
+from model.hardware import manifest as manifests
+from model.hardware import rom
+from model.hardware.stream_order import slots
 from model.network.examples import NETWORKS
 from model.network.quantised import QuantisedNetwork
+from model.network.reference import argmax
 
 ROOT = Path(__file__).resolve().parents[1]
 MEM = ROOT / "mem"
@@ -26,8 +29,8 @@ class Design:
 
     folder: where the files lie on the machine that read them. files: name to content of what the
     manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and harness.v.
-    optimised: whether Verilator's C++ is; for a few images of a netlist that takes longer than it
-    saves.
+    optimised: whether the C++ compiler optimises what Verilator writes; for a few images of a
+    netlist that takes longer than it saves.
     """
 
     folder: str
@@ -94,16 +97,34 @@ class Design:
         """Input beats an image."""
         return self.input_shape[1] * self.input_shape[2] // self.manifest["pixels_per_beat"]
 
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """int64 (beats, lanes): the logit, of the flattened (C, H, W), in each lane of the output.
+
+        -1 where a lane is beyond the last channel.
+        """
+        return layer_slots(self.manifest["layers"][-1])
+
+    def roms(self, layer: str) -> tuple[str, str]:
+        """File names of a layer's weights and biases, if it has some."""
+        return rom.names(self.name, layer)
+
     @property
     def output_lanes(self) -> int:
         """Logits of an output beat."""
-        last = self.manifest["layers"][-1]
-        return last["out_lanes"] * last["out_pixels"]
+        return self.slots.shape[1]
 
-    @property
-    def output_beats(self) -> int:
-        """Output beats an image."""
-        return self.manifest["layers"][-1]["output_beats"]
+    @cached_property
+    def arrival(self) -> np.ndarray:
+        """int64 (classes,): which logit of the flattened (C, H, W) output arrives as the n-th."""
+        return self.slots[self.slots >= 0]
+
+    def classify(self, logits: np.ndarray) -> np.ndarray:
+        """int64 (N,) classes of int32 (N, classes) `logits`; of equals the first to arrive wins.
+
+        Both are numbered as in the flattened (C, H, W).
+        """
+        return self.arrival[argmax(np.ascontiguousarray(logits[:, self.arrival]))]
 
     @property
     def macros(self) -> dict[str, str]:
@@ -114,39 +135,6 @@ class Design:
             "IN_BEATS": str(self.input_beats),
             "OUT_BITS": str(32 * self.output_lanes),
         }
-
-    @cached_property
-    def arrival(self) -> np.ndarray:
-        """int64 (classes,): which logit of the flattened (C, H, W) output arrives as the n-th.
-
-        Output groups come in raster order; within one, beats of `out_lanes` channels each, for all
-        its pixels. Lanes beyond the last channel are left out.
-        """
-        last = self.manifest["layers"][-1]
-        channels, height, width = last["out_shape"]
-        lanes, pixels = last["out_lanes"], last["out_pixels"]
-        channel_folds = -(-channels // lanes)
-        group, fold, pixel, lane = np.meshgrid(
-            np.arange(height * width // pixels),
-            np.arange(channel_folds),
-            np.arange(pixels),
-            np.arange(lanes),
-            indexing="ij",
-        )
-        channel = (fold * lanes + lane).ravel()
-        position = (group * pixels + pixel).ravel()
-        return (channel * height * width + position)[channel < channels]
-
-    @cached_property
-    def arrival_lanes(self) -> np.ndarray:
-        """int64 (classes,): where among all output lanes of an image the n-th logit stands."""
-        last = self.manifest["layers"][-1]
-        channels = last["out_shape"][0]
-        lanes, pixels = last["out_lanes"], last["out_pixels"]
-        channel_folds = -(-channels // lanes)
-        slots = np.arange(self.output_beats * self.output_lanes)
-        channel = slots // (pixels * lanes) % channel_folds * lanes + slots % lanes
-        return slots[channel < channels]
 
     def beats(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N * input_beats, input_bytes) of uint8 (N, C, H, W): lowest channel first."""
@@ -170,6 +158,11 @@ class Design:
         for name, content in self.files.items():
             (scratch / name).write_bytes(content)
         return scratch
+
+
+def layer_slots(layer: dict[str, Any]) -> np.ndarray:
+    """`stream_order.slots` of the output of a layer, given as the manifest describes it."""
+    return slots(tuple(layer["out_shape"]), layer["out_lanes"], layer["out_pixels"])
 
 
 def _holds(path: Path, content: bytes) -> bool:

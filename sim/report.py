@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.base.files import write_atomically
 from model.network.reference import argmax
+from sim.collect import Result, compare
 from sim.design import Design
-from sim.shard import Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 SHOWN = 5
 
@@ -19,15 +24,18 @@ SHOWN = 5
 def summarise(
     design: Design,
     results: list[Result],
+    expected: np.ndarray,
     labels: np.ndarray | None,
     *,
     simulator: str,
     dataset: str,
     macs: int,
 ) -> dict[str, Any]:
-    """The content of `report.json`. Accuracies are percentages, null without labels."""
+    """The content of `report.json`. Accuracies are percentages, null without labels.
+
+    expected: int32 (N, classes), the reference's logits of all images.
+    """
     logits = np.concatenate([result.logits for result in results])
-    expected = np.concatenate([result.expected for result in results])
     classes = np.concatenate([result.classes for result in results])
     intervals = [result.interval for result in results if result.interval is not None]
     latencies = [result.latency for result in results if result.latency is not None]
@@ -53,11 +61,15 @@ def _accuracy(classes: np.ndarray, labels: np.ndarray | None) -> float | None:
     return round(100 * float((classes == labels).mean()), 4)
 
 
-def complaints(results: list[Result]) -> list[str]:
+def complaints(design: Design, results: list[Result], expected: np.ndarray) -> list[str]:
     """All that is wrong with a run, a line each: every mismatch, and what is wrong beside them."""
-    # Images that pad a short shard repeat its mismatches.
-    mismatches = {str(mismatch): None for result in results for mismatch in result.mismatches}
-    return [*mismatches, *(problem for result in results for problem in result.problems)]
+    lines: list[str] = []
+    first = 0
+    for result in results:
+        end = first + len(result.logits)
+        lines += map(str, compare(design, result, expected[first:end], first))
+        first = end
+    return [*lines, *(problem for result in results for problem in result.problems)]
 
 
 def shorten(lines: list[str]) -> list[str]:
@@ -68,20 +80,16 @@ def shorten(lines: list[str]) -> list[str]:
 
 
 def write(folder: Path, report: dict[str, Any], logits: np.ndarray) -> None:
-    """`report.json` and `logits.npy` (int32 N x classes) into `folder`, each file whole or not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".logits.{os.getpid()}.npy"
-    np.save(temporary, logits)
-    temporary.replace(folder / "logits.npy")
+    """`report.json` and `logits.npy` (int32 N x classes) into `folder`."""
+    content = io.BytesIO()
+    np.save(content, logits)
+    write_atomically(folder / "logits.npy", content.getvalue())
     write_json(folder / "report.json", report)
 
 
 def write_json(path: Path, content: Any) -> None:
     """JSON into a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def print_table(reports: list[dict[str, Any]]) -> None:
@@ -117,12 +125,34 @@ def print_table(reports: list[dict[str, Any]]) -> None:
     console().print(table)
 
 
-def console() -> Any:
+def console() -> Console:
     """A rich console that keeps its tables whole where there is no terminal."""
     from rich.console import Console
 
     found = Console()
     return found if found.is_terminal else Console(width=120)
+
+
+def progress(of: str) -> Progress:
+    """Progress bars on the console: a title, how many `of` all are done, how long it takes."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(of),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console(),
+    )
 
 
 def _percent(value: float | None) -> str:

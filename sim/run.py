@@ -13,21 +13,28 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.learning import data
 from model.base import errors
+from model.base.arguments import positive
 from model.base.errors import UserError
-from sim import cluster, report, shard, tools
+from model.learning import data
+from model.network import reference
+from sim import cluster, report, tools
 from sim.build import build, executable
+from sim.collect import Result
 from sim.design import ROOT, Design, read_all
-from sim.shard import Options, Result, Shard
+from sim.shard import FEWEST_IMAGES, Shard
+from sim.shard import run as run_shard
 
 if TYPE_CHECKING:
     from distributed import Client
+    from rich.console import Console
 
 BUILD = ROOT / "build" / "sim"
 DEFAULT_IMAGES = {"verilator": 1000, "icarus": 10}
@@ -52,32 +59,44 @@ def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> in
 
     root: the folder that has, or gets, one of each network for builds and reports.
     """
-    count = options.n
-    if count is None:
-        count = DEFAULT_WAVES if options.waves else DEFAULT_IMAGES[options.sim]
-    images, labels, dataset = _images(options, count, designs)
-
-    settings = Options(
-        options.sim, options.waves, options.stall_in, options.stall_out, options.seed
-    )
-    console = report.console()
+    shape = designs[0].input_shape
     for design in designs:
-        compile_one(design, settings, root / design.name, console)
+        if design.input_shape != shape:
+            raise UserError(
+                f"{design.name} takes images of {data.times(design.input_shape)}, "
+                f"{designs[0].name} of {data.times(shape)}; simulate them one by one"
+            )
+    count = options.n
+    if count is None and options.images is None:
+        count = DEFAULT_WAVES if options.waves else DEFAULT_IMAGES[options.sim]
+    images, labels, dataset = data.load_for(shape, options.images, count)
+
+    console = report.console()
+    shards = [
+        Shard(
+            images,
+            str((root / design.name).resolve()),
+            simulator=options.sim,
+            waves=options.waves,
+            stall_in=options.stall_in,
+            stall_out=options.stall_out,
+            seed=options.seed,
+        )
+        for design in designs
+    ]
+    for design, whole in zip(designs, shards, strict=True):
+        compile_one(design, whole, console)
 
     failed = False
-    reports = []
+    summaries = []
     with Session(options.scheduler, options.workers) as session:
-        for design in designs:
-            results, summary = simulate(
-                session, design, images, labels, dataset, settings, root / design.name
-            )
-            reports.append(summary)
-            wrong = report.complaints(results)
-            if wrong:
-                failed = True
-                for line in report.shorten(wrong):
-                    print(f"{design.name}: {line}", file=sys.stderr)
-    report.print_table(reports)
+        for design, whole in zip(designs, shards, strict=True):
+            summary, wrong = simulate(session, design, whole, labels, dataset)
+            summaries.append(summary)
+            failed = failed or bool(wrong)
+            for line in report.shorten(wrong):
+                print(f"{design.name}: {line}", file=sys.stderr)
+    report.print_table(summaries)
     console.print(f"images: {dataset}", highlight=False)
     if options.waves:
         suffix = ".fst" if options.sim == "icarus" else ".vcd"
@@ -92,26 +111,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="make sim", description="Simulate networks and compare every logit."
     )
     parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument("--n", type=_count, help="number of images")
+    parser.add_argument("--n", type=positive("N"), help="number of images")
     parser.add_argument("--sim", default="verilator", help="verilator or icarus")
     parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
     parser.add_argument("--waves", action="store_true", help="record waves, on one core")
     parser.add_argument("--scheduler", help="tcp://host:port of a Dask cluster")
-    parser.add_argument("--workers", type=_count, default=cluster.cores(), help="local processes")
+    parser.add_argument(
+        "--workers", type=positive("--workers"), default=cluster.cores(), help="local processes"
+    )
     parser.add_argument("--stall-in", type=_percentage, default=0, help="%% of cycles")
     parser.add_argument("--stall-out", type=_percentage, default=0, help="%% of cycles")
     parser.add_argument("--seed", type=int, default=1, help="of the stalls")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise UserError(f"N={text}: expected a whole number of at least 1")
-    return value
 
 
 def _percentage(text: str) -> int:
@@ -121,51 +132,17 @@ def _percentage(text: str) -> int:
     return value
 
 
-def _images(
-    options: argparse.Namespace, count: int, designs: list[Design]
-) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """uint8 (N, C, H, W), int64 (N,) labels if known, and what a report calls them."""
-    shape = designs[0].input_shape
-    for design in designs:
-        if design.input_shape != shape:
-            raise UserError(
-                f"{design.name} takes images of {_times(design.input_shape)}, {designs[0].name} of "
-                f"{_times(shape)}; simulate them one by one"
-            )
-    if options.images:
-        images = data.load_user_images(options.images, shape)
-        if options.n is None:
-            count = len(images)
-        labels, name = None, str(options.images)
-    else:
-        dataset = data.load_images("test")
-        images, labels, name = dataset.images[:, None], dataset.labels, dataset.name
-        if images.shape[1:] != shape:
-            raise UserError(
-                f"{designs[0].name} takes images of {_times(shape)}, {name} holds "
-                f"{_times(images.shape[1:])} (channels x height x width); use IMAGES=file"
-            )
-    if count > len(images):
-        raise UserError(
-            f"N={count}: {name} holds {len(images):,} images; ask for no more than that"
-        )
-    return images[:count], None if labels is None else labels[:count], name
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def compile_one(design: Design, settings: Options, root: Path, console: Any) -> None:
-    """Build a network's simulation, unless that has been done, and say so while it lasts."""
-    if executable(design, settings.simulator, settings.waves, root).is_file():
+def compile_one(design: Design, shard: Shard, console: Console) -> None:
+    """Build what a shard is simulated with, unless that has been done, and say so meanwhile."""
+    root = Path(shard.root)
+    if executable(design, shard.simulator, shard.waves, root).is_file():
         return
-    what = f"compiling {design.name} ({design.multipliers:,} multipliers) for {settings.simulator}"
+    what = f"compiling {design.name} ({design.multipliers:,} multipliers) for {shard.simulator}"
     started = time.monotonic()
     if not console.is_terminal:
         console.print(f"{what} ...", highlight=False)
     with console.status(what):
-        build(design, settings.simulator, settings.waves, root)
+        build(design, shard.simulator, shard.waves, root)
     console.print(f"{what}: {time.monotonic() - started:.0f} s", highlight=False)
 
 
@@ -207,79 +184,64 @@ class Session:
     def run(
         self, design: Design, shards: list[Shard], told: Callable[[int, int], None]
     ) -> list[Result]:
-        """Results of all shards; `told(shard, images)` as in `cluster.run_shards`."""
+        """Results of all shards; `told(first, images)` as in `cluster.run_shards`."""
         if self.scheduler is None and len(shards) == 1:
-            return [shard.run(design, shards[0], lambda done: told(0, done))]
+            return [run_shard(design, shards[0], lambda done: told(0, done))]
         return cluster.run_shards(self.client, design, shards, told)
 
 
-def split(
-    design: Design, images: np.ndarray, settings: Options, workers: int, root: Path
-) -> list[Shard]:
-    """Shards of about equal size: small runs stay whole, large ones feed every worker."""
-    steps = len(images) * design.cycles * (design.multipliers + OVERHEAD_MULTIPLIERS)
-    seconds = steps * SECONDS_A_STEP[settings.simulator]
+def split(design: Design, whole: Shard, workers: int) -> list[Shard]:
+    """Shards of about equal size: small runs stay whole, large ones feed every worker.
+
+    The stalls of each have a seed of their own.
+    """
+    count = len(whole.images)
+    steps = count * design.cycles * (design.multipliers + OVERHEAD_MULTIPLIERS)
+    seconds = steps * SECONDS_A_STEP[whole.simulator]
     number = 1
-    if not settings.waves and seconds > WORTH_A_CLUSTER_S:
+    if not whole.waves and seconds > WORTH_A_CLUSTER_S:
         # A multiple of the workers, or some idle at the end.
         rounds = min(math.ceil(seconds / SHARD_S / workers), MOST_SHARDS_A_WORKER)
-        number = min(workers * rounds, max(1, len(images) // shard.FEWEST_IMAGES))
-    bounds = [len(images) * i // number for i in range(number + 1)]
+        number = min(workers * rounds, max(1, count // FEWEST_IMAGES))
+    bounds = [count * i // number for i in range(number + 1)]
     return [
-        Shard(index, low, images[low:high], settings, str(root.resolve()))
-        for index, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False))
+        replace(whole, images=whole.images[low:high], first=low, seed=whole.seed + index)
+        for index, (low, high) in enumerate(pairwise(bounds))
     ]
 
 
 def simulate(
-    session: Session,
-    design: Design,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    dataset: str,
-    settings: Options,
-    root: Path,
-) -> tuple[list[Result], dict[str, Any]]:
-    """Run one network over all shards under a progress bar; write and return its report."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    session: Session, design: Design, whole: Shard, labels: np.ndarray | None, dataset: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Run one network under a progress bar and compare every logit; write its report.
 
-    macs = design.read_network(Path(design.folder)).network.macs
-    shards = split(design, images, settings, session.workers, root)
-    done = [0] * len(shards)
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=report.console()) as progress:
-        task = progress.add_task(design.name, total=len(images))
+    whole: all images of the run. Returns the report, and a line for each thing that is wrong.
+    """
+    quantised = design.read_network(Path(design.folder))
+    shards = split(design, whole, session.workers)
+    done: dict[int, int] = {}
+    with report.progress("images") as progress:
+        task = progress.add_task(design.name, total=len(whole.images))
 
-        def told(index: int, count: int) -> None:
-            done[index] = count
-            progress.update(task, completed=sum(done))
+        def told(first: int, count: int) -> None:
+            done[first] = count
+            progress.update(task, completed=sum(done.values()))
 
         results = session.run(design, shards, told)
-        progress.update(task, completed=len(images))
+        progress.update(task, completed=len(whole.images))
+    expected = reference.predict(quantised, whole.images)
     summary = report.summarise(
         design,
         results,
+        expected,
         labels,
-        simulator=settings.simulator,
+        simulator=whole.simulator,
         dataset=dataset,
-        macs=macs,
+        macs=quantised.network.macs,
     )
-    report.write(root, summary, np.concatenate([result.logits for result in results]))
-    return results, summary
+    logits = np.concatenate([result.logits for result in results])
+    report.write(Path(whole.root), summary, logits)
+    return summary, report.complaints(design, results, expected)
 
 
 if __name__ == "__main__":

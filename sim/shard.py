@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from model.base.errors import ToolError
 from sim import tools
 from sim.build import build, executable
-from sim.collect import Collected, Mismatch
+from sim.collect import Result, collect
 from sim.design import Design
 
 # The first image is alone, the second fills the pipeline; it takes two more to see an interval.
@@ -23,81 +23,23 @@ FEWEST_IMAGES = 4
 POLL_S = 0.1
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to simulate: which simulator, whether to record waves, percentages of stalled cycles."""
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Images for a network, and how to simulate them.
 
+    images: uint8 (N, C, H, W), of the run those from number `first` on. root: folder of the
+    network's builds on the machine that made the shard. waves: whether to record waves. stall_in,
+    stall_out: percentages of the cycles in which the harness holds back. seed: of these stalls.
+    """
+
+    images: np.ndarray
+    root: str
+    first: int = 0
     simulator: str = "verilator"
     waves: bool = False
     stall_in: int = 0
     stall_out: int = 0
     seed: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """images: uint8 (N, C, H, W), which are images `start` to `start + N - 1` of the run.
-
-    build_root: folder of the network's builds on the machine that made the shard.
-    """
-
-    index: int
-    start: int
-    images: np.ndarray
-    options: Options
-    build_root: str
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What the cocotb test in the simulator must know."""
-
-    design: Design
-    folder: Path
-    scratch: Path
-    images: np.ndarray
-    parent: int
-
-    @property
-    def count(self) -> int:
-        """Number of images."""
-        return len(self.images)
-
-
-@dataclass
-class Outcome:
-    """What the cocotb test has found.
-
-    expected: int32 (N, classes), the reference's logits. stalls: cycles in which a side of the
-    network was ready and the harness held back. seconds: wall time of the streaming alone.
-    """
-
-    collected: Collected
-    expected: np.ndarray
-    mismatches: list[Mismatch]
-    stalls: int
-    seconds: float
-
-
-@dataclass
-class Result:
-    """A shard's part of a run: int32 (N, classes) logits of both sides, int64 (N,) classes.
-
-    Mismatches and problems name images by their number in the run. cycles, seconds: simulated time
-    and the wall time of that, without starting and comparing; stalls: as in `Outcome`.
-    """
-
-    start: int
-    logits: np.ndarray
-    expected: np.ndarray
-    classes: np.ndarray
-    latency: int | None
-    interval: float | None
-    cycles: int
-    stalls: int
-    seconds: float
-    mismatches: list[Mismatch] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 def run(design: Design, shard: Shard, report: Callable[[int], None] | None = None) -> Result:
@@ -106,100 +48,90 @@ def run(design: Design, shard: Shard, report: Callable[[int], None] | None = Non
     A machine that has neither the network's files nor the build makes its own copy and build in its
     temporary folder. Raises `ToolError` where the simulator itself fails.
     """
-    options = shard.options
-    tools.check(options.simulator)
+    tools.check(shard.simulator)
     home = Path(tempfile.gettempdir()) / f"convstream-{os.getuid()}"
-    program = executable(design, options.simulator, options.waves, Path(shard.build_root))
+    program = executable(design, shard.simulator, shard.waves, Path(shard.root))
     if not program.is_file():
-        root = home / "sim" / design.name
-        program = build(design, options.simulator, options.waves, root)
-    with tempfile.TemporaryDirectory(prefix="convstream-") as scratch:
-        folder = design.place(Path(scratch) / "mem")
-        return _run(design, shard, program, folder, Path(scratch), report)
+        program = build(design, shard.simulator, shard.waves, home / "sim" / design.name)
+    with tempfile.TemporaryDirectory(prefix="convstream-") as temporary:
+        scratch = Path(temporary)
+        folder = design.place(scratch / "mem")
+        # A few images more where there are too few to measure.
+        count = len(shard.images)
+        streamed = max(count, FEWEST_IMAGES)
+        images = np.resize(shard.images, (streamed, *shard.images.shape[1:]))
+        # The lowest byte of a beat is the last that $fread reads.
+        design.beats(images)[:, ::-1].tofile(scratch / "images")
+        status, log = _simulate(design, shard, streamed, program, folder, scratch, report)
+        if not (scratch / "counters").is_file():
+            tail = "\n".join(log.splitlines()[-15:])
+            raise ToolError(f"simulating {design.name} failed (exit status {status}):\n{tail}")
+        counters = json.loads((scratch / "counters").read_text())
+        result = collect(design, streamed, scratch / "logits", scratch / "starts")
+    if counters["stuck"]:
+        result.problems.append(
+            f"the pipeline stands still after {counters['images_out']} of {streamed} images"
+        )
+    if counters["frame_errors"]:
+        result.problems.append(f"frame_error on {counters['frame_errors']} cycles")
+    logits, classes = result.logits[:count], result.classes[:count]
+    for what, once, all_times in (
+        ("logits", logits, result.logits),
+        ("class", classes, result.classes),
+    ):
+        if not np.array_equal(np.resize(once, all_times.shape), all_times):
+            result.problems.append(f"the same image, streamed again, gave another {what}")
+    last = shard.first + count - 1
+    result.problems = [f"images {shard.first} to {last}: {line}" for line in result.problems]
+    result.logits, result.classes = logits, classes
+    result.stalls, result.seconds = counters["stalls"], counters["seconds"]
+    return result
 
 
-def _run(
+def _simulate(
     design: Design,
     shard: Shard,
+    count: int,
     program: Path,
     folder: Path,
     scratch: Path,
     report: Callable[[int], None] | None,
-) -> Result:
-    count = len(shard.images)
-    # A few images more where there are too few to measure; they are compared like all others.
-    padded = np.resize(shard.images, (max(count, FEWEST_IMAGES), *shard.images.shape[1:]))
-    job = Job(design, folder, scratch, padded, os.getpid())
-    # The lowest byte of a beat is the last that $fread reads.
-    design.beats(padded)[:, ::-1].tofile(scratch / "images")
-    with (scratch / "job").open("wb") as file:
-        pickle.dump(job, file)
-    status, log = _simulate(job, program, shard, report)
-    if not (scratch / "outcome").is_file():
-        tail = "\n".join(log.splitlines()[-15:])
-        raise ToolError(f"simulating {design.name} failed (exit status {status}):\n{tail}")
-    with (scratch / "outcome").open("rb") as file:
-        outcome: Outcome = pickle.load(file)
-    collected = outcome.collected
-    for mismatch in outcome.mismatches:
-        # Padding repeats the images in turn.
-        mismatch.image = shard.start + mismatch.image % count
-    return Result(
-        start=shard.start,
-        logits=collected.logits[:count],
-        expected=outcome.expected[:count],
-        classes=collected.classes[:count],
-        latency=collected.latency,
-        interval=collected.interval,
-        cycles=max(0, int(collected.ends.max())),
-        stalls=outcome.stalls,
-        seconds=outcome.seconds,
-        mismatches=outcome.mismatches,
-        problems=[
-            f"images {shard.start} to {shard.start + count - 1}: {problem}"
-            for problem in collected.problems
-        ],
-    )
-
-
-def _simulate(
-    job: Job, program: Path, shard: Shard, report: Callable[[int], None] | None
 ) -> tuple[int, str]:
+    """Run the simulator on `count` images in `scratch`; its exit status and its words."""
     from cocotb_tools import config
 
-    scratch, options = job.scratch, shard.options
-    plusargs = {
+    plusargs: dict[str, object] = {
         "images": scratch / "images",
         "logits": scratch / "logits",
         "starts": scratch / "starts",
-        "count": job.count,
-        # Some ten events a second at most, whatever the size of the network.
-        "notify": max(1, job.count // 50),
-        "watchdog": 100_000 + 20 * job.design.cycles,
-        "stall_in": options.stall_in,
-        "stall_out": options.stall_out,
-        "seed": options.seed + shard.index,
+        "count": count,
+        # Some fifty events at most, whatever the size of the network.
+        "notify": max(1, count // 50),
+        "watchdog": 100_000 + 20 * design.cycles,
+        "stall_in": shard.stall_in,
+        "stall_out": shard.stall_out,
+        "seed": shard.seed,
     }
-    waves = Path(shard.build_root).resolve() / "waves"
-    if options.simulator == "icarus":
+    waves = Path(shard.root).resolve() / "waves"
+    if shard.simulator == "icarus":
         library = config.lib_name_path("vpi", "icarus")
         command = ["vvp", "-n", "-m", str(library), str(program)]
-        command.append("-fst" if options.waves else "-none")
-        if options.waves:
+        command.append("-fst" if shard.waves else "-none")
+        if shard.waves:
             plusargs["waves"] = waves.with_suffix(".fst")
     else:
         command = [str(program)]
-        if options.waves:
+        if shard.waves:
             command += ["--trace", "--trace-file", str(waves.with_suffix(".vcd"))]
     command += [f"+{name}={value}" for name, value in plusargs.items()]
     environment = tools.cocotb_environment("sim.stream", "harness", scratch / "results.xml")
-    environment["CONVSTREAM_JOB"] = str(scratch / "job")
-    progress = scratch / "progress"
+    environment["CONVSTREAM_SCRATCH"] = str(scratch)
+    environment["CONVSTREAM_PARENT"] = str(os.getpid())
     told = 0
     with (scratch / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=job.folder,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -212,7 +144,7 @@ def _simulate(
                     break
                 except subprocess.TimeoutExpired:
                     pass
-                done = _read_number(progress)
+                done = _read_number(scratch / "progress")
                 if report is not None and done > told:
                     told = done
                     report(min(done, len(shard.images)))

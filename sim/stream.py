@@ -1,55 +1,44 @@
-"""The cocotb test: lets the harness stream a shard of images and compares every logit.
+"""The cocotb test: lets the harness stream the images of a shard, and hands on what it counted.
 
 The simulation drives and records by itself. This test is woken a few times in a shard, to report
-progress, and at the end reads what was recorded. Its job is the pickled `Job` that the environment
-variable CONVSTREAM_JOB names.
+progress; at the end it reads the harness's counters. All of its files lie in the folder that the
+environment variable CONVSTREAM_SCRATCH names. CONVSTREAM_PARENT is the process to work for.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import cocotb
 from cocotb.triggers import ValueChange
 
-from model.network import reference
-from sim.collect import collect, compare
-from sim.shard import Job, Outcome
-
 
 @cocotb.test()
-async def stream(dut) -> None:
-    """Every logit and class of the shard equals the reference's."""
-    with Path(os.environ["CONVSTREAM_JOB"]).open("rb") as file:
-        job: Job = pickle.load(file)
-    progress = job.scratch / "progress"
+async def stream(dut: Any) -> None:
+    """Every image goes in, and comes out."""
+    scratch = Path(os.environ["CONVSTREAM_SCRATCH"])
+    parent = int(os.environ["CONVSTREAM_PARENT"])
     started = time.monotonic()
     while True:
         await ValueChange(dut.progress)
-        if os.getppid() != job.parent:
+        if os.getppid() != parent:
             raise RuntimeError("the process that started this simulation is gone")
         if not dut.images_out.value.is_resolvable:
             continue
-        progress.write_text(str(int(dut.images_out.value)))
+        (scratch / "progress").write_text(str(int(dut.images_out.value)))
         if str(dut.done.value) == "1":
             break
-    seconds = time.monotonic() - started
-
-    collected = collect(job.design, job.count, job.scratch / "logits", job.scratch / "starts")
-    if str(dut.stuck.value) == "1":
-        collected.problems.append(
-            f"the pipeline stands still after {int(dut.images_out.value)} of {job.count} images"
-        )
-    # The harness counts an X as an error, too.
-    if int(dut.frame_errors.value):
-        collected.problems.append(f"frame_error on {int(dut.frame_errors.value)} cycles")
-    expected = reference.predict(job.design.read_network(job.folder), job.images, threads=1)
-    mismatches = compare(job.design, collected, expected)
-    with (job.scratch / "outcome").open("wb") as file:
-        stalls = int(dut.stalls.value) if dut.stalls.value.is_resolvable else 0
-        pickle.dump(Outcome(collected, expected, mismatches, stalls, seconds), file)
-    complaints = [*collected.problems, *map(str, mismatches[:3])]
-    assert not complaints, "; ".join(complaints)
+    counters = {
+        "seconds": time.monotonic() - started,
+        "images_out": int(dut.images_out.value),
+        "stuck": str(dut.stuck.value) == "1",
+        # The harness counts an X as an error, too.
+        "frame_errors": int(dut.frame_errors.value),
+        "stalls": int(dut.stalls.value) if dut.stalls.value.is_resolvable else 0,
+    }
+    (scratch / "counters").write_text(json.dumps(counters))
+    assert not counters["stuck"] and not counters["frame_errors"], counters

@@ -17,6 +17,7 @@ def check(simulator: str) -> None:
     """Raise `UserError`, saying what to install, where a simulator cannot be used."""
     if simulator not in SIMULATORS:
         raise UserError(f"unknown simulator {simulator!r}; expected one of {', '.join(SIMULATORS)}")
+    programs: tuple[str, ...]
     if simulator == "icarus":
         programs = ("iverilog", "vvp")
     else:

@@ -153,6 +153,6 @@ async def hashes_its_memories(dut, stall: Stall) -> None:
     await bench.finish()
     for (name, text), seen in zip(TRAFFIC.memories.items(), halves, strict=True):
         words = text.split()
-        hashes = [memory.signature("\n".join(words[:n]), "") for n in range(len(words) + 1)]
+        hashes = [rom.signature("\n".join(words[:n]), "") for n in range(len(words) + 1)]
         expected = [state for state, _ in itertools.groupby(half & 0xFFFF for half in hashes)]
         assert seen == expected, f"{TRAFFIC.module}: hashes of {name} {seen}, expected {expected}"

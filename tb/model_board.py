@@ -144,7 +144,7 @@ class ModelBoard:
             image = np.frombuffer(payload, np.uint8).reshape(1, height, width, channels)
             logits = reference.predict(self._quantised, image.transpose(0, 3, 1, 2), threads=1)
             # They leave a network row by row, channel fastest.
-            shape = self._quantised.network.shapes[-1]
+            shape = self._quantised.network.output.out_shape
             self._logits = logits.reshape(shape).transpose(1, 2, 0).ravel()
             logits = self._logits.copy()
             label = int(np.argmax(logits)) + (fault == "wrong class")

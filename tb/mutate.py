@@ -1,7 +1,7 @@
 """Plant faults in each module's netlist and see whether its own bench finds them: `make mutate`.
 
 python tb/mutate.py
-python tb/mutate.py --module axis_fifo,conv2d --n 300 --seed 7
+python tb/mutate.py --module axis_fifo,conv2d --n 300 --seed 7,8
 
 Yosys turns a module with the parameters of a case of its bench into a netlist, and plants single
 faults in the module's own cells: an input or output bit that is inverted, stuck, or disturbed by
@@ -14,8 +14,6 @@ in tb/mutants.toml why it changes nothing that matters.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import re
@@ -27,7 +25,6 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from unittest import mock
 from xml.etree import ElementTree
 
 # One core a simulator: more threads would only fight each other. Inherited by the simulators.
@@ -35,8 +32,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 TB = Path(__file__).resolve().parent
 sys.path[:0] = [str(TB), str(TB.parent)]
 
+import benches  # noqa: E402
 import equivalent  # noqa: E402
-import pytest  # noqa: E402
+from benches import Bench  # noqa: E402
 from runner import FPGA_RTL, RTL, prepare, source, spread  # noqa: E402
 
 from fpga import flow  # noqa: E402
@@ -80,10 +78,7 @@ opt_clean -purge
 write_rtlil sound.il
 write_json sound.json
 """
-CHOOSE = """
-read_rtlil sound.il
-mutate -list {count} -seed {seed} -module {module} -o mutants.txt
-"""
+CHOOSE = "mutate -list {count} -seed {number} -module {module} -o {seed}.txt\n"
 PLANT = """
 read_rtlil sound.il
 {mutants}
@@ -97,7 +92,8 @@ class Mutant:
 
     fault: kind, cell type, port and bit, as `const0 $mux S 0`. where, code: the source of the cell.
     killer: the test that noticed it, or `time` or `crash`; empty where it survived.
-    reason: why it changes nothing, where it survived. command: plants it, in Yosys.
+    reason: why it changes nothing, where it survived. command: plants it, in Yosys. seeds: those
+    that chose it.
     """
 
     module: str
@@ -107,85 +103,29 @@ class Mutant:
     where: str
     code: str
     command: str
+    seeds: tuple[str, ...]
     killer: str = ""
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A case of a bench, with all that `runner.simulate` is told of it.
-
-    tests: Python modules with cocotb tests. chosen: regular expressions for their names.
-    """
-
-    file: str
-    top: str
-    name: str
-    parameters: dict
-    macros: dict
-    sources: tuple[Path, ...]
-    files: dict[str, str]
-    tests: str
-    chosen: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Job:
-    """A case of a module's bench, and how many mutants it gets."""
+    """A case of a module's bench, and how many mutants it gets for each of the seeds."""
 
     bench: Bench
     count: int
-    seed: str
+    seeds: tuple[str, ...]
 
 
-class _Recorder:
-    """A pytest plugin: the benches say what they would simulate, and do not."""
-
-    def __init__(self) -> None:
-        self.benches: dict[str, Bench] = {}
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if "simulate" in getattr(item, "fixturenames", ())]
-
-    def simulate(self, module: str, bench: str, *, simulator: str, name: str, **others) -> None:
-        """Stands in for `runner.simulate`; tests of the same netlist are brought together."""
-        others = {"macros": {}, "sources": (), "files": {}, "tests": "bench_stream"} | others
-        others.pop("seed")
-        chosen = (others.pop("only", ""),)
-        key = json.dumps([module, others["parameters"], others["macros"]])
-        if key in self.benches:
-            found = self.benches[key]
-            self.benches[key] = replace(found, chosen=(*{*found.chosen, *chosen},))
-        else:
-            self.benches[key] = Bench(bench, module, name, chosen=chosen, **others)
-
-
-def find_benches(seed: str) -> list[Bench]:
-    """What the tests in tb/ simulate, but for the slow ones and random parameters.
-
-    These are others with each seed, so that no reason could be given for what survives.
-    """
-    files = [path for path in sorted(TB.glob("test_*.py")) if "simulate(" in path.read_text()]
-    recorder = _Recorder()
-    arguments = ["-q", "-m", "not slow", "-k", "not random", "-p", "no:cacheprovider"]
-    arguments += ["--assert=plain"]
-    words = io.StringIO()
-    with mock.patch("runner.simulate", recorder.simulate), contextlib.redirect_stdout(words):
-        status = pytest.main([*arguments, "--seed", seed, *map(str, files)], plugins=[recorder])
-    if status:
-        raise ToolError(f"cannot collect the benches:\n{words.getvalue()[-2000:]}")
-    return list(recorder.benches.values())
-
-
-def jobs(module: str, benches: list[Bench], count: int, seed: str) -> list[Job]:
+def jobs(module: str, found: list[Bench], count: int, seeds: tuple[str, ...]) -> list[Job]:
     """Several cases of a module's bench, which share its `count` mutants."""
-    own = [bench for bench in benches if bench.top == module]
+    own = [bench for bench in found if bench.top == module]
     left_out = LEFT_OUT.get(module, ())
     cases = {bench.name: bench for bench in own if bench.name not in left_out}
     chosen = list(spread(cases, MOST_CASES).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
-        Job(bench, share, seed)
+        Job(bench, share, seeds)
         for bench, share in zip(chosen, reversed(shares), strict=True)
         if share
     ]
@@ -195,13 +135,7 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     """Make the netlist, plant its faults, run the bench on each, explain what survives."""
     bench = job.bench
     folder = BUILD / bench.top / bench.name
-    case = {
-        "bench": bench.file,
-        "parameters": bench.parameters,
-        "macros": bench.macros,
-        "seed": f"{job.seed}/{bench.top}/{bench.name}",
-    }
-    parameters = prepare(folder, case, bench.files)
+    parameters = prepare(folder, bench.case, bench.files)
     module = _synthesise(bench, folder, parameters)
     mutants = _plant(job, folder, module["cells"])
     if not mutants:
@@ -246,14 +180,22 @@ def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
 
 
 def _plant(job: Job, folder: Path, cells: dict) -> list[Mutant]:
-    """Write netlist.v with `job.count` faults at most, numbered from 1; returns them."""
+    """Write netlist.v with `job.count` faults at most for a seed, numbered from 1; returns them."""
     top = job.bench.top
-    seed = zlib.crc32(f"{job.seed}/{top}/{job.bench.name}".encode()) % 2**31
-    # Some are left out.
-    _yosys(CHOOSE.format(count=2 * job.count + 20, seed=seed, module=top), folder)
-    lines = (folder / "mutants.txt").read_text().splitlines()
-    found = [mutant for line in lines if (mutant := _mutant(job, folder, line, cells))]
-    found = found[: job.count]
+    script = "read_rtlil sound.il\n"
+    for seed in job.seeds:
+        number = zlib.crc32(f"{seed}/{top}/{job.bench.name}".encode()) % 2**31
+        # Some are left out.
+        count = 2 * job.count + 20
+        script += CHOOSE.format(count=count, number=number, module=top, seed=seed)
+    _yosys(script, folder)
+    chosen: dict[str, list[str]] = {}
+    for seed in job.seeds:
+        lines = (folder / f"{seed}.txt").read_text().splitlines()
+        fit = [line for line in lines if _fits(line, cells)]
+        for line in fit[: job.count]:
+            chosen.setdefault(line, []).append(seed)
+    found = [_mutant(job, folder, line, cells, seeds) for line, seeds in chosen.items()]
     numbered = [
         f"{mutant.command} -ctrl mutant 16 {number}" for number, mutant in enumerate(found, 1)
     ]
@@ -261,14 +203,16 @@ def _plant(job: Job, folder: Path, cells: dict) -> list[Mutant]:
     return found
 
 
-def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
-    """What a line of Yosys' list says; None where the fault makes no netlist, or the same one."""
-    options = dict(re.findall(r"-(mode|cell|port|portbit|ctrlbit|wire) (\S+)", line))
+def _options(line: str) -> dict[str, str]:
+    """What a line of Yosys' list says of a fault."""
+    return dict(re.findall(r"-(mode|cell|port|portbit|ctrlbit|wire) (\S+)", line))
+
+
+def _mutant(job: Job, folder: Path, line: str, cells: dict, seeds: list[str]) -> Mutant:
+    """The fault that a line of Yosys' list plants."""
+    options = _options(line)
     cell = cells[options["cell"].removeprefix("\\")]
     mode, port, bit = options["mode"], options["port"].removeprefix("\\"), options["portbit"]
-    control = int(options.get("ctrlbit", bit))
-    if not _fit(cell, mode, port, int(bit), control):
-        return None
     by = [f"by {options['ctrlbit']}"] if "ctrlbit" in options else []
     where = code = ""
     # The last -src is that of the cell, or else of its wire; what the optimiser made has none.
@@ -287,7 +231,17 @@ def _mutant(job: Job, folder: Path, line: str, cells: dict) -> Mutant | None:
         where,
         code,
         line,
+        tuple(seeds),
     )
+
+
+def _fits(line: str, cells: dict) -> bool:
+    """Whether the fault of a line can be planted, and makes another function of the cell."""
+    options = _options(line)
+    cell = cells[options["cell"].removeprefix("\\")]
+    bit = int(options["portbit"])
+    control = int(options.get("ctrlbit", bit))
+    return _fit(cell, options["mode"], options["port"].removeprefix("\\"), bit, control)
 
 
 def _fit(cell: dict, mode: str, port: str, bit: int, control: int) -> bool:
@@ -446,7 +400,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--module", default="all", help="comma-separated (default: all)")
     parser.add_argument("--n", type=int, default=MUTANTS, help="mutants a module")
-    parser.add_argument("--seed", default="1", help="which faults, and of the benches")
+    parser.add_argument("--seed", default="1", help="which faults; comma-separated (default: 1)")
     parser.add_argument("--workers", type=int, default=cores(), help="simulators at once")
     options = parser.parse_args(argv)
     chosen = modules if options.module == "all" else options.module.split(",")
@@ -455,12 +409,13 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"no module {unknown[0]!r}; expected one of {', '.join(modules)}")
     if not 1 <= options.n <= 10_000:
         raise UserError(f"{options.n} mutants; expected 1 to 10000")
+    seeds = tuple(dict.fromkeys(options.seed.split(",")))
     tools.check("icarus")
     flow.check_tools()
-    print(f"{options.n} mutants a module, seed {options.seed}", flush=True)
+    print(f"{options.n} mutants a module and seed, seed {options.seed}", flush=True)
 
-    benches = find_benches(options.seed)
-    tops = {bench.top for bench in benches}
+    found_benches = benches.find()
+    tops = {bench.top for bench in found_benches}
     untested = [module for module in chosen if module not in tops]
     if untested:
         print(f"without a bench, so left out: {', '.join(untested)}")
@@ -468,7 +423,7 @@ def main(argv: list[str] | None = None) -> int:
         job
         for module in chosen
         if module not in untested
-        for job in jobs(module, benches, options.n, options.seed)
+        for job in jobs(module, found_benches, options.n, seeds)
     ]
     reasons = tomllib.loads(REASONS.read_text())
     mutants: list[Mutant] = []

@@ -142,19 +142,31 @@ def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
     """Empty `folder`, and write into it what a case needs; returns its Verilog parameters.
 
     case: `bench`, `parameters` and `seed`; it is at hand in the simulator as case.json. files: name
-    and text. Strings among the Verilog parameters have quotes inside, as command lines need them.
+    and text.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "case.json").write_text(json.dumps(case))
     for file, text in files.items():
         (folder / file).write_text(text)
-    traffic = getattr(sys.modules[case["bench"]], "TRAFFIC", None)
-    if traffic is None:
-        return _literals(case["parameters"])
-    traffic = traffic(case["parameters"], case["seed"])
-    traffic.write_memories(folder)
-    return _literals(traffic.parameters)
+    if (traffic := _traffic(case)) is not None:
+        traffic.write_memories(folder)
+    return verilog_parameters(case)
+
+
+def verilog_parameters(case: dict) -> dict:
+    """Of the module: the case's own, with what its TRAFFIC adds.
+
+    Strings have quotes inside, as command lines need them.
+    """
+    traffic = _traffic(case)
+    return _literals(case["parameters"] if traffic is None else traffic.parameters)
+
+
+def _traffic(case: dict):
+    """An instance of the bench's `TRAFFIC`; None where it has none."""
+    kind = getattr(sys.modules[case["bench"]], "TRAFFIC", None)
+    return kind and kind(case["parameters"], case["seed"])
 
 
 def _run(simulator: str, only: str, **arguments) -> None:

@@ -1,4 +1,4 @@
-"""argmax against model.reference.argmax, at every beat."""
+"""argmax against model.network.reference.argmax, at every beat."""
 
 from __future__ import annotations
 

@@ -335,7 +335,9 @@ def test_deep_json(depth: int, tmp_path: Path) -> None:
 def test_one_flipped_bit_is_found(folder: Path, tmp_path: Path) -> None:
     """In any file of a network that is simulated or synthesised, wherever it lies."""
     names = sorted(path.name for path in folder.iterdir())
-    assert {"network.onnx", "network.json", "conv1_weight.mem", "fc_bias.mem"} < set(names)
+    assert {"network.onnx", "network.json", "tiny_conv1_weight.mem", "tiny_fc_bias.mem"} < set(
+        names
+    )
 
     for name in names:
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -358,7 +360,7 @@ def test_one_flipped_bit_is_found(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [sim.run.main, fpga.build.main], ids=["sim", "bitstream"])
 @pytest.mark.parametrize(
-    "name", ["network.onnx", "conv1_weight.mem", "fc_bias.mem", "network.json"]
+    "name", ["network.onnx", "tiny_conv1_weight.mem", "tiny_fc_bias.mem", "network.json"]
 )
 def test_commands_refuse_flipped_bits(
     command: Callable, name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture

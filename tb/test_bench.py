@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from random_networks import generator, random_images, random_parameters
 
-from model.hardware import manifest
 from model.base.errors import ToolError, UserError
 from model.export import export
+from model.hardware import manifest
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
@@ -22,9 +22,9 @@ from model.network.quantised import QuantisedNetwork
 from sim import bench
 from sim.design import ROOT
 
-LITTLE = Network("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
+LITTLE = Network.chain("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
 # Its width is no multiple of 2, so there is but one pixel a beat.
-ODD = Network("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
+ODD = Network.chain("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
 
 
 def quantised(network: Network, seed: str) -> QuantisedNetwork:
@@ -102,7 +102,7 @@ def test_a_wrong_logit_is_an_error(little, seed, monkeypatch):
 
     def damage(network: QuantisedNetwork, folder: Path, **options) -> None:
         export(network, folder, **options)
-        path = folder / "fc_bias.mem"
+        path = folder / "little_fc_bias.mem"
         first, *others = path.read_text().split()
         path.write_text("\n".join([f"{int(first, 16) ^ 1:0{len(first)}x}", *others, ""]))
         content = json.loads((folder / manifest.FILE_NAME).read_text())
@@ -149,7 +149,9 @@ def test_a_slow_pipeline_fails(little, tmp_path, monkeypatch, capsys):
 def test_images_are_the_test_images_where_they_fit(seed, monkeypatch):
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     images = bench._images(quantised(NETWORKS["convnet"], seed))
-    np.testing.assert_array_equal(images, bench.load_images("test").images[: len(images), None])
+    np.testing.assert_array_equal(
+        images, bench.data.load_images("test").images[: len(images), None]
+    )
     assert len(images) == bench.MOST_IMAGES
     noise = bench._images(quantised(LITTLE, seed))
     assert noise.shape == (bench.MOST_IMAGES, *LITTLE.input_shape)
@@ -159,7 +161,7 @@ def test_images_are_the_test_images_where_they_fit(seed, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--targets", "0"], "--targets 0: expected at least 1"),
+        (["--targets", "0"], "--targets=0: expected a whole number of at least 1"),
         (["--net", "nonesuch"], "unknown network 'nonesuch'"),
         (["--net", ","], "no network given"),
     ],
@@ -173,4 +175,4 @@ def test_the_command_ends_with_2_on_a_mistake():
     command = [sys.executable, "-m", "sim.bench", "--targets", "-1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: --targets -1: expected at least 1\n"
+    assert done.stderr == "error: --targets=-1: expected a whole number of at least 1\n"

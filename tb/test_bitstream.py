@@ -10,9 +10,9 @@ from random_networks import generator, random_parameters
 
 from fpga import build, flow, identity
 from fpga.boards import BOARDS, ICE40, find
-from model.hardware import manifest
 from model.base.errors import ToolError, UserError
 from model.export import export
+from model.hardware import manifest
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork
@@ -34,7 +34,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> str:
     """Folder of a small network with random weights."""
-    network = Network("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
+    network = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
     quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported") / "tiny"
     export(quantised, folder)

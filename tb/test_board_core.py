@@ -39,9 +39,9 @@ from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
 
-from model.learning.data import load_images
-from model.hardware.rom import signature
 from model.formats.onnx import read_onnx
+from model.hardware.rom import signature
+from model.learning.data import load_images
 from model.network.reference import predict
 from sim.design import Design, find
 
@@ -688,9 +688,7 @@ def test_network(simulate, seed):
     expected = {
         "images": images.transpose(0, 2, 3, 1).reshape(len(images), -1).tolist(),
         "logits": predict(read_onnx(find("convnet") / "network.onnx"), images).tolist(),
-        "signatures": [
-            signature(texts[f"{name}_weight.mem"], texts[f"{name}_bias.mem"]) for name in layers
-        ],
+        "signatures": [signature(*(texts[file] for file in design.roms(name))) for name in layers],
         **{key: design.manifest[key] for key in ("latency", "cycles")},
     }
     simulate(

@@ -19,7 +19,7 @@ import pytest
 import serial
 from random_networks import generator
 
-from fpga import board_sim, boards, host
+from fpga import board_sim, boards, host, verify
 from fpga.board_sim import Running, Simulator
 from fpga.build import BUILD, prepare
 from fpga.client import Board
@@ -34,9 +34,9 @@ from fpga.link import (
     Status,
     build_frame,
 )
-from model.network import reference
-from model.learning.data import load_images
 from model.base.errors import UserError
+from model.learning.data import load_images
+from model.network import reference
 from model.network.examples import NETWORKS
 from sim import tools
 from sim.design import ROOT, Design
@@ -165,7 +165,7 @@ def test_identity(running, simulator):
     said, project = board.identity, simulator.project
     assert (said.board, said.network) == (project.board.name, project.name)
     assert (said.clock_hz, said.cycles_per_image) == (project.pll.hz, project.folded.cycles)
-    expected = host.signatures(Design.read(project.folder))
+    expected = verify.signatures(Design.read(project.folder))
     assert list(board.signatures) == [value for _, value in expected]
 
 

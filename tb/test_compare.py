@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.network import reference
 from model.base.errors import UserError
 from model.export import export
+from model.formats.onnx import write_onnx
+from model.learning.data import load_images
 from model.mersenne import Mersenne
-from model.network.examples import NETWORKS
+from model.network import reference
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
-from model.formats.onnx import write_onnx
 from model.network.quantised import QuantisedNetwork
 from sim import compare
-from sim.compare import Row
 from sim.design import ROOT, Design
+from sim.implementations import Row, int8_predictors
 
-TINY = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
+TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
 
 
 @pytest.fixture
@@ -47,11 +47,10 @@ def test_all_compute_the_integers_of_the_reference(seed, case, tmp_path):
     write_onnx(quantised, tmp_path / "network.onnx")
     images = random_images(rng, quantised, 5)
     expected = reference.predict(quantised, images)
-    bound = max(p.accumulator_bound for p in quantised.parameters if p is not None)
     names = []
-    for name, predict in compare.int8_predictors(quantised, tmp_path):
+    for name, predict in int8_predictors(quantised, tmp_path):
         names.append(name)
-        if name != "ONNX Runtime" or bound < 2**24:
+        if name != "ONNX Runtime" or quantised.largest_bound < 2**24:
             np.testing.assert_array_equal(predict(images), expected, err_msg=name)
     assert names[-2:] == ["int8 reference", "ONNX Runtime"]
     assert names[:2] == ["NumPy, slow", "NumPy, fast"]
@@ -88,7 +87,7 @@ def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
     logits = reference.predict(design.read_network(folder), images)
     mismatch = "image 0: logit of class 1: RTL 7, reference 8"
     row = Row("RTL in Verilator", "int8", logits, 1.0, (mismatch,))
-    monkeypatch.setattr(compare, "simulate", lambda design, images, tell: row)
+    monkeypatch.setattr(compare, "simulate", lambda design, part, expected, tell: row)
     monkeypatch.setattr(compare.run, "compile_one", lambda *arguments: None)
     (folder / "float.npz").unlink()
     assert compare.main(["--net", str(folder), "--images", str(folder.parent / "images.npy")]) == 1
@@ -102,11 +101,26 @@ def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
     assert [row["name"] for row in report["rows"] if not row["agrees"]] == ["RTL in Verilator"]
 
 
-def test_a_thousand_test_images_unless_told(monkeypatch):
+def test_a_thousand_test_images_unless_told(monkeypatch, tmp_path):
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
-    images, labels, name = compare._images(NETWORKS["convnet"], None, None)
-    assert images.shape == (1000, 1, 28, 28) and labels.shape == (1000,)
-    assert name == compare.data.load_images("test").name
+    monkeypatch.setattr(compare, "BUILD", tmp_path)
+    seen = []
+
+    def record(design, images, slow_images):
+        seen.append(images)
+        return [Row("int8 reference", "int8", np.zeros((len(images), 10), np.int32), 1.0)]
+
+    monkeypatch.setattr(compare, "compare", record)
+    assert compare.main(["--net", "convnet"]) == 0
+    assert compare.main(["--net", "convnet", "--n", "7"]) == 0
+    assert [images.shape for images in seen] == [(1000, 1, 28, 28), (7, 1, 28, 28)]
+    report = json.loads((tmp_path / "convnet" / "report.json").read_text())
+    assert report["dataset"] == load_images("test").name
+    # All logits are equal: class 0.
+    (row,) = report["rows"]
+    assert row["accuracy"] == pytest.approx(
+        100 * (load_images("test").labels[:7] == 0).mean(), abs=1e-3
+    )
 
 
 def test_a_disagreement_is_told(folder, capsys, monkeypatch):
@@ -120,7 +134,7 @@ def test_a_disagreement_is_told(folder, capsys, monkeypatch):
         yield "int8 reference", lambda images: reference.predict(quantised, images)
 
     monkeypatch.setattr(compare, "int8_predictors", wrong)
-    monkeypatch.setattr(compare, "simulate", lambda design, images, tell: None)
+    monkeypatch.setattr(compare, "simulate", None)
     monkeypatch.setattr(compare.run, "compile_one", lambda *arguments: None)
     real = compare.compare
     monkeypatch.setattr(compare, "compare", lambda *a: real(*a, rtl=False))
@@ -186,7 +200,7 @@ def test_the_command_ends_with_2_on_a_mistake():
     command = [sys.executable, "-m", "sim.compare", "--n", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: '0' images: expected a whole number of at least 1\n"
+    assert done.stderr == "error: N=0: expected a whole number of at least 1\n"
 
 
 def test_refuses_the_test_images_for_another_shape(folder):

@@ -1,4 +1,4 @@
-"""conv2d against model.reference.conv2d and requantise."""
+"""conv2d against model.network.layers.conv.conv2d and requantise."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
+from stages import lone_stage
 from testbench import Layout
 from traffic import Weighted
 
-from model.network import reference
-from model.hardware.folding import Folding, Stage
+from model.hardware.stage import Folding
 from model.network.layers import Conv
+from model.network.layers.conv import conv2d
 
 
 def case(height, width, ic, oc, kernel, pe=1, simd=1, **others) -> dict:
@@ -109,17 +110,7 @@ class Conv2d(Weighted):
         out_shape = layer.out_shape(in_shape)
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         folding = Folding(p["PE"], p["SIMD"])
-        self.stage = Stage(
-            self.module,
-            layer,
-            in_shape,
-            out_shape,
-            lanes=p["LANES"],
-            pixels=p["PIXELS"],
-            out_lanes=p["PE"],
-            out_pixels=out_pixels,
-            folding=folding,
-        )
+        self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         self.make_weights()
         bits = self.parameters["OUT_WIDTH"]
@@ -127,8 +118,8 @@ class Conv2d(Weighted):
         self.interval = max(self.stage.cycles, self.source.beats)
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
-        layer = self.stage.layer
-        return reference.conv2d(images, self.weight, self.bias, layer.stride, layer.padding)
+        layer = self.stage.node.layer
+        return conv2d(images, self.weight, self.bias, layer.stride, layer.padding)
 
 
 TRAFFIC = Conv2d

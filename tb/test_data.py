@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.learning import data
-from model.learning.data import load_images, load_user_images, read_idx
 from model.base.errors import UserError
+from model.learning import data
+from model.learning.data import check_number, load_for, load_images, load_user_images, read_idx
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -141,6 +141,50 @@ def test_mnist_root_comes_first(tmp_path, monkeypatch):
         assert dataset.labels.tolist() == [0, 1, 2]
         assert dataset.labels.dtype == np.int64
         assert dataset.name == f"MNIST {split}"
+
+
+def test_images_for_a_network(tmp_path, monkeypatch, images):
+    """The test set with its labels, or a user's file without; the first of them, if so told."""
+    mnist = write_mnist(tmp_path)
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    found, labels, name = load_for((1, 28, 28))
+    np.testing.assert_array_equal(found, mnist[:, None])
+    assert labels.tolist() == [0, 1, 2] and name == "MNIST test"
+    found, labels, _ = load_for((1, 28, 28), count=2)
+    assert found.shape == (2, 1, 28, 28) and labels.tolist() == [0, 1]
+    own = tmp_path / "own.npy"
+    np.save(own, images)
+    for count in (None, 5, 1):
+        found, labels, name = load_for((1, 6, 7), own, count)
+        np.testing.assert_array_equal(found, images[:count, None])
+        assert labels is None and name == str(own)
+
+
+@pytest.mark.parametrize(
+    ("shape", "source", "count", "message"),
+    [
+        ((1, 8, 8), None, None, "MNIST test holds images of 1x28x28, .* takes 1x8x8 .*; do this"),
+        ((1, 28, 28), None, 4, "MNIST test holds 3 images, 4 were asked for"),
+        ((1, 6, 7), "own.npy", 6, "own.npy holds 5 images, 6 were asked for"),
+        ((3, 6, 7), "own.npy", None, "own.npy holds images of 1x6x7, .* takes 3x6x7"),
+        ((1, 6, 7), "none.npy", None, "none.npy: no such file"),
+    ],
+)
+def test_images_that_do_not_fit(tmp_path, monkeypatch, images, shape, source, count, message):
+    write_mnist(tmp_path)
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", images)
+    with pytest.raises(UserError, match=message):
+        load_for(shape, source, count, remedy="do this")
+
+
+def test_numbers_of_images(images):
+    check_number(0, images, "a file")
+    check_number(4, images, "a file")
+    for number in (-1, 5):
+        with pytest.raises(UserError, match=f"image {number}: a file holds images 0 to 4;"):
+            check_number(number, images, "a file")
 
 
 def test_data_folder_comes_second(tmp_path, monkeypatch, capsys):

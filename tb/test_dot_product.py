@@ -1,4 +1,4 @@
-"""dot_product against model.reference.fc with a single output."""
+"""dot_product against model.network.layers.linear.fc with a single output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
-from model.network import reference
+from model.network.layers.linear import fc
 
 CASES = {f"simd{simd}": dict(SIMD=simd) for simd in (3, 1, 2, 4, 5, 7, 9, 16, 25, 33)}
 CASES |= {
@@ -33,7 +33,7 @@ async def equals_reference(dut) -> None:
     x[:8] = 255
     w[:4], w[4:8], w[8:16:2] = -128, 127, -128
     bias = np.zeros(1, np.int32)
-    expected = [int(reference.fc(x[i : i + 1], w[i : i + 1], bias)[0, 0]) for i in range(len(x))]
+    expected = [int(fc(x[i : i + 1], w[i : i + 1], bias)[0, 0]) for i in range(len(x))]
 
     edge = start_clock(dut)
     await edge

@@ -12,17 +12,17 @@ import small_mnist
 from random_networks import generator, random_parameters
 
 from model import evaluate
-from model.network import reference
 from model.base.errors import UserError
-from model.network.exponents import Exponents, to_integers
 from model.export import export
-from model.network.floats import FloatNetwork
+from model.learning.numpy_backend import initialise
+from model.learning.training import Split
 from model.mersenne import Mersenne
+from model.network import reference
+from model.network.exponents import Exponents, to_integers
+from model.network.floats import FloatNetwork
 from model.network.graph import Network
 from model.network.layers import Conv, Linear
-from model.learning.numpy_backend import initialise
 from model.network.quantised import QuantisedNetwork
-from model.learning.training import Split
 from sim.design import ROOT
 
 MINI = Network("mini", (Conv(2, 3, 3), Linear(10)))

@@ -1,4 +1,4 @@
-"""fc against model.reference.fc and requantise, weights in the order of arrival."""
+"""fc against model.network.layers.linear.fc and requantise, weights in the order of arrival."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
+from stages import lone_stage
 from testbench import Layout
 from traffic import Weighted
 
-from model.network import reference
-from model.hardware.folding import Folding, Stage
+from model.hardware.stage import Folding
 from model.network.layers import Linear
+from model.network.layers.linear import fc
 
 
 def case(positions, channels, out, pe=1, simd=1, **others) -> dict:
@@ -70,24 +71,14 @@ class Fc(Weighted):
         in_shape = (p["CHANNELS"], 1, p["POSITIONS"])
         out_shape = layer.out_shape(in_shape)
         folding = Folding(p["PE"], p["SIMD"], bool(p["INPUT_MAJOR"]))
-        self.stage = Stage(
-            self.module,
-            layer,
-            in_shape,
-            out_shape,
-            lanes=p["LANES"],
-            pixels=p["PIXELS"],
-            out_lanes=p["PE"],
-            out_pixels=1,
-            folding=folding,
-        )
+        self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         self.make_weights()
         self.sink = Layout(*out_shape, p["PE"], bits=self.parameters["OUT_WIDTH"])
         self.interval = max(self.stage.cycles, self.source.beats)
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
-        acc = reference.fc(images.reshape(len(images), -1), self.weight, self.bias)
+        acc = fc(images.reshape(len(images), -1), self.weight, self.bias)
         return acc.reshape(*acc.shape, 1, 1)
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.network import floats, reference
 from model.base.errors import UserError
-from model.network.exponents import from_integers, to_integers
-from model.network.exponents import parameter_shapes
-from model.network.floats import FloatNetwork
+from model.network import floats, reference
 from model.network.examples import NETWORKS
+from model.network.exponents import from_integers, parameter_shapes, to_integers
+from model.network.floats import FloatNetwork
 from model.network.graph import Network
 from model.network.layers import Conv, Linear
 

@@ -109,9 +109,10 @@ async def faulty_images(dut, stall: Stall) -> None:
 
 
 @cocotb.test()
-async def flags_stalled(dut) -> None:
+@cocotb.parametrize(stall=[Stall.NONE, Stall.PATIENT])
+async def flags_stalled(dut, stall: Stall) -> None:
     """A flag that is not taken holds back the last beat of the next image alone; it is not lost."""
-    bench = Bench(dut, Stall.PATIENT)
+    bench = Bench(dut, stall)
     await bench.start()
     bench.flags._go = iter([False] * (5 * bench.beats + 50) + [True] * 1000)
     bench.send(bench.beats, bench.beats + 1, bench.beats, 1, bench.beats)
@@ -127,10 +128,14 @@ async def reset_mid_image(dut) -> None:
     """Resets at any moment, in whatever kind of image, leave nothing behind."""
     bench = Bench(dut, Stall.BOTH)
     await bench.start()
-    for attempt in range(20):
+    for attempt in range(40):
         bench.send(*bench.lengths(5))
         for _ in range(bench.rng.randrange(1, 12 * bench.beats)):
             await bench.step()
+        if attempt % 4:  # at or about the end of an image
+            await bench.until(lambda: len(bench.output.beats) % bench.beats == bench.beats - 1, 20)
+            for _ in range(bench.rng.randrange(3)):
+                await bench.step()
         bench.check()
         await bench.start(bench.rng.choice([1, 1, 2, 3]))
         if attempt % 2:

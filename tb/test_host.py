@@ -16,12 +16,12 @@ from PIL import Image
 from random_networks import generator, random_images, random_parameters
 from small_mnist import digits, write
 
-from fpga import host
+from fpga import host, verify
 from fpga.identity import BLOCK_BYTES, Identity, network_hash, read_mem, unpack, unpack_reply
 from fpga.link import LinkError
-from model.network import reference
 from model.base.errors import UserError
 from model.export import export
+from model.network import reference
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork
@@ -31,7 +31,7 @@ from sim.design import ROOT, Design
 @pytest.fixture(scope="module")
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images."""
-    network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
+    network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
     return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
 
 
@@ -58,7 +58,7 @@ def folder(quantised, tmp_path_factory):
 def answer(folder, *, flip: int | None = None, **changes) -> bytes:
     """What `identify` gets: the identity, with `changes`, and signatures, one of them flipped."""
     said = dataclasses.replace(read_mem(folder / "identity.mem"), **changes)
-    values = [value for _, value in host.signatures(Design.read(folder))]
+    values = [value for _, value in verify.signatures(Design.read(folder))]
     if flip is not None:
         values[flip] ^= 0x00010000
     return said.pack() + struct.pack(f"<{len(values)}I", *values)
@@ -83,7 +83,7 @@ def mnist(tmp_path, monkeypatch, seed):
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A measurement on chip goes on until the board's counter ends it, however busy the machine."""
-    monkeypatch.setattr(host, "ENOUGH_S", 60)
+    monkeypatch.setattr(verify, "ENOUGH_S", 60)
 
 
 def talk(board, folder, *arguments: str, timeout: float = 5) -> int:
@@ -172,7 +172,7 @@ def test_slow_board(quantised, folder, capsys, monkeypatch):
             return super()._answer(command, payload, fault)
 
     monkeypatch.setattr(host, "BENCH_IMAGES", 5)
-    monkeypatch.setattr(host, "ENOUGH_S", 0.3)
+    monkeypatch.setattr(verify, "ENOUGH_S", 0.3)
     with Slow(quantised, answer(folder)) as board:
         assert talk(board, folder, "bench", timeout=0.5) == 0
     assert cells(capsys.readouterr().out, "measured over")[1].startswith("512 images")
@@ -203,9 +203,9 @@ def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
 
 def test_logits_of_several_positions(tmp_path, monkeypatch, capsys):
     """A network that ends in a convolution gives its logits row by row; so does its class count."""
-    network = Network("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
+    network = Network.chain("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
     quantised = QuantisedNetwork(network, random_parameters(generator("1", "tail"), network))
-    assert network.shapes[-1] == (3, 2, 2)
+    assert network.output.out_shape == (3, 2, 2)
     folder = tmp_path / "tail"
     export(quantised, folder)
     said = Identity(
@@ -384,13 +384,13 @@ def test_same_roms_of_another_build(quantised, folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist", "--count", "0"], "0: expected a whole number"),
-        (["mnist", "--count", "41"], "--count 41: MNIST test holds 40 images"),
-        (["classify", "40"], "40: MNIST test holds images 0 to 39"),
+        (["mnist", "--count", "0"], "--count=0: expected a whole number"),
+        (["mnist", "--count", "41"], "MNIST test holds 40 images, 41 were asked for"),
+        (["classify", "40"], "image 40: MNIST test holds images 0 to 39"),
         (["classify", "missing.png"], "missing.png: no such file"),
-        (["--baud", "fast", "identify"], "fast: expected a whole number"),
-        (["--timeout", "0", "identify"], "--timeout 0: expected seconds, more than 0"),
-        (["--timeout", "nan", "identify"], "--timeout nan: expected seconds, more than 0"),
+        (["--baud", "fast", "identify"], "--baud=fast: expected a whole number"),
+        (["--timeout", "0", "identify"], "--timeout=0: expected a number above 0"),
+        (["--timeout", "nan", "identify"], "--timeout=nan: expected a number above 0"),
     ],
 )
 def test_user_errors(board, folder, mnist, arguments, message):

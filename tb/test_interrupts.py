@@ -17,8 +17,8 @@ import small_mnist
 from random_networks import generator, random_images, random_parameters
 
 from model.base import folders
-from model.hardware import manifest
 from model.export import export
+from model.hardware import manifest
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
@@ -26,7 +26,7 @@ from model.network.quantised import QuantisedNetwork
 from sim import run
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = Network("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
+TINY = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
 
 
 def quantised(network: Network, seed: int) -> QuantisedNetwork:
@@ -146,7 +146,7 @@ def test_export(seed: str, tmp_path: Path) -> None:
 def test_simulation(seed: str, tmp_path: Path) -> None:
     """Whatever is left of a build, the next run is right."""
     name = f"interrupted{os.getpid()}"
-    network = Network(name, TINY.layers, TINY.input_shape)
+    network = Network.chain(name, TINY.layers, TINY.input_shape)
     folder, cache = tmp_path / name, run.BUILD / name
     export(quantised(network, 1), folder)
     images = random_images(generator(seed, "interrupts"), quantised(network, 1), 4)

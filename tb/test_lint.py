@@ -7,16 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lint
 import pytest
+from benches import Bench
 from random_networks import generator, random_parameters
 
-from model.base.errors import UserError
 from model.export import export
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear
 from model.network.quantised import QuantisedNetwork
-from sim import lint
 from sim.design import ROOT
 
 # Sound at 8 bits alone.
@@ -30,6 +30,11 @@ endmodule
 """
 
 
+def bench(name: str, **parameters) -> Bench:
+    """A case of the bench of `adder`."""
+    return Bench(__name__, "adder", name, parameters, {}, (), {}, "", ())
+
+
 @pytest.fixture
 def modules(tmp_path, monkeypatch) -> Path:
     """A folder with the module `adder`, in place of rtl/; nothing else is there."""
@@ -38,17 +43,18 @@ def modules(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(lint, "RTL", tmp_path / "rtl")
     monkeypatch.setattr(lint, "FPGA_RTL", tmp_path / "fpga")
     monkeypatch.setattr(lint, "MEM", tmp_path / "mem")
-    monkeypatch.setattr(lint, "PARAMETERS", {"adder": [{"WIDTH": 8}]})
+    monkeypatch.setattr(lint.benches, "find", lambda: [bench("byte", WIDTH=8)])
     return tmp_path / "rtl"
 
 
 def test_a_fault_at_one_parameter_set_is_found(modules, monkeypatch, capsys):
     assert lint.main() == 0
     assert "1 modules at 2 parameter sets, 0 failed" in capsys.readouterr().out
-    monkeypatch.setitem(lint.PARAMETERS, "adder", [{"WIDTH": 8}, {"WIDTH": 12}])
+    both = [bench("byte", WIDTH=8), bench("wide", WIDTH=12)]
+    monkeypatch.setattr(lint.benches, "find", lambda: both)
     assert lint.main() == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith("adder WIDTH=12:\n%Warning-WIDTH")
+    assert shown.err.startswith("adder [wide]:\n%Warning-WIDTH")
     assert "3 parameter sets, 1 failed" in shown.out
 
 
@@ -58,18 +64,13 @@ def test_strings_reach_the_module(modules, monkeypatch, capsys):
         '    generate if (FILE == "a.mem") begin : gen_named missing_a none(); end endgenerate\n'
         "    assign y = 1'b0;\nendmodule\n"
     )
-    monkeypatch.setitem(lint.PARAMETERS, "adder", [{"FILE": "b.mem"}, {"FILE": "a.mem"}])
+    both = [bench("sound", FILE="b.mem"), bench("faulty", FILE="a.mem")]
+    monkeypatch.setattr(lint.benches, "find", lambda: both)
     assert lint.main() == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith("adder FILE=a.mem:\n")
+    assert shown.err.startswith("adder [faulty]:\n")
     assert "missing_a" in shown.err
     assert "1 failed" in shown.out
-
-
-def test_a_module_that_is_gone_is_named(modules):
-    (modules / "adder.v").rename(modules / "sum.v")
-    with pytest.raises(UserError, match=r"names modules that are not there: adder$"):
-        lint.main()
 
 
 def test_a_verilator_that_says_nothing_has_failed_nonetheless(modules, monkeypatch, tmp_path):
@@ -82,16 +83,19 @@ def test_a_verilator_that_says_nothing_has_failed_nonetheless(modules, monkeypat
 
 
 def test_nothing_is_left_out():
-    """Every module, also at what is no default, every network, the harness."""
+    """Every module, also with its bench's parameters, every network, the harness."""
     runs = {run.what: run for run in lint.plan()}
     files = {path.stem for folder in ("rtl", "fpga/rtl") for path in (ROOT / folder).glob("*.v")}
-    assert files | {f"network {name}" for name in NETWORKS} | {"harness"} <= runs.keys()
-    assert "board_core IMAGE_BYTES=12 BEAT_BYTES=3 CLASSES=5 LOGIT_LANES=2 LAYERS=3" in runs
+    assert files == {run.top for run in runs.values()} - {*NETWORKS, "harness"}
+    assert {f"network {name}" for name in NETWORKS} | {"harness", "conv2d"} <= runs.keys()
+    assert "-DNETWORK=stand_in" in runs["board_core [small]"].extra
+    # What the bench's TRAFFIC adds.
+    assert {"-GSIMD=4", '-GWEIGHT_FILE="weight.mem"'} <= {*runs["conv2d [nothing_divides]"].extra}
 
 
 def test_networks_the_harness_and_boards(tmp_path, seed, monkeypatch):
     """The tops that need more than their own file: all are sound, and a fault in one is found."""
-    network = Network("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
+    network = Network.chain("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
     quantised = QuantisedNetwork(network, random_parameters(generator(seed, "lint"), network))
     export(quantised, tmp_path / "linted")
     monkeypatch.setattr(lint, "MEM", tmp_path)
@@ -108,7 +112,7 @@ def test_networks_the_harness_and_boards(tmp_path, seed, monkeypatch):
 def test_the_command_needs_verilator(tmp_path):
     """From the command line: 2 and one line that says what to install."""
     done = subprocess.run(
-        [sys.executable, "-m", "sim.lint"],
+        [sys.executable, "tb/lint.py"],
         cwd=ROOT,
         env=os.environ | {"PATH": str(tmp_path)},
         capture_output=True,

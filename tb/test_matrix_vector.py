@@ -1,4 +1,4 @@
-"""matrix_vector against model.reference.fc and requantise, chunks in the order of its folds."""
+"""matrix_vector against the reference of fc, requantised, chunks in the order of its folds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 import cocotb
 import numpy as np
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
-from model.network import reference
-from model.hardware.folding import Folding, Stage
+from model.hardware.stage import Folding
 from model.network.layers import Linear
+from model.network.layers.linear import fc
 
 
 def case(pe, simd, groups, chunks, inner=0, **others) -> dict:
@@ -77,17 +78,7 @@ class MatrixVector(Weighted):
         )
         rows, columns = groups * pe - (pe > 1), chunks * simd - (simd > 1)
         layer, in_shape = Linear(rows), (columns, 1, 1)
-        self.stage = Stage(
-            self.module,
-            layer,
-            in_shape,
-            layer.out_shape(in_shape),
-            lanes=columns,
-            pixels=1,
-            out_lanes=pe,
-            out_pixels=1,
-            folding=Folding(pe, simd, bool(inner)),
-        )
+        self.stage = lone_stage(layer, in_shape, Folding(pe, simd, bool(inner)), columns, 1)
         once = range(chunks)
         order = [c for c in once for _ in range(groups)] if inner else [*once] * groups
         width = VECTORS * p["PIXELS"]
@@ -106,9 +97,9 @@ class MatrixVector(Weighted):
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         vectors = images.transpose(0, 2, 3, 1)
-        acc = reference.fc(
-            vectors.reshape(-1, vectors.shape[-1]).copy(), self.weight, self.bias
-        ).reshape(*vectors.shape[:-1], -1)
+        acc = fc(vectors.reshape(-1, vectors.shape[-1]).copy(), self.weight, self.bias).reshape(
+            *vectors.shape[:-1], -1
+        )
         return acc.transpose(0, 3, 1, 2)
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import benches
 import cover
 import equivalent
 import mutate
@@ -16,13 +17,13 @@ from model.base.errors import UserError
 
 
 @pytest.fixture
-def bench() -> mutate.Bench:
-    """The bench of the smallest module, as mutate.find_benches gives it."""
-    import test_skid_buffer
+def bench() -> benches.Bench:
+    """The bench of the smallest module, as benches.find gives it."""
+    import test_axis_fifo
 
-    name, parameters = next(iter(test_skid_buffer.CASES.items()))
-    file = test_skid_buffer.__name__
-    return mutate.Bench(file, "skid_buffer", name, parameters, {}, (), {}, "bench_stream", ("",))
+    file = test_axis_fifo.__name__
+    parameters = test_axis_fifo.CASES["depth5"]
+    return benches.Bench(file, "axis_fifo", "depth5", parameters, {}, (), {}, "bench_stream", ("",))
 
 
 @pytest.mark.parametrize("weak", [False, True])
@@ -35,8 +36,8 @@ def test_a_weak_bench_lets_faults_live(bench, weak, monkeypatch, tmp_path, capsy
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(mutate, "BUILD", Path(mutate.BUILD) / f"test-{int(weak)}")
-    monkeypatch.setattr(mutate, "find_benches", lambda seed: [bench])
-    status = mutate.main(["--module", "skid_buffer", "--n", "10", "--workers", "1"])
+    monkeypatch.setattr(benches, "find", lambda: [bench])
+    status = mutate.main(["--module", "axis_fifo", "--n", "10", "--workers", "1"])
     report = json.loads((mutate.BUILD / "report.json").read_text())
     (row,) = report["modules"]
     assert row["mutants"] == 10
@@ -47,13 +48,13 @@ def test_a_weak_bench_lets_faults_live(bench, weak, monkeypatch, tmp_path, capsy
 
 def test_benches_are_found():
     """With parameters, and with the tests of one netlist brought together."""
-    benches = mutate.find_benches("1")
-    cores = [bench for bench in benches if bench.top == "board_core"]
-    assert {"skid_buffer", "conv2d", "uart_rx"} <= {bench.top for bench in benches}
+    found = benches.find()
+    cores = [bench for bench in found if bench.top == "board_core"]
+    assert {"axis_fifo", "conv2d", "uart_rx"} <= {bench.top for bench in found}
     assert len(cores) == len({bench.name for bench in cores}) and len(cores[0].chosen) > 1
 
 
-MUTANT = mutate.Mutant("m", "c", "const0 $mux A 3", "w", "m.v:7", "a ? b : c", "mutate")
+MUTANT = mutate.Mutant("m", "c", "const0 $mux A 3", "w", "m.v:7", "a ? b : c", "mutate", ("1",))
 REASON = {"case": "c", "code": "a ? b : c", "faults": ["inv $mux A 1", "const0 $mux A 3"]}
 REASONS = {"m": [REASON | {"reason": "nobody looks"}]}
 

@@ -31,7 +31,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> tuple[str, str]:
     """A small network, large enough for a block RAM of weights, and images for it."""
-    network = Network("tiny", (Conv(2, 3, padding=1), MaxPool(2, 2), Linear(3)), (1, 10, 10))
+    network = Network.chain("tiny", (Conv(2, 3, padding=1), MaxPool(2, 2), Linear(3)), (1, 10, 10))
     quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported")
     export(quantised, folder / "tiny")

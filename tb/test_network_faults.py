@@ -12,10 +12,10 @@ import pytest
 from testbench import Layout, Stream, Testbench
 from traffic import Traffic
 
+from model.formats.onnx import read_onnx
 from model.hardware import manifest
 from model.network import reference
 from model.network.examples import NETWORKS
-from model.formats.onnx import read_onnx
 from sim.design import Design, find
 
 NAME = next(iter(NETWORKS))

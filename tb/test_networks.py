@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.learning.data import load_images
 from model.export import export
 from model.export import main as export_main
-from model.hardware.folding import solve
-from model.network.examples import NETWORKS
 from model.formats.onnx import write_onnx
-from sim import run, shard, tools
+from model.hardware.folding import solve
+from model.learning.data import load_images
+from model.network import reference
+from model.network.examples import NETWORKS
+from sim import report, run, shard, tools
 from sim.build import build
 from sim.design import Design, find
-from sim.shard import Options, Shard
+from sim.shard import Shard
 
 FOREIGN = 6
 
@@ -38,11 +39,11 @@ def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
     arguments = ["--net", name, "--sim", simulator, "--images", str(tmp_path / "images.npy")]
     assert run.main([*arguments, "--workers", "1"]) == 0
 
-    report = json.loads((tmp_path / name / "report.json").read_text())
+    written = json.loads((tmp_path / name / "report.json").read_text())
     design = Design.read(find(name))
-    assert report["logits"] == 4 * design.classes
-    assert report["mismatches"] == 0
-    assert report["cycles_per_image"] <= 1.01 * design.cycles
+    assert written["logits"] == 4 * design.classes
+    assert written["mismatches"] == 0
+    assert written["cycles_per_image"] <= 1.01 * design.cycles
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -50,13 +51,14 @@ def test_stalls_cost_no_more_than_themselves(name, seed):
     """A cycle in which a neighbour holds the network up delays it by one cycle at most."""
     design = Design.read(find(name))
     images = load_images("test", download=False).images[:12, None]
+    expected = reference.predict(design.read_network(find(name)), images)
     root = run.BUILD / name
     build(design, "verilator", False, root)
 
     def cycles(stall_in: int, stall_out: int) -> tuple[int, int]:
-        options = Options("verilator", stall_in=stall_in, stall_out=stall_out, seed=int(seed))
-        result = shard.run(design, Shard(0, 0, images, options, str(root)))
-        assert not result.mismatches and not result.problems
+        stalls = {"stall_in": stall_in, "stall_out": stall_out, "seed": int(seed)}
+        result = shard.run(design, Shard(images, str(root), **stalls))
+        assert not report.complaints(design, [result], expected)
         return result.cycles, result.stalls
 
     smooth, _ = cycles(0, 0)
@@ -100,5 +102,5 @@ def test_several_pixels_a_beat(pixels, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "BUILD", tmp_path / "build")
     images = str(tmp_path / "images.npy")
     assert run.main(["--net", str(out), "--sim", "icarus", "--images", images]) == 0
-    report = json.loads((tmp_path / "build" / name / "report.json").read_text())
-    assert report["cycles_per_image"] <= 1.01 * 784 / pixels
+    written = json.loads((tmp_path / "build" / name / "report.json").read_text())
+    assert written["cycles_per_image"] <= 1.01 * 784 / pixels

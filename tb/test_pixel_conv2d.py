@@ -1,4 +1,4 @@
-"""pixel_conv2d against model.reference.conv2d and requantise."""
+"""pixel_conv2d against model.network.layers.conv.conv2d and requantise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""requantise against model.reference.requantise: every accumulator where there are few."""
+"""requantise against model.network.reference.requantise: every accumulator where there are few."""
 
 from __future__ import annotations
 

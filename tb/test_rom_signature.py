@@ -1,4 +1,4 @@
-"""rom_signature: the hash of model.memory.signature, over the first pass after each reset alone."""
+"""rom_signature: the hash of model.rom.signature, over the first pass after each reset alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def equals_model(dut, gaps: bool) -> None:
     dut.rst.value = 0
     for attempt in range(12):
         words = draw.integers(-128, 128, (p["DEPTH"], lanes), np.int8)
-        expected = memory.signature(memory.to_hex(words), "") & 0xFFFF
+        expected = rom.signature(rom.to_hex(words), "") & 0xFFFF
         count = 3 * p["DEPTH"] if attempt % 2 == 0 else rng.randrange(p["DEPTH"])
         for index in range(count):
             valid = False
@@ -63,8 +63,8 @@ async def equals_model(dut, gaps: bool) -> None:
 
 def test_known_words() -> None:
     # 0xFFFF shifts to 0xFFFE ^ 0x1021 = 0xEFDF, into which go 0x1234 ^ 0x5; then the same again.
-    assert memory.signature("51234\n", "") == 0xFFFFFDEE
-    assert memory.signature("", "51234\n0\n") >> 16 == 0xFBDC ^ 0x1021
+    assert rom.signature("51234\n", "") == 0xFFFFFDEE
+    assert rom.signature("", "51234\n0\n") >> 16 == 0xFBDC ^ 0x1021
 
 
 @on_simulators(CASES)

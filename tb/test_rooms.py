@@ -1,4 +1,4 @@
-"""The house: imports point down, no file is too long, and only a layer's own place asks what it is."""
+"""The house: imports point down, files are short, only a layer's own place asks what it is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def imports(path: Path) -> Iterator[str]:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
                 folder = ROOT / whole.replace(".", "/")
-                yield whole if folder.is_dir() or folder.with_suffix(".py").is_file() else node.module
+                yield (
+                    whole if folder.is_dir() or folder.with_suffix(".py").is_file() else node.module
+                )
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)

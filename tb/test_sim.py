@@ -22,11 +22,12 @@ from random_networks import generator, random_images, random_parameters, telling
 from rich.console import Console
 
 import sim.build
-from model.hardware import manifest
-from model.network import reference
 from model.base.errors import ToolError, UserError
 from model.export import export
-from model.hardware.folding import FoldedNetwork, Folding
+from model.hardware import manifest
+from model.hardware.folding import FoldedNetwork
+from model.hardware.stage import Folding
+from model.network import reference
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
@@ -35,6 +36,7 @@ from sim import cluster, run, shard
 from sim.build import build, executable, key, once
 from sim.collect import UNKNOWN, Mismatch, collect, compare
 from sim.design import ROOT, Design, find
+from sim.shard import Shard
 
 KEYS = [
     "network",
@@ -55,7 +57,7 @@ KEYS = [
 @pytest.fixture(scope="module")
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images and is compiled in no time."""
-    network = Network("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
+    network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 28, 28))
     return telling_network("1", network)
 
 
@@ -142,9 +144,9 @@ def test_waves(folder, images, build_folder):
 
 def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
     """A ROM that is not what `network.onnx` says: exit 1, naming image, class and both values."""
-    words = (folder / "fc_bias.mem").read_text().split()
+    words = (folder / "tiny_fc_bias.mem").read_text().split()
     words[1] = f"{(int(words[1], 16) + 1) % (1 << 4 * len(words[1])):0{len(words[1])}x}"
-    rewrite(folder, "fc_bias.mem", "\n".join(words) + "\n")
+    rewrite(folder, "tiny_fc_bias.mem", "\n".join(words) + "\n")
     assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
     lines = capsys.readouterr().err.splitlines()
     value = reference.predict(quantised, np.load(images))[0, 1]
@@ -154,8 +156,8 @@ def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
 
 def test_x_is_found(folder, images, capsys):
     """A ROM that leaves a word undefined shows up as X, not as a lucky value."""
-    first, *others = (folder / "fc_bias.mem").read_text().splitlines()
-    rewrite(folder, "fc_bias.mem", "\n".join([first[:-1] + "x", *others]) + "\n")
+    first, *others = (folder / "tiny_fc_bias.mem").read_text().splitlines()
+    rewrite(folder, "tiny_fc_bias.mem", "\n".join([first[:-1] + "x", *others]) + "\n")
     assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 1
     assert "image 0: logit of class 0: RTL X or missing, reference" in capsys.readouterr().err
 
@@ -168,8 +170,9 @@ def test_x_is_found(folder, images, capsys):
         (["--sim", "modelsim"], "unknown simulator 'modelsim'"),
         (["--n", "0"], "N=0"),
         (["--n", "many"], "N=many"),
+        (["--workers", "0"], "--workers=0"),
         (["--images", "nonesuch.npy"], "nonesuch.npy: no such file"),
-        (["--n", "10"], "N=10: .* holds 9 images"),
+        (["--n", "10"], "holds 9 images, 10 were asked for"),
         (["--stall-in", "100"], "stalls of 100 %: expected 0 to 99"),
         (["--stall-out", "-1"], "stalls of -1 %: expected 0 to 99"),
     ],
@@ -183,7 +186,7 @@ def test_bad_arguments(arguments, message, folder, images):
 def test_images_of_the_wrong_shape(folder, tmp_path):
     """The message has both shapes."""
     np.save(tmp_path / "small.npy", np.zeros((3, 20, 20), np.uint8))
-    with pytest.raises(UserError, match=r"1x20x20.*1x28x28"):
+    with pytest.raises(UserError, match=r"small.npy holds images of 1x20x20, .* takes 1x28x28"):
         run.main(["--net", str(folder), "--images", str(tmp_path / "small.npy")])
 
 
@@ -191,7 +194,8 @@ def test_networks_of_several_shapes(folder, spread):
     """One run has one set of images; the data set's fit 28x28 alone."""
     with pytest.raises(UserError, match="spread takes images of 1x2x6, tiny of 1x28x28; simulate"):
         run.main(["--sim", "icarus", "--net", f"{folder},{spread.folder}"])
-    with pytest.raises(UserError, match=r"1x2x6, .* holds 1x28x28 .*; use IMAGES=file"):
+    words = r"holds images of 1x28x28, .* takes 1x2x6 .*; use IMAGES=file"
+    with pytest.raises(UserError, match=words):
         run.main(["--sim", "icarus", "--net", spread.folder])
 
 
@@ -206,7 +210,7 @@ def test_networks_of_several_shapes(folder, spread):
 )
 def test_damaged_memory_file(damage, message, folder, images):
     """A `.mem` file that is not what its hash says is refused."""
-    damage(folder / "conv1_weight.mem")
+    damage(folder / "tiny_conv1_weight.mem")
     with pytest.raises(UserError, match=rf"conv1_weight\.mem {message}"):
         run.main(["--net", str(folder), "--images", images])
 
@@ -260,7 +264,7 @@ def test_builds_are_cached_by_content(folder, tmp_path, monkeypatch):
     stamp = program.stat().st_mtime_ns
     assert build(Design.read(folder), "icarus", False, root).stat().st_mtime_ns == stamp
 
-    rewrite(folder, "fc_bias.mem", (folder / "fc_bias.mem").read_text().upper())
+    rewrite(folder, "tiny_fc_bias.mem", (folder / "tiny_fc_bias.mem").read_text().upper())
     altered = Design.read(folder)
     assert key(altered, "icarus", False) == key(design, "icarus", False)
     monkeypatch.setattr("sim.build._run", None)
@@ -287,7 +291,8 @@ def test_a_terminal_shows_the_compiler_at_work(folder, tmp_path):
     design, shown = Design.read(folder), {}
     for terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
-        run.compile_one(design, shard.Options("icarus"), tmp_path / str(terminal), console)
+        part = Shard(np.zeros((1, 1, 28, 28)), str(tmp_path / str(terminal)), simulator="icarus")
+        run.compile_one(design, part, console)
         shown[terminal] = console.file.getvalue()
     assert "compiling tiny" in shown[True] and "..." not in shown[True]
     assert re.fullmatch(
@@ -360,9 +365,9 @@ def test_another_machine(quantised, folder, images, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     design = Design.read(folder)
     shutil.rmtree(folder)
-    part = shard.Shard(0, 5, np.load(images), shard.Options("icarus"), str(tmp_path / "nowhere"))
+    part = Shard(np.load(images), str(tmp_path / "nowhere"), 5, simulator="icarus")
     result = shard.run(design, part)
-    assert not result.mismatches and not result.problems
+    assert not result.problems
     np.testing.assert_array_equal(result.logits, reference.predict(quantised, part.images))
     assert [path.suffix for path in (tmp_path / "elsewhere").rglob("simulator.*")] == [".vvp"]
     assert not (tmp_path / "nowhere").exists()
@@ -370,14 +375,13 @@ def test_another_machine(quantised, folder, images, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def failing(folder, images, build_folder) -> shard.Shard:
+def failing(folder, images, build_folder) -> Shard:
     """A shard whose simulator, Verilator with waves, says how it was called and fails."""
-    options = shard.Options("verilator", waves=True)
     program = executable(Design.read(folder), "verilator", True, build_folder / "tiny")
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "called with $*"\nexit 3\n')
     program.chmod(0o755)
-    return shard.Shard(0, 0, np.load(images), options, str(build_folder / "tiny"))
+    return Shard(np.load(images), str(build_folder / "tiny"), waves=True)
 
 
 def test_a_simulator_that_fails(folder, failing):
@@ -387,20 +391,36 @@ def test_a_simulator_that_fails(folder, failing):
         shard.run(Design.read(folder), failing)
 
 
-def test_frame_errors_are_reported(folder, images, tmp_path):
+def test_frame_errors_are_reported(quantised, folder, images, tmp_path):
     """An X there counts, too, even where every logit is right."""
     design = Design.read(folder)
     top = design.sources["tiny.v"].replace("endmodule", "assign frame_error = 1'bx;\nendmodule")
     design = dataclasses.replace(design, sources=design.sources | {"tiny.v": top})
-    options = shard.Options("icarus")
-    result = shard.run(design, shard.Shard(0, 20, np.load(images), options, str(tmp_path)))
+    part = Shard(np.load(images), str(tmp_path), 20, simulator="icarus")
+    result = shard.run(design, part)
     assert len(result.problems) == 1
     assert re.fullmatch(r"images 20 to 28: frame_error on \d+ cycles", result.problems[0])
-    assert not result.mismatches
+    assert compare(design, result, reference.predict(quantised, part.images)) == []
+
+
+def test_an_image_that_fills_up_a_shard_is_compared_too(folder, images, tmp_path):
+    """A single image is streamed four times; the third time another logit or class comes out."""
+    design = Design.read(folder)
+    one = Shard(np.load(images)[:1], str(tmp_path), simulator="icarus")
+    assert not shard.run(design, one).problems
+    for port, what in (("m_axis_tdata", "logits"), ("m_axis_tuser", "class")):
+        faulty = f"{port} ^ (images_out == 2)"
+        harness = design.sources["harness.v"].replace(
+            "cycle, m_axis_tdata, m_axis_tuser,",
+            "cycle, m_axis_tdata, m_axis_tuser,".replace(port, faulty),
+        )
+        altered = dataclasses.replace(design, sources=design.sources | {"harness.v": harness})
+        problem = f"images 0 to 0: the same image, streamed again, gave another {what}"
+        assert shard.run(altered, one).problems == [problem]
 
 
 @pytest.mark.parametrize("valid", ["1'b0", "1'b1", "1'bx"])
-def test_stuck_pipeline(valid, folder, images, tmp_path):
+def test_stuck_pipeline(valid, quantised, folder, images, tmp_path):
     """A network that gives nothing, or beats without end, is reported, not waited for."""
     design = Design.read(folder)
     top = design.sources["tiny.v"]
@@ -410,22 +430,21 @@ def test_stuck_pipeline(valid, folder, images, tmp_path):
     design = dataclasses.replace(design, sources=design.sources | {"tiny.v": stuck})
     root = tmp_path / "build" / "tiny"
     build(design, "icarus", False, root)
-    options = shard.Options("icarus")
-    result = shard.run(design, shard.Shard(0, 0, np.load(images), options, str(root)))
+    result = shard.run(design, Shard(np.load(images), str(root), simulator="icarus"))
     assert any("stands still after 0 of 9 images" in problem for problem in result.problems)
-    assert len(result.mismatches) == 9 * 5
+    expected = reference.predict(quantised, np.load(images))
+    assert len(compare(design, result, expected)) == 9 * 5
 
 
 def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Path]:
     """Files as the harness writes them for int32 (N, classes) `logits` in (C, H, W) order."""
     lines = []
     for image, row in enumerate(logits):
-        slots = np.zeros(design.output_beats * design.output_lanes, np.int64)
-        slots[design.arrival_lanes] = row[design.arrival]
         best = int(np.argmax(row[design.arrival]))
-        for beat, lanes in enumerate(slots.reshape(design.output_beats, -1)):
+        for beat, elements in enumerate(design.slots):
+            lanes = np.where(elements < 0, 0, row[elements])
             word = "".join(f"{int(lane) & 0xFFFFFFFF:08x}" for lane in lanes[::-1])
-            last = int(beat == design.output_beats - 1)
+            last = int(beat == len(design.slots) - 1)
             cycle = 100 * (image + 1) + beat
             lines.append(f"{cycle} {word} {best:04x} 1{last}")
     (folder / "logits").write_text("\n".join(lines) + "\n")
@@ -436,9 +455,9 @@ def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Pat
 @pytest.fixture
 def spread(tmp_path) -> Design:
     """A network whose logits are a feature map of 4 x 2 x 6, several pixels and lanes a beat."""
-    network = Network("spread", (Conv(4, 1),), (1, 2, 6))
+    network = Network.chain("spread", (Conv(4, 1),), (1, 2, 6))
     quantised = QuantisedNetwork(network, random_parameters(generator("1"), network))
-    folded = FoldedNetwork(network, (Folding(2, 1),), 2)
+    folded = FoldedNetwork(network, {"conv1": Folding(2, 1)}, 2)
     export(quantised, tmp_path / "spread", folded=folded)
     return Design.read(tmp_path / "spread")
 
@@ -497,14 +516,14 @@ def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
     root = build_folder / "tiny"
     build(design, "icarus", False, root)
     parts = [
-        shard.Shard(i, i * count // shards, part, shard.Options("icarus"), str(root))
+        Shard(part, str(root), i * count // shards, simulator="icarus")
         for i, part in enumerate(np.array_split(images, shards))
     ]
     with cluster.connect(None, 2) as client:
         pids = client.run(os.getpid)
         victims = []
 
-        def report(index: int, done: int) -> None:
+        def report(first: int, done: int) -> None:
             # Both workers are at work by now, so either will do.
             if done and not victims:
                 victims.append(next(iter(pids.values())))
@@ -514,7 +533,7 @@ def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
         assert victims
     logits = np.concatenate([result.logits for result in results])
     np.testing.assert_array_equal(logits, reference.predict(quantised, images))
-    assert not any(result.mismatches or result.problems for result in results)
+    assert not any(result.problems for result in results)
 
 
 def test_find(monkeypatch, tmp_path):

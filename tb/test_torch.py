@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.network import reference
+from model.formats.onnx import read_onnx
 from model.learning.data import load_images
-from model.network.floats import FloatNetwork
+from model.network import reference
 from model.network.examples import NETWORKS
+from model.network.floats import FloatNetwork
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
-from model.formats.onnx import read_onnx
 from model.network.quantised import QuantisedNetwork
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")

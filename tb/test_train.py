@@ -15,18 +15,17 @@ import small_mnist
 from random_networks import generator
 from small_mnist import digits
 
-from model.hardware import manifest as manifests
-from model.learning import numpy_backend
-from model.network import reference
 from model.base.errors import UserError
-from model.network.floats import FloatNetwork
+from model.formats.onnx import read_onnx
+from model.hardware import manifest as manifests
+from model.learning.recipes import Recipe
+from model.learning.training import Source, Split, hold_out, train_float, tune_int8
 from model.mersenne import Mersenne
+from model.network import reference
 from model.network.examples import NETWORKS
+from model.network.floats import FloatNetwork
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
-from model.learning.recipes import Recipe
-from model.formats.onnx import read_onnx
-from model.learning.training import Source, Split, hold_out, train_float, tune_int8
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Network("small", (Conv(3, 5, 2, 1), MaxPool(2, 2), Conv(4, 3), Linear(12), Linear(10)))
@@ -70,7 +69,6 @@ def test_random_numbers_are_those_of_torch(number):
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 26)])
 def test_augmentation_is_that_of_torch(seed, shape, recipe):
     torch = pytest.importorskip("torch")
-    from model.learning import torch_backend
 
     pixels = generator(seed, "augment").integers(0, 256, (16, *shape), np.uint8)
     kept = pixels.copy()
@@ -92,7 +90,6 @@ def test_augmentation_is_that_of_torch(seed, shape, recipe):
 def losses(network: Network, recipe: Recipe, data: Split, teacher: FloatNetwork | None):
     """Losses of all steps of both backends, float training and tuning, in float64; by stage."""
     torch = pytest.importorskip("torch")
-    from model.learning import torch_backend
 
     trained, tuned = [], []
     for backend in (
@@ -142,7 +139,6 @@ def test_the_first_losses_of_each_network_are_those_of_torch(seed, name):
 
 def test_the_last_layer_is_solved_as_by_torch(seed):
     torch = pytest.importorskip("torch")
-    from model.learning import torch_backend
 
     data = digits(seed, 300)
     model = FloatNetwork(SMALL, Mersenne(2).initialise(SMALL)).astype(np.float64)

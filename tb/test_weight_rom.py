@@ -1,4 +1,4 @@
-"""weight_rom: the words of a file that model.memory.to_hex wrote, at their addresses."""
+"""weight_rom: the words of a file that model.rom.to_hex wrote, at their addresses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Rom:
     def write_memories(self, folder: Path) -> None:
         """Write the file that the module reads."""
         if "FILE" in self.parameters:
-            (folder / self.parameters["FILE"]).write_text(memory.to_hex(self.words))
+            (folder / self.parameters["FILE"]).write_text(rom.to_hex(self.words))
 
 
 TRAFFIC = Rom

@@ -317,8 +317,11 @@ class Sink:
         return bool(self._ready)
 
     def drive(self, reset: bool) -> None:
-        ready = next(self._go) and not reset
-        if self._patient:
+        ready = next(self._go)
+        if reset:
+            # Nor must what the reader does during a reset.
+            ready = self._rng.getrandbits(1)
+        elif self._patient:
             ready = ready and self._stalled is not None
         self._ready = int(ready)
         self.stream.ready.value = self._ready

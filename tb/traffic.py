@@ -10,16 +10,15 @@ import numpy as np
 from testbench import Beat, Layout, Stream
 
 from model.hardware import rom
+from model.hardware.stage import Stage
 from model.network import reference
-from model.hardware.folding import Stage
-from model.network.quantised import Parameters
 
 
 class Traffic:
     """One parametrisation of a module with a stream of images in and one out.
 
     A subclass sets `module`, `source`, `sink` and `interval` in its constructor, and computes the
-    expected output with functions of `model.reference`. Whatever is random in it follows from
+    expected output with functions of the reference. Whatever is random in it follows from
     `seed`, so that the simulator's process rebuilds the same object.
 
     parameters: Verilog parameters of the module.
@@ -116,7 +115,7 @@ class Weighted(Traffic):
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""
-        shape = self.stage.layer.weight_shape(self.stage.in_shape)
+        shape = self.stage.node.weight_shape
         self.weight = self.rng.integers(-128, 128, shape, np.int8)
         self.weight[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
         spread = 100 * 74 * max(1, round(math.sqrt(self.stage.window)))
@@ -131,13 +130,13 @@ class Weighted(Traffic):
         shift = max(0, round(math.log2(max(1, np.std(sample)) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
         self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
-        layer = Parameters(self.weight, self.bias, self.shift, 0, 0)
-        self.parameters["ACC_WIDTH"] = layer.accumulator_width
+        bound = self.stage.node.layer.accumulator_bound(self.weight, self.bias)
+        self.parameters["ACC_WIDTH"] = bound.bit_length() + 1
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
         self.memories = {
-            "weight.mem": memory.to_hex(memory.pack_weights(self.weight, self.stage)),
-            "bias.mem": memory.to_hex(memory.pack_bias(self.bias, self.stage)),
+            "weight.mem": rom.to_hex(rom.pack_weights(self.weight, self.stage)),
+            "bias.mem": rom.to_hex(rom.pack_bias(self.bias, self.stage)),
         }
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -148,7 +147,7 @@ class Weighted(Traffic):
         """
         images = super().images(count, rng)
         kernel = self.weight.shape[1:] if self.weight.ndim == 4 else self.stage.in_shape
-        padding = getattr(self.stage.layer, "padding", 0)
+        padding = getattr(self.stage.node.layer, "padding", 0)
         _, _, height, width = images.shape
 
         def window() -> np.ndarray:

@@ -18,24 +18,24 @@
 //      the class: the index of the largest logit, the lowest of equals.
 //      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
 //      layer's lowest; final after the first image. See rom_signature.
-// Equals model.reference.predict. The .mem files are looked up in the working directory.
+// Equals model.network.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
 
 module cnn5x5 (
-    input  wire          clk,
-    input  wire          rst,
-    input  wire [7:0]    s_axis_tdata,
-    input  wire          s_axis_tvalid,
-    output wire          s_axis_tready,
-    input  wire          s_axis_tlast,
-    output wire [31:0]   m_axis_tdata,
-    output wire [15:0]   m_axis_tuser,
-    output wire          m_axis_tvalid,
-    input  wire          m_axis_tready,
-    output wire          m_axis_tlast,
-    output wire          frame_error,
-    output wire [95:0]   signature
+    input  wire        clk,
+    input  wire        rst,
+    input  wire [7:0]  s_axis_tdata,
+    input  wire        s_axis_tvalid,
+    output wire        s_axis_tready,
+    input  wire        s_axis_tlast,
+    output wire [31:0] m_axis_tdata,
+    output wire [15:0] m_axis_tuser,
+    output wire        m_axis_tvalid,
+    input  wire        m_axis_tready,
+    output wire        m_axis_tlast,
+    output wire        frame_error,
+    output wire [95:0] signature
 );
 
     localparam HEIGHT   = 28;
@@ -108,24 +108,19 @@ module cnn5x5 (
     wire                  unused_conv1_tlast;
 
     conv2d #(
-        .HEIGHT       (28),
-        .WIDTH        (28),
-        .IN_CHANNELS  (1),
+        .HEIGHT       (HEIGHT),
+        .WIDTH        (WIDTH),
+        .IN_CHANNELS  (CHANNELS),
         .OUT_CHANNELS (3),
         .KERNEL       (5),
-        .STRIDE       (1),
-        .PADDING      (0),
         .LANES        (CHANNELS),
-        .PIXELS       (1),
         .PE           (CONV1_PE),
         .SIMD         (CONV1_SIMD),
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv1_weight.mem"),
-        .BIAS_FILE    ("conv1_bias.mem")
+        .WEIGHT_FILE  ("cnn5x5_conv1_weight.mem"),
+        .BIAS_FILE    ("cnn5x5_conv1_bias.mem")
     ) conv1 (
         .clk           (clk),
         .rst           (rst),
@@ -145,18 +140,17 @@ module cnn5x5 (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (24),
-        .WIDTH    (24),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (24),
+        .WIDTH      (24),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .LANES      (CONV1_PE),
+        .STRIDE     (2),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -166,28 +160,7 @@ module cnn5x5 (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // conv2: 3x12x12 -> 3x8x8, 5x5
@@ -208,25 +181,20 @@ module cnn5x5 (
         .IN_CHANNELS  (3),
         .OUT_CHANNELS (3),
         .KERNEL       (5),
-        .STRIDE       (1),
-        .PADDING      (0),
         .LANES        (CONV1_PE),
-        .PIXELS       (1),
         .PE           (CONV2_PE),
         .SIMD         (CONV2_SIMD),
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv2_weight.mem"),
-        .BIAS_FILE    ("conv2_bias.mem")
+        .WEIGHT_FILE  ("cnn5x5_conv2_weight.mem"),
+        .BIAS_FILE    ("cnn5x5_conv2_bias.mem")
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
@@ -240,18 +208,17 @@ module cnn5x5 (
     wire [8*CONV2_PE-1:0] pool2_tdata;
     wire                  pool2_tvalid;
     wire                  pool2_tready;
-    wire                  pool2_tlast;
+    wire                  unused_pool2_tlast;
 
     maxpool2d #(
-        .HEIGHT   (8),
-        .WIDTH    (8),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV2_PE),
-        .PIXELS   (1),
-        .PACE     (24)
+        .HEIGHT     (8),
+        .WIDTH      (8),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .LANES      (CONV2_PE),
+        .STRIDE     (2),
+        .PACE       (24),
+        .FIFO_DEPTH (POOL2_FIFO_DEPTH)
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
@@ -261,28 +228,7 @@ module cnn5x5 (
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
-        .m_axis_tlast  (pool2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] pool2_fifo_tdata;
-    wire                  pool2_fifo_tvalid;
-    wire                  pool2_fifo_tready;
-    wire                  unused_pool2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (POOL2_FIFO_DEPTH)
-    ) pool2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool2_tdata),
-        .s_axis_tvalid (pool2_tvalid),
-        .s_axis_tready (pool2_tready),
-        .s_axis_tlast  (pool2_tlast),
-        .m_axis_tdata  (pool2_fifo_tdata),
-        .m_axis_tvalid (pool2_fifo_tvalid),
-        .m_axis_tready (pool2_fifo_tready),
-        .m_axis_tlast  (unused_pool2_fifo_tlast)
+        .m_axis_tlast  (unused_pool2_tlast)
     );
 
     // fc: 3x4x4 -> 10x1x1, input-major
@@ -300,24 +246,21 @@ module cnn5x5 (
         .POSITIONS    (16),
         .CHANNELS     (3),
         .LANES        (CONV2_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (10),
         .PE           (FC_PE),
         .SIMD         (FC_SIMD),
         .INPUT_MAJOR  (1),
         .ACC_WIDTH    (FC_ACC_WIDTH),
-        .SHIFT        (0),
         .OUT_WIDTH    (32),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc_weight.mem"),
-        .BIAS_FILE    ("fc_bias.mem")
+        .WEIGHT_FILE  ("cnn5x5_fc_weight.mem"),
+        .BIAS_FILE    ("cnn5x5_fc_bias.mem")
     ) fc (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool2_fifo_tdata),
-        .s_axis_tvalid (pool2_fifo_tvalid),
-        .s_axis_tready (pool2_fifo_tready),
+        .s_axis_tdata  (pool2_tdata),
+        .s_axis_tvalid (pool2_tvalid),
+        .s_axis_tready (pool2_tready),
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),
@@ -326,16 +269,17 @@ module cnn5x5 (
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.
+    localparam CLASSES     = 10;
     localparam LOGIT_LANES = 1;
 
     wire [32*LOGIT_LANES-1:0] class_tdata;
     wire                      class_tvalid;
     wire                      class_tready;
     wire                      class_tlast;
-    wire [15:0]             class_tuser;
+    wire [15:0]               class_tuser;
 
     argmax #(
-        .CLASSES (10),
+        .CLASSES (CLASSES),
         .LANES   (LOGIT_LANES),
         .WIDTH   (32)
     ) classify (

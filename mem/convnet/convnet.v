@@ -16,24 +16,24 @@
 //      the class: the index of the largest logit, the lowest of equals.
 //      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
 //      layer's lowest; final after the first image. See rom_signature.
-// Equals model.reference.predict. The .mem files are looked up in the working directory.
+// Equals model.network.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
 
 module convnet (
-    input  wire          clk,
-    input  wire          rst,
-    input  wire [7:0]    s_axis_tdata,
-    input  wire          s_axis_tvalid,
-    output wire          s_axis_tready,
-    input  wire          s_axis_tlast,
-    output wire [63:0]   m_axis_tdata,
-    output wire [15:0]   m_axis_tuser,
-    output wire          m_axis_tvalid,
-    input  wire          m_axis_tready,
-    output wire          m_axis_tlast,
-    output wire          frame_error,
-    output wire [63:0]   signature
+    input  wire        clk,
+    input  wire        rst,
+    input  wire [7:0]  s_axis_tdata,
+    input  wire        s_axis_tvalid,
+    output wire        s_axis_tready,
+    input  wire        s_axis_tlast,
+    output wire [63:0] m_axis_tdata,
+    output wire [15:0] m_axis_tuser,
+    output wire        m_axis_tvalid,
+    input  wire        m_axis_tready,
+    output wire        m_axis_tlast,
+    output wire        frame_error,
+    output wire [63:0] signature
 );
 
     localparam HEIGHT   = 28;
@@ -106,24 +106,20 @@ module convnet (
     wire                  unused_conv1_tlast;
 
     conv2d #(
-        .HEIGHT       (28),
-        .WIDTH        (28),
-        .IN_CHANNELS  (1),
+        .HEIGHT       (HEIGHT),
+        .WIDTH        (WIDTH),
+        .IN_CHANNELS  (CHANNELS),
         .OUT_CHANNELS (3),
         .KERNEL       (3),
-        .STRIDE       (1),
         .PADDING      (1),
         .LANES        (CHANNELS),
-        .PIXELS       (1),
         .PE           (CONV1_PE),
         .SIMD         (CONV1_SIMD),
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv1_weight.mem"),
-        .BIAS_FILE    ("conv1_bias.mem")
+        .WEIGHT_FILE  ("convnet_conv1_weight.mem"),
+        .BIAS_FILE    ("convnet_conv1_bias.mem")
     ) conv1 (
         .clk           (clk),
         .rst           (rst),
@@ -143,18 +139,17 @@ module convnet (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (28),
-        .WIDTH    (28),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (28),
+        .WIDTH      (28),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .LANES      (CONV1_PE),
+        .STRIDE     (2),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -164,28 +159,7 @@ module convnet (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // fc: 3x14x14 -> 10x1x1, input-major
@@ -203,24 +177,21 @@ module convnet (
         .POSITIONS    (196),
         .CHANNELS     (3),
         .LANES        (CONV1_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (10),
         .PE           (FC_PE),
         .SIMD         (FC_SIMD),
         .INPUT_MAJOR  (1),
         .ACC_WIDTH    (FC_ACC_WIDTH),
-        .SHIFT        (0),
         .OUT_WIDTH    (32),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc_weight.mem"),
-        .BIAS_FILE    ("fc_bias.mem")
+        .WEIGHT_FILE  ("convnet_fc_weight.mem"),
+        .BIAS_FILE    ("convnet_fc_bias.mem")
     ) fc (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),
@@ -229,16 +200,17 @@ module convnet (
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.
+    localparam CLASSES     = 10;
     localparam LOGIT_LANES = 2;
 
     wire [32*LOGIT_LANES-1:0] class_tdata;
     wire                      class_tvalid;
     wire                      class_tready;
     wire                      class_tlast;
-    wire [15:0]             class_tuser;
+    wire [15:0]               class_tuser;
 
     argmax #(
-        .CLASSES (10),
+        .CLASSES (CLASSES),
         .LANES   (LOGIT_LANES),
         .WIDTH   (32)
     ) classify (

@@ -20,24 +20,24 @@
 //      the class: the index of the largest logit, the lowest of equals.
 //      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
 //      layer's lowest; final after the first image. See rom_signature.
-// Equals model.reference.predict. The .mem files are looked up in the working directory.
+// Equals model.network.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
 
 module lenet5 (
-    input  wire          clk,
-    input  wire          rst,
-    input  wire [7:0]    s_axis_tdata,
-    input  wire          s_axis_tvalid,
-    output wire          s_axis_tready,
-    input  wire          s_axis_tlast,
-    output wire [63:0]   m_axis_tdata,
-    output wire [15:0]   m_axis_tuser,
-    output wire          m_axis_tvalid,
-    input  wire          m_axis_tready,
-    output wire          m_axis_tlast,
-    output wire          frame_error,
-    output wire [159:0]  signature
+    input  wire         clk,
+    input  wire         rst,
+    input  wire [7:0]   s_axis_tdata,
+    input  wire         s_axis_tvalid,
+    output wire         s_axis_tready,
+    input  wire         s_axis_tlast,
+    output wire [63:0]  m_axis_tdata,
+    output wire [15:0]  m_axis_tuser,
+    output wire         m_axis_tvalid,
+    input  wire         m_axis_tready,
+    output wire         m_axis_tlast,
+    output wire         frame_error,
+    output wire [159:0] signature
 );
 
     localparam HEIGHT   = 28;
@@ -110,24 +110,20 @@ module lenet5 (
     wire                  unused_conv1_tlast;
 
     conv2d #(
-        .HEIGHT       (28),
-        .WIDTH        (28),
-        .IN_CHANNELS  (1),
+        .HEIGHT       (HEIGHT),
+        .WIDTH        (WIDTH),
+        .IN_CHANNELS  (CHANNELS),
         .OUT_CHANNELS (6),
         .KERNEL       (5),
-        .STRIDE       (1),
         .PADDING      (2),
         .LANES        (CHANNELS),
-        .PIXELS       (1),
         .PE           (CONV1_PE),
         .SIMD         (CONV1_SIMD),
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv1_weight.mem"),
-        .BIAS_FILE    ("conv1_bias.mem")
+        .WEIGHT_FILE  ("lenet5_conv1_weight.mem"),
+        .BIAS_FILE    ("lenet5_conv1_bias.mem")
     ) conv1 (
         .clk           (clk),
         .rst           (rst),
@@ -147,18 +143,17 @@ module lenet5 (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (28),
-        .WIDTH    (28),
-        .CHANNELS (6),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (28),
+        .WIDTH      (28),
+        .CHANNELS   (6),
+        .KERNEL     (2),
+        .LANES      (CONV1_PE),
+        .STRIDE     (2),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -168,28 +163,7 @@ module lenet5 (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // conv2: 6x14x14 -> 16x10x10, 5x5
@@ -210,25 +184,20 @@ module lenet5 (
         .IN_CHANNELS  (6),
         .OUT_CHANNELS (16),
         .KERNEL       (5),
-        .STRIDE       (1),
-        .PADDING      (0),
         .LANES        (CONV1_PE),
-        .PIXELS       (1),
         .PE           (CONV2_PE),
         .SIMD         (CONV2_SIMD),
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv2_weight.mem"),
-        .BIAS_FILE    ("conv2_bias.mem")
+        .WEIGHT_FILE  ("lenet5_conv2_weight.mem"),
+        .BIAS_FILE    ("lenet5_conv2_bias.mem")
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
@@ -242,18 +211,17 @@ module lenet5 (
     wire [8*CONV2_PE-1:0] pool2_tdata;
     wire                  pool2_tvalid;
     wire                  pool2_tready;
-    wire                  pool2_tlast;
+    wire                  unused_pool2_tlast;
 
     maxpool2d #(
-        .HEIGHT   (10),
-        .WIDTH    (10),
-        .CHANNELS (16),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV2_PE),
-        .PIXELS   (1),
-        .PACE     (15)
+        .HEIGHT     (10),
+        .WIDTH      (10),
+        .CHANNELS   (16),
+        .KERNEL     (2),
+        .LANES      (CONV2_PE),
+        .STRIDE     (2),
+        .PACE       (15),
+        .FIFO_DEPTH (POOL2_FIFO_DEPTH)
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
@@ -263,28 +231,7 @@ module lenet5 (
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
-        .m_axis_tlast  (pool2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] pool2_fifo_tdata;
-    wire                  pool2_fifo_tvalid;
-    wire                  pool2_fifo_tready;
-    wire                  unused_pool2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (POOL2_FIFO_DEPTH)
-    ) pool2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool2_tdata),
-        .s_axis_tvalid (pool2_tvalid),
-        .s_axis_tready (pool2_tready),
-        .s_axis_tlast  (pool2_tlast),
-        .m_axis_tdata  (pool2_fifo_tdata),
-        .m_axis_tvalid (pool2_fifo_tvalid),
-        .m_axis_tready (pool2_fifo_tready),
-        .m_axis_tlast  (unused_pool2_fifo_tlast)
+        .m_axis_tlast  (unused_pool2_tlast)
     );
 
     // fc1: 16x5x5 -> 120x1x1, input-major
@@ -303,24 +250,21 @@ module lenet5 (
         .POSITIONS    (25),
         .CHANNELS     (16),
         .LANES        (CONV2_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (120),
         .PE           (FC1_PE),
         .SIMD         (FC1_SIMD),
         .INPUT_MAJOR  (1),
         .ACC_WIDTH    (FC1_ACC_WIDTH),
         .SHIFT        (FC1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc1_weight.mem"),
-        .BIAS_FILE    ("fc1_bias.mem")
+        .WEIGHT_FILE  ("lenet5_fc1_weight.mem"),
+        .BIAS_FILE    ("lenet5_fc1_bias.mem")
     ) fc1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool2_fifo_tdata),
-        .s_axis_tvalid (pool2_fifo_tvalid),
-        .s_axis_tready (pool2_fifo_tready),
+        .s_axis_tdata  (pool2_tdata),
+        .s_axis_tvalid (pool2_tvalid),
+        .s_axis_tready (pool2_tready),
         .m_axis_tdata  (fc1_tdata),
         .m_axis_tvalid (fc1_tvalid),
         .m_axis_tready (fc1_tready),
@@ -344,18 +288,14 @@ module lenet5 (
         .POSITIONS    (1),
         .CHANNELS     (120),
         .LANES        (FC1_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (84),
         .PE           (FC2_PE),
         .SIMD         (FC2_SIMD),
-        .INPUT_MAJOR  (0),
         .ACC_WIDTH    (FC2_ACC_WIDTH),
         .SHIFT        (FC2_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC2_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc2_weight.mem"),
-        .BIAS_FILE    ("fc2_bias.mem")
+        .WEIGHT_FILE  ("lenet5_fc2_weight.mem"),
+        .BIAS_FILE    ("lenet5_fc2_bias.mem")
     ) fc2 (
         .clk           (clk),
         .rst           (rst),
@@ -384,18 +324,15 @@ module lenet5 (
         .POSITIONS    (1),
         .CHANNELS     (84),
         .LANES        (FC2_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (10),
         .PE           (FC3_PE),
         .SIMD         (FC3_SIMD),
         .INPUT_MAJOR  (1),
         .ACC_WIDTH    (FC3_ACC_WIDTH),
-        .SHIFT        (0),
         .OUT_WIDTH    (32),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC3_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc3_weight.mem"),
-        .BIAS_FILE    ("fc3_bias.mem")
+        .WEIGHT_FILE  ("lenet5_fc3_weight.mem"),
+        .BIAS_FILE    ("lenet5_fc3_bias.mem")
     ) fc3 (
         .clk           (clk),
         .rst           (rst),
@@ -410,16 +347,17 @@ module lenet5 (
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.
+    localparam CLASSES     = 10;
     localparam LOGIT_LANES = 2;
 
     wire [32*LOGIT_LANES-1:0] class_tdata;
     wire                      class_tvalid;
     wire                      class_tready;
     wire                      class_tlast;
-    wire [15:0]             class_tuser;
+    wire [15:0]               class_tuser;
 
     argmax #(
-        .CLASSES (10),
+        .CLASSES (CLASSES),
         .LANES   (LOGIT_LANES),
         .WIDTH   (32)
     ) classify (

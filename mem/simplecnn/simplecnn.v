@@ -18,24 +18,24 @@
 //      the class: the index of the largest logit, the lowest of equals.
 //      signature: hashes of the weights and biases, 32 bits a layer that has some, the first
 //      layer's lowest; final after the first image. See rom_signature.
-// Equals model.reference.predict. The .mem files are looked up in the working directory.
+// Equals model.network.reference.predict. The .mem files are looked up in the working directory.
 
 `default_nettype none
 
 module simplecnn (
-    input  wire          clk,
-    input  wire          rst,
-    input  wire [7:0]    s_axis_tdata,
-    input  wire          s_axis_tvalid,
-    output wire          s_axis_tready,
-    input  wire          s_axis_tlast,
-    output wire [127:0]  m_axis_tdata,
-    output wire [15:0]   m_axis_tuser,
-    output wire          m_axis_tvalid,
-    input  wire          m_axis_tready,
-    output wire          m_axis_tlast,
-    output wire          frame_error,
-    output wire [159:0]  signature
+    input  wire         clk,
+    input  wire         rst,
+    input  wire [7:0]   s_axis_tdata,
+    input  wire         s_axis_tvalid,
+    output wire         s_axis_tready,
+    input  wire         s_axis_tlast,
+    output wire [127:0] m_axis_tdata,
+    output wire [15:0]  m_axis_tuser,
+    output wire         m_axis_tvalid,
+    input  wire         m_axis_tready,
+    output wire         m_axis_tlast,
+    output wire         frame_error,
+    output wire [159:0] signature
 );
 
     localparam HEIGHT   = 28;
@@ -108,24 +108,21 @@ module simplecnn (
     wire                  unused_conv1_tlast;
 
     conv2d #(
-        .HEIGHT       (28),
-        .WIDTH        (28),
-        .IN_CHANNELS  (1),
+        .HEIGHT       (HEIGHT),
+        .WIDTH        (WIDTH),
+        .IN_CHANNELS  (CHANNELS),
         .OUT_CHANNELS (32),
         .KERNEL       (3),
         .STRIDE       (2),
         .PADDING      (1),
         .LANES        (CHANNELS),
-        .PIXELS       (1),
         .PE           (CONV1_PE),
         .SIMD         (CONV1_SIMD),
         .ACC_WIDTH    (CONV1_ACC_WIDTH),
         .SHIFT        (CONV1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv1_weight.mem"),
-        .BIAS_FILE    ("conv1_bias.mem")
+        .WEIGHT_FILE  ("simplecnn_conv1_weight.mem"),
+        .BIAS_FILE    ("simplecnn_conv1_bias.mem")
     ) conv1 (
         .clk           (clk),
         .rst           (rst),
@@ -160,16 +157,13 @@ module simplecnn (
         .STRIDE       (2),
         .PADDING      (1),
         .LANES        (CONV1_PE),
-        .PIXELS       (1),
         .PE           (CONV2_PE),
         .SIMD         (CONV2_SIMD),
         .ACC_WIDTH    (CONV2_ACC_WIDTH),
         .SHIFT        (CONV2_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV2_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv2_weight.mem"),
-        .BIAS_FILE    ("conv2_bias.mem")
+        .WEIGHT_FILE  ("simplecnn_conv2_weight.mem"),
+        .BIAS_FILE    ("simplecnn_conv2_bias.mem")
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
@@ -204,16 +198,13 @@ module simplecnn (
         .STRIDE       (2),
         .PADDING      (1),
         .LANES        (CONV2_PE),
-        .PIXELS       (1),
         .PE           (CONV3_PE),
         .SIMD         (CONV3_SIMD),
         .ACC_WIDTH    (CONV3_ACC_WIDTH),
         .SHIFT        (CONV3_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (CONV3_FIFO_DEPTH),
-        .WEIGHT_FILE  ("conv3_weight.mem"),
-        .BIAS_FILE    ("conv3_bias.mem")
+        .WEIGHT_FILE  ("simplecnn_conv3_weight.mem"),
+        .BIAS_FILE    ("simplecnn_conv3_bias.mem")
     ) conv3 (
         .clk           (clk),
         .rst           (rst),
@@ -243,18 +234,15 @@ module simplecnn (
         .POSITIONS    (16),
         .CHANNELS     (128),
         .LANES        (CONV3_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (250),
         .PE           (FC1_PE),
         .SIMD         (FC1_SIMD),
         .INPUT_MAJOR  (1),
         .ACC_WIDTH    (FC1_ACC_WIDTH),
         .SHIFT        (FC1_SHIFT),
-        .OUT_WIDTH    (8),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC1_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc1_weight.mem"),
-        .BIAS_FILE    ("fc1_bias.mem")
+        .WEIGHT_FILE  ("simplecnn_fc1_weight.mem"),
+        .BIAS_FILE    ("simplecnn_fc1_bias.mem")
     ) fc1 (
         .clk           (clk),
         .rst           (rst),
@@ -283,18 +271,14 @@ module simplecnn (
         .POSITIONS    (1),
         .CHANNELS     (250),
         .LANES        (FC1_PE),
-        .PIXELS       (1),
         .OUT_FEATURES (10),
         .PE           (FC2_PE),
         .SIMD         (FC2_SIMD),
-        .INPUT_MAJOR  (0),
         .ACC_WIDTH    (FC2_ACC_WIDTH),
-        .SHIFT        (0),
         .OUT_WIDTH    (32),
-        .FABRIC       (0),
         .FIFO_DEPTH   (FC2_FIFO_DEPTH),
-        .WEIGHT_FILE  ("fc2_weight.mem"),
-        .BIAS_FILE    ("fc2_bias.mem")
+        .WEIGHT_FILE  ("simplecnn_fc2_weight.mem"),
+        .BIAS_FILE    ("simplecnn_fc2_bias.mem")
     ) fc2 (
         .clk           (clk),
         .rst           (rst),
@@ -309,16 +293,17 @@ module simplecnn (
     );
 
     // The class comes with the last logit; images of a wrong length are dropped.
+    localparam CLASSES     = 10;
     localparam LOGIT_LANES = 4;
 
     wire [32*LOGIT_LANES-1:0] class_tdata;
     wire                      class_tvalid;
     wire                      class_tready;
     wire                      class_tlast;
-    wire [15:0]             class_tuser;
+    wire [15:0]               class_tuser;
 
     argmax #(
-        .CLASSES (10),
+        .CLASSES (CLASSES),
         .LANES   (LOGIT_LANES),
         .WIDTH   (32)
     ) classify (

@@ -1,4 +1,4 @@
-"""Files from elsewhere: they may be damaged, have no end, or be made to fill the memory.
+"""Reading files that may be damaged, endless or a trap; writing files that are whole or not there.
 
 Whatever is wrong with one is a `UserError` in one line that names it.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,23 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
         raise UserError(
             f"{path}: cannot be read ({one_line(getattr(error, 'strerror', error))})"
         ) from None
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file, and the folder that it lies in; until it is whole, the old one stays."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); choose another place, or make room"
+        ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def gunzip(content: bytes, path: str | Path) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.hardware.folding import FoldedNetwork
-from model.hardware.stage import ComputeStage, Stage
+from model.hardware.stage import ComputeStage
 from model.network.quantised import QuantisedNetwork
 
 
@@ -88,10 +88,9 @@ def signature(weights: str, biases: str) -> int:
     return halves[0] << 16 | halves[1]
 
 
-def rom_names(folded: FoldedNetwork, stage: Stage) -> tuple[str, str]:
-    """File names of a stage's weights and biases: no two networks share one."""
-    stem = f"{folded.network.name}_{stage.name}"
-    return f"{stem}_weight.mem", f"{stem}_bias.mem"
+def names(network: str, layer: str) -> tuple[str, str]:
+    """File names of a layer's weights and biases: no two networks share one."""
+    return f"{network}_{layer}_weight.mem", f"{network}_{layer}_bias.mem"
 
 
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
@@ -101,7 +100,7 @@ def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, s
         if isinstance(stage, ComputeStage):
             own = quantised.parameters[stage.name]
             assert own.weight is not None and own.bias is not None
-            weight_file, bias_file = rom_names(folded, stage)
+            weight_file, bias_file = names(quantised.network.name, stage.name)
             files[weight_file] = to_hex(pack_weights(own.weight, stage))
             files[bias_file] = to_hex(pack_bias(own.bias, stage))
     return files

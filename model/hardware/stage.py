@@ -97,6 +97,8 @@ class Stage(ABC):
     takes_all: ClassVar[bool] = False
     # Whether its folding has an order of loops to choose.
     ordered: ClassVar[bool] = False
+    # Whether it cuts chunks of `simd` out of its input beats: see rtl/width_converter.v.
+    converts: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -298,8 +300,8 @@ class ComputeStage(Stage):
         return self.out_pixels > 1 or self.whole
 
     def needs_shifter(self, simd: int) -> bool:
-        """Whether chunks of `simd` do not come in whole beats and so need a byte shifter."""
-        return False
+        """Whether cutting chunks of `simd` out of its beats takes a byte shifter."""
+        return self.converts and simd % self.lanes != 0 and self.lanes % simd != 0
 
     def check(self) -> None:
         pe, simd = self.folding.pe, self.folding.simd

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from model.hardware import rom
 from model.hardware.folding import FoldedNetwork
 from model.hardware.names import check_name
-from model.hardware.rom import rom_names
 from model.hardware.schedule import Buffers
 from model.hardware.stage import Setting, Stage, Wiring
 from model.network.graph import IMAGE
@@ -46,7 +46,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             own=own,
             acc_width=0 if own is None else quantised.accumulator_width(stage.name),
             fifo_depth=buffers.fifo_depths[stage.name],
-            roms=rom_names(folded, stage),
+            roms=rom.names(network.name, stage.name),
         )
         signature: list[Pair] = []
         if stage.foldable:

@@ -80,6 +80,51 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
     return _load_digits(split)
 
 
+def load_for(
+    shape: tuple[int, int, int],
+    source: str | Path | None = None,
+    count: int | None = None,
+    *,
+    remedy: str = "use IMAGES=file",
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Images for a network that takes `shape` (C, H, W), their labels, and what a report says.
+
+    source: a user's own, see `load_user_images`; None: the test set. count: the first so many of
+    them; None: all. Returns uint8 (N, C, H, W), int64 (N,) or None, and a name. Raises `UserError`
+    where they have another shape, or are too few; remedy: what to do if the test set does not fit.
+    """
+    labels: np.ndarray | None = None
+    if source is not None:
+        images, name = load_user_images(source, shape), str(source)
+    else:
+        dataset = load_images("test")
+        images, labels, name = dataset.images[:, None], dataset.labels, dataset.name
+        check_shape(images, shape, name, remedy)
+    if count is not None and count > len(images):
+        raise UserError(
+            f"{name} holds {len(images):,} images, {count:,} were asked for; ask for no more than "
+            "it holds"
+        )
+    return images[:count], None if labels is None else labels[:count], name
+
+
+def check_shape(images: np.ndarray, shape: tuple[int, int, int], source: str, remedy: str) -> None:
+    """Raise `UserError` unless `images` (N, C, H, W) have the `shape` that a network takes."""
+    if images.shape[1:] != tuple(shape):
+        raise UserError(
+            f"{source} holds images of {times(images.shape[1:])}, the network takes {times(shape)} "
+            f"(channels x height x width); {remedy}"
+        )
+
+
+def check_number(number: int, images: np.ndarray, source: str) -> None:
+    """Raise `UserError` unless an image of `source` has that number; they count from 0."""
+    if not 0 <= number < len(images):
+        raise UserError(
+            f"image {number}: {source} holds images 0 to {len(images) - 1}; choose one of those"
+        )
+
+
 def read_idx(path: str | Path) -> np.ndarray:
     """The array of an IDX file, gzipped or not, in the machine's byte order.
 
@@ -144,15 +189,13 @@ def load_user_images(path: str | Path, shape: tuple[int, int, int] | None = None
         )
     if not len(images):
         raise UserError(f"{text}: holds no image; expected at least one")
-    if shape is not None and images.shape[1:] != tuple(shape):
-        raise UserError(
-            f"{text}: images of {_times(images.shape[1:])}, the network takes {_times(shape)} "
-            "(channels x height x width); bring them to that size"
-        )
+    if shape is not None:
+        check_shape(images, shape, text, "bring them to that size")
     return np.ascontiguousarray(images)
 
 
-def _times(shape: tuple[int, ...]) -> str:
+def times(shape: tuple[int, ...]) -> str:
+    """A shape in words: 1x28x28."""
     return "x".join(map(str, shape))
 
 
@@ -176,7 +219,7 @@ def _read_pngs(paths: list[Path], source: str) -> np.ndarray:
     for path, image in zip(paths, images, strict=True):
         if image.shape != images[0].shape:
             raise UserError(
-                f"{path}: {_times(image.shape)}, but {paths[0].name} is {_times(images[0].shape)}; "
+                f"{path}: {times(image.shape)}, but {paths[0].name} is {times(images[0].shape)}; "
                 "all images must have one size"
             )
     return np.stack(images)
@@ -217,7 +260,8 @@ def _complete(root: Path) -> bool:
 
 
 def _read_mnist(root: Path, split: str) -> Dataset:
-    paths = [_find(root / "MNIST" / "raw", name) for name in FILES[split]]
+    found = (_find(root / "MNIST" / "raw", name) for name in FILES[split])
+    paths = [path for path in found if path is not None]
     images, labels = map(read_idx, paths)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
         raise UserError(
@@ -238,10 +282,7 @@ def _download(root: Path) -> bool:
         data = next(filter(None, (_fetch(mirror, name) for mirror in MIRRORS)), None)
         if data is None:
             return False
-        raw.mkdir(parents=True, exist_ok=True)
-        partial = raw / f"{name}.gz.{os.getpid()}"
-        partial.write_bytes(data)
-        os.replace(partial, raw / f"{name}.gz")
+        files.write_atomically(raw / f"{name}.gz", data)
     return True
 
 
@@ -274,7 +315,8 @@ def _load_digits(split: str) -> Dataset:
     small = np.round(digits.images * (255 / 16)).astype(np.uint8)
     images = np.zeros((len(small), 28, 28), np.uint8)
     for image, digit in zip(images, small, strict=True):
-        image[4:24, 4:24] = Image.fromarray(digit).resize((20, 20), Image.Resampling.BILINEAR)
+        strokes = Image.fromarray(digit).resize((20, 20), Image.Resampling.BILINEAR)
+        image[4:24, 4:24] = np.asarray(strokes)
     test = slice(-1000, None) if split == "test" else slice(None, -1000)
     return Dataset(
         images[test], digits.target[test].astype(np.int64), f"scikit-learn digits {split}"

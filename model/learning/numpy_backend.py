@@ -17,12 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from model.network import floats
 from model.learning import training as common
-from model.network.exponents import Exponents, choose_exponents
-from model.network.floats import FloatNetwork
-from model.mersenne import Mersenne
-from model.network.graph import Network
 from model.learning.recipes import Recipe
 from model.learning.training import (
     ADAM_BETAS,
@@ -37,6 +32,11 @@ from model.learning.training import (
     Split,
     Trained,
 )
+from model.mersenne import Mersenne
+from model.network import floats
+from model.network.exponents import Exponents, choose_exponents
+from model.network.floats import FloatNetwork
+from model.network.graph import Network
 
 BATCHES_AHEAD = 4
 FRAME = 3

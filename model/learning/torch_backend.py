@@ -13,9 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.learning import training as common
-from model.network.exponents import Exponents
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
 from model.learning.recipes import Recipe
 from model.learning.torch_network import TorchNetwork, choose_exponents
 from model.learning.training import (
@@ -31,6 +28,9 @@ from model.learning.training import (
     Split,
     Trained,
 )
+from model.network.exponents import Exponents
+from model.network.floats import FloatNetwork
+from model.network.graph import Network
 
 
 def train(

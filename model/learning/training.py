@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from model.learning.data import load_images
 from model.base.errors import UserError
+from model.learning.data import load_images
+from model.learning.recipes import Recipe
 from model.network.exponents import Exponents, to_integers
 from model.network.floats import FloatNetwork
 from model.network.graph import Network
-from model.learning.recipes import Recipe
 from model.network.quantised import QuantisedNetwork
 
 VALIDATION = 5000

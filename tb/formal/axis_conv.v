@@ -5,7 +5,7 @@
 // raster order, each image's last beat marked. It drives the data that goes in.
 //
 // There, output o is bias[o] + w[o][c][ky][kx], which differs for every place. The ROMs are those that
-// model/memory.py makes of
+// model/hardware/rom.py makes of
 //
 //   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL + ky)*KERNEL + kx; bias[o] = o
 

@@ -2,7 +2,7 @@
 //
 // Every input meets the weights of its place, and every sum leaves in its place: with one input at 1
 // and all others at 0, output o is bias[o] + w[o][input], which differs for every pair. The ROMs are
-// those that model/memory.py makes of
+// those that model/hardware/rom.py makes of
 //
 //   w[o][i] = 1 + o*IN + i, for input i in the order of the flattened tensor; bias[o] = o
 

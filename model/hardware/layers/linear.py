@@ -20,6 +20,7 @@ class LinearStage(ComputeStage):
 
     takes_all = True
     ordered = True
+    converts = True
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
@@ -46,9 +47,6 @@ class LinearStage(ComputeStage):
             Setting("INPUT_MAJOR", int(self.folding.input_major), default=0),
             *self.compute_settings(wiring),
         ]
-
-    def needs_shifter(self, simd: int) -> bool:
-        return simd % self.lanes != 0 and self.lanes % simd != 0
 
     # Order of ROM words
 

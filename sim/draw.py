@@ -1,41 +1,40 @@
 """Look inside a network: what each layer makes of an image, and how well int8 holds its values.
 
-    python model/inspect.py lenet5 --image 7            # of the test images, counted from 0
-    python model/inspect.py lenet5 --image digit.png --rtl
+    python -m sim.draw lenet5 --image 7            # of the test images, counted from 0
+    python -m sim.draw lenet5 --image digit.png --rtl
 
-Writes two pictures to build/inspect/NET/: the image, every layer's feature maps and the logits;
-and histograms of weights and activations. The maps are the integers of the int8 reference; with
---rtl those of the simulated hardware, where each cell that differs from the reference is marked.
+Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
+histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
+those of the simulated hardware, where each cell that differs from the reference is marked.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-if __package__ in (None, ""):
-    # In place of this folder, whose modules would shadow others' names, first of all this one.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+import numpy as np
 
-import argparse  # noqa: E402
-import math  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from model.base import errors, pictures  # noqa: E402
-from model.network import reference  # noqa: E402
-from model.learning.data import ROOT, load_images, load_user_images  # noqa: E402
-from model.base.errors import UserError  # noqa: E402
-from model.network.graph import Network  # noqa: E402
-from model.network.layers import MaxPool  # noqa: E402
-from model.network.quantised import Parameters, QuantisedNetwork  # noqa: E402
+from model.base import errors, pictures
+from model.learning import data
+from model.network import reference
+from model.network.graph import IMAGE, Network, Node
+from model.network.quantised import Parameters, QuantisedNetwork
+from sim import tools
+from sim.design import ROOT, Design, find
+from sim.probe import layer_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BUILD = ROOT / "build" / "inspect"
+Maps = dict[str, np.ndarray]
+"""Integers (C, H, W) by layer."""
+
+BUILD = ROOT / "build" / "draw"
 SAMPLE = 256
 WIDTH_INCHES = 11.0
 # A row of maps may be so many times as wide as high.
@@ -60,68 +59,49 @@ class Subject:
 def choose(network: Network, source: str) -> Subject:
     """The test image of number `source`, or the one in the file of that name."""
     if source.lstrip("-").isdecimal():
+        remedy = "name a file with --image"
+        images, labels, name = data.load_for(network.input_shape, remedy=remedy)
         index = int(source)
-        data = load_images("test")
-        images = data.images[:, None]
-        if images.shape[1:] != network.input_shape:
-            raise UserError(
-                f"{network.name} takes images of {network.input_shape}, {data.name} holds "
-                f"{images.shape[1:]} (channels, height, width); name a file with --image"
-            )
-        if not 0 <= index < len(images):
-            raise UserError(
-                f"--image {index}: {data.name} holds images 0 to {len(images) - 1}; choose of those"
-            )
-        name = f"image {index} of {data.name}"
-        return Subject(images[index], name, int(data.labels[index]), images[:SAMPLE])
-    images = load_user_images(source, network.input_shape)
-    sample = images
-    if network.input_shape == (1, 28, 28):
-        sample = load_images("test").images[:, None]
+        data.check_number(index, images, name)
+        label = None if labels is None else int(labels[index])
+        return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
+    images = data.load_user_images(source, network.input_shape)
+    tests = data.load_images("test").images[:, None]
+    sample = tests if tests.shape[1:] == network.input_shape else images
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
 
 
-def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> list[np.ndarray]:
-    """int64 (C, H, W) output of every layer of the int8 reference: uint8, of the last one int32."""
-    outputs = reference.predict(quantised, image[None], all_layers=True)
-    return [
-        output[0].astype(np.int64).reshape(shape)
-        for output, shape in zip(outputs, quantised.network.shapes[1:], strict=True)
-    ]
+def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
+    """int64 (C, H, W) by layer, of the int8 reference: uint8 values, int32 ones of the last."""
+    outputs = reference.features(quantised, image[None])
+    return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def saturation(
-    parameters: Parameters, layer_input: np.ndarray, stride: int | None, padding: int
-) -> float:
-    """Share of a hidden layer's outputs that are clamped to 255.
-
-    layer_input: uint8 (N, C, H, W); stride: None for a fully connected layer.
-    """
-    if stride is None:
-        flat = np.ascontiguousarray(layer_input.reshape(len(layer_input), -1))
-        acc = reference.fc(flat, parameters.weight, parameters.bias)
-    else:
-        acc = reference.conv2d(layer_input, parameters.weight, parameters.bias, stride, padding)
-    rounded = np.rint(np.ldexp(acc.astype(np.float64), -parameters.shift))
+def saturation(node: Node, own: Parameters, inputs: list[np.ndarray]) -> float:
+    """Share of a hidden layer's outputs that are clamped to 255. inputs: uint8 (N, C, H, W)."""
+    assert own.shift is not None
+    sums = node.layer.integers(inputs, node.layer.operands(own.weight, own.bias))
+    rounded = np.rint(np.ldexp(sums.astype(np.float64), -own.shift))
     return float((rounded > 255).mean())
 
 
 def draw_features(
     quantised: QuantisedNetwork,
     subject: Subject,
-    features: list[np.ndarray],
-    rtl: list[np.ndarray] | None,
+    features: Maps,
+    rtl: Maps | None,
     path: Path,
-) -> list[int]:
+) -> dict[str, int]:
     """The image, the maps of each hidden layer and the logits, as a PNG.
 
-    features: of the reference, (C, H, W) each; rtl: of the simulation, drawn in their stead if
+    features: of the reference; rtl: of the simulation, drawn in their stead if
     given, with a mark on each cell that differs. Returns the number of such cells of each layer.
     """
     network = quantised.network
     shown = features if rtl is None else rtl
-    differs = [a != b for a, b in zip(features, shown, strict=True)]
-    hidden = list(zip(network.layer_names, shown, differs, strict=True))[:-1]
+    differs = {name: maps != shown[name] for name, maps in features.items()}
+    last = network.output.name
+    hidden = [(name, maps, differs[name]) for name, maps in shown.items() if name != last]
     # What is unknown in the simulation is left blank.
     known = [np.where(maps < 0, np.nan, maps) for _, maps, _ in hidden]
     drawn = [pictures.mosaic(maps, _columns(maps)) for maps in known]
@@ -130,7 +110,7 @@ def draw_features(
     grid = made.add_gridspec(len(hidden) + 1, 1, height_ratios=[2.6, *heights])
     top = grid[0].subgridspec(1, 2, width_ratios=[1, 2.5])
     _draw_image(made.add_subplot(top[0]), subject)
-    _draw_logits(made.add_subplot(top[1]), quantised, shown[-1], differs[-1], subject.label)
+    _draw_logits(made.add_subplot(top[1]), quantised, shown[last], differs[last], subject.label)
     for row, ((name, maps, wrong), picture) in enumerate(zip(hidden, drawn, strict=True), 1):
         axes = made.add_subplot(grid[row])
         axes.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
@@ -145,7 +125,7 @@ def draw_features(
     source = "the int8 reference" if rtl is None else "the simulated RTL"
     made.suptitle(f"{network.name}, {subject.name}: integers of {source}")
     pictures.save(made, path)
-    return [int(wrong.sum()) for wrong in differs]
+    return {name: int(wrong.sum()) for name, wrong in differs.items()}
 
 
 def _columns(maps: np.ndarray) -> int:
@@ -190,7 +170,7 @@ def _draw_logits(
     if len(known) <= 20:
         axes.set_xticks(range(len(known)))
     axes.axhline(0, color="black", lw=0.6)
-    name = quantised.network.layer_names[-1]
+    name = quantised.network.output.name
     verdict = f"class {winner}"
     if label is not None:
         verdict += ", right" if winner == label else f", but the label is {label}"
@@ -199,7 +179,9 @@ def _draw_logits(
     axes.grid(axis="y", alpha=0.3)
 
 
-def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path) -> list[dict]:
+def draw_histograms(
+    quantised: QuantisedNetwork, sample: np.ndarray, path: Path
+) -> list[dict[str, Any]]:
     """Weights and activations of each layer against the int8 range, as a PNG.
 
     sample: uint8 (N, C, H, W). Returns a row a layer: `name`; `weights_at_the_ends`, the share of
@@ -207,48 +189,51 @@ def draw_histograms(quantised: QuantisedNetwork, sample: np.ndarray, path: Path)
     255, and 0 (None for the logits).
     """
     network = quantised.network
-    outputs = reference.predict(quantised, sample, all_layers=True)
-    inputs = [sample, *outputs[:-1]]
-    indices = [i for i, layer in enumerate(network.layers) if not isinstance(layer, MaxPool)]
-    made = pictures.figure(WIDTH_INCHES, 2.2 * len(indices) + 0.5)
-    panels = made.subplots(len(indices), 2, squeeze=False)
+    outputs = {IMAGE: sample, **reference.features(quantised, sample)}
+    weighted = network.weighted
+    made = pictures.figure(WIDTH_INCHES, 2.2 * len(weighted) + 0.5)
+    panels = made.subplots(len(weighted), 2, squeeze=False)
     rows = []
-    for (left, right), index in zip(panels, indices, strict=True):
-        layer, parameters = network.layers[index], quantised.parameters[index]
-        name = network.layer_names[index]
-        weights = parameters.weight.ravel()
+    for (left, right), node in zip(panels, weighted, strict=True):
+        name, own = node.name, quantised.parameters[node.name]
+        assert own.weight is not None
+        weights = own.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
         _histogram(left, weights, np.arange(-128.5, 128.5), "C0")
         left.axvspan(-133, -128.5, color="red", alpha=0.2)
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale 2^{-parameters.weight_exponent}, "
+            f"{name}: {weights.size:,} weights, scale 2^{-own.weight_exponent}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
         )
-        row = {"name": name, "weights_at_the_ends": ends, "saturated": None, "zeros": None}
-        if parameters.shift is None:
-            values = outputs[index].ravel()
+        saturated = zeros = None
+        values = outputs[name].ravel()
+        if own.output_exponent is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            stride = getattr(layer, "stride", None)
-            padding = getattr(layer, "padding", 0)
-            row["saturated"] = saturation(parameters, inputs[index], stride, padding)
-            values = outputs[index].ravel()
-            row["zeros"] = float((values == 0).mean())
+            saturated = saturation(node, own, [outputs[source] for source in node.inputs])
+            zeros = float((values == 0).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale 2^{-parameters.output_exponent}, "
-                f"{row['saturated']:.2%} saturate, {row['zeros']:.0%} are 0",
+                f"{name}: activations, scale 2^{-own.output_exponent}, "
+                f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
             )
-        rows.append(row)
+        rows.append(
+            {
+                "name": name,
+                "weights_at_the_ends": ends,
+                "saturated": saturated,
+                "zeros": zeros,
+            }
+        )
     made.suptitle(f"{network.name}: weights and activations in int8, {len(sample):,} images")
     pictures.save(made, path)
     return rows
@@ -264,7 +249,7 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
     parser = argparse.ArgumentParser(
-        prog="model/inspect.py",
+        prog="python -m sim.draw",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -274,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--rtl", action="store_true", help="take the maps from the simulation")
     parser.add_argument("--sim", default="verilator", help="for --rtl: verilator or icarus")
-    parser.add_argument("--out", type=Path, help="folder to write; default build/inspect/NET")
+    parser.add_argument("--out", type=Path, help="folder to write; default build/draw/NET")
     # An option's value may not begin with a dash unless it is joined to it.
     given = list(sys.argv[1:] if arguments is None else arguments)
     for index, word in enumerate(given[:-1]):
@@ -283,17 +268,12 @@ def main(arguments: list[str] | None = None) -> int:
             break
     options = parser.parse_args(given)
 
-    from sim import tools
-    from sim.design import Design, find
-
     design = Design.read(find(options.network))
     quantised = design.read_network(Path(design.folder))
     subject = choose(quantised.network, options.image)
     out = options.out or BUILD / design.name
     rtl = None
     if options.rtl:
-        from sim.probe import layer_outputs
-
         tools.check(options.sim)
         rtl = layer_outputs(design, subject.image, BUILD / design.name / "rtl", options.sim)
     features = features_of(quantised, subject.image)
@@ -306,10 +286,10 @@ def main(arguments: list[str] | None = None) -> int:
             line += f", {row['saturated']:.2%} of the activations saturate"
         print(line)
     print(f"{out / f'{stem}.png'}\n{out / 'histograms.png'}")
-    for name, count in zip(quantised.network.layer_names, wrong, strict=True):
+    for name, count in wrong.items():
         if count:
             print(f"{name}: {count:,} cells of the RTL differ from the reference", file=sys.stderr)
-    return int(any(wrong))
+    return int(any(wrong.values()))
 
 
 if __name__ == "__main__":

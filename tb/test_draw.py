@@ -10,33 +10,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from random_networks import generator, random_images, random_network, random_parameters
+from random_networks import (
+    generator,
+    random_images,
+    random_network,
+    random_parameters,
+    telling_network,
+)
 
-from model import inspect
 from model.base import pictures
-from model.network import reference
-from model.learning.data import load_images
 from model.base.errors import UserError
 from model.export import export
-from model.hardware.folding import solve
-from model.inspect import Subject
+from model.hardware.rom import from_hex, to_hex
+from model.hardware.solver import solve
+from model.hardware.stream_order import slots
+from model.learning.data import load_images
+from model.network import reference
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
 from model.network.quantised import QuantisedNetwork
-from sim.collect import UNKNOWN
+from sim import draw
+from sim.collect import UNKNOWN, unpack
 from sim.design import ROOT, Design
-from sim.probe import layer_outputs, unpack
+from sim.draw import Subject
+from sim.probe import layer_outputs
 
 # Folds that do not divide, two pixels a beat, a hidden vector.
-TINY = Network(
+TINY = Network.chain(
     "probed", (Conv(5, 3, padding=1), MaxPool(2, 2), Conv(3, 3), Linear(7), Linear(4)), (2, 8, 10)
 )
 
 
 @pytest.fixture
 def quantised(seed) -> QuantisedNetwork:
-    return QuantisedNetwork(TINY, random_parameters(generator(seed, "inspect"), TINY))
+    return telling_network(seed, TINY)
 
 
 @pytest.fixture
@@ -50,32 +58,30 @@ def test_the_rtl_gives_the_maps_of_the_reference(quantised, images, tmp_path, pi
     export(quantised, tmp_path / "probed", folded=folded)
     design = Design.read(tmp_path / "probed")
     image = images[-1]
-    expected = inspect.features_of(quantised, image)
+    expected = draw.features_of(quantised, image)
     found = layer_outputs(design, image, tmp_path / "build", "icarus")
-    assert [maps.shape for maps in found] == list(TINY.shapes[1:])
-    for maps, right in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(maps, right)
+    assert list(found) == [node.name for node in TINY.nodes]
+    for name, maps in found.items():
+        np.testing.assert_array_equal(maps, expected[name])
 
-    # Another bias: the layer and all after it differ, and nothing else.
-    biases = design.files["conv2_bias.mem"].decode().split()
-    biases[0] = f"{(int(biases[0], 16) + 5000) % 2**32:0{len(biases[0])}x}"
-    files = design.files | {"conv2_bias.mem": "\n".join([*biases, ""]).encode()}
+    # Another bias, which moves a value that is not clamped by one: the layer differs, none before.
+    channel = np.argwhere((expected["conv2"] > 0) & (expected["conv2"] < 255))[0, 0]
+    words = from_hex(design.files["probed_conv2_bias.mem"].decode(), np.int32)
+    words.reshape(-1)[channel] += 1 << quantised.parameters["conv2"].shift
+    files = design.files | {"probed_conv2_bias.mem": to_hex(words).encode()}
     altered = dataclasses.replace(design, files=files)
     found = layer_outputs(altered, image, tmp_path / "build", "icarus")
-    same = [np.array_equal(maps, right) for maps, right in zip(found, expected, strict=True)]
-    assert same[:2] == [True, True]
-    assert not same[2]
+    same = {name: np.array_equal(maps, expected[name]) for name, maps in found.items()}
+    assert same["conv1"]
+    assert same["pool1"]
+    assert not same["conv2"]
 
 
 def test_unknown_and_missing_beats_are_told():
-    layer = {"out_shape": [3, 1, 2], "out_lanes": 2, "out_pixels": 1}
     words = ["0201", "0003", "xx05"]
-    expected = [[[1, 5]], [[2, UNKNOWN]], [[3, UNKNOWN]]]
-    np.testing.assert_array_equal(unpack(layer, words, 8), expected)
-    layer = {"out_shape": [2, 1, 1], "out_lanes": 2, "out_pixels": 1}
-    np.testing.assert_array_equal(
-        unpack(layer, ["00000001ffffffff"], 32), np.reshape([-1, 1], (2, 1, 1))
-    )
+    expected = [1, 5, 2, UNKNOWN, 3, UNKNOWN]
+    assert unpack(words, slots((3, 1, 2), 2), 8).tolist() == expected
+    assert unpack(["00000001ffffffff"], slots((2, 1, 1), 2), 32).tolist() == [-1, 1]
 
 
 def red(path: Path) -> int:
@@ -86,18 +92,20 @@ def red(path: Path) -> int:
 
 
 def test_cells_that_differ_are_marked(quantised, images, tmp_path):
-    features = inspect.features_of(quantised, images[-1])
+    features = draw.features_of(quantised, images[-1])
     subject = Subject(images[-1], "noise", 1, images)
     path = tmp_path / "new" / "maps.png"
-    assert inspect.draw_features(quantised, subject, features, None, path) == [0] * 5
+    none = dict.fromkeys(features, 0)
+    assert draw.draw_features(quantised, subject, features, None, path) == none
     assert red(path) == 0
-    rtl = [maps.copy() for maps in features]
-    assert inspect.draw_features(quantised, subject, features, rtl, path) == [0] * 5
+    rtl = {name: maps.copy() for name, maps in features.items()}
+    assert draw.draw_features(quantised, subject, features, rtl, path) == none
     assert red(path) == 0
-    rtl[0][4, 7, 9] ^= 1
-    rtl[3][2] = UNKNOWN
-    rtl[4][0] += 1
-    assert inspect.draw_features(quantised, subject, features, rtl, path) == [1, 0, 0, 1, 1]
+    rtl["conv1"][4, 7, 9] ^= 1
+    rtl["fc1"][2] = UNKNOWN
+    rtl["fc2"][0] += 1
+    wrong = none | {"conv1": 1, "fc1": 1, "fc2": 1}
+    assert draw.draw_features(quantised, subject, features, rtl, path) == wrong
     assert red(path) > 20
 
 
@@ -107,29 +115,30 @@ def test_any_network_can_be_drawn(seed, case, tmp_path):
     quantised = random_network(rng, max_size=14, max_channels=20)
     images = random_images(rng, quantised)
     subject = Subject(images[2], "noise", None, images)
-    features = inspect.features_of(quantised, images[2])
-    inspect.draw_features(quantised, subject, features, None, tmp_path / "maps.png")
-    rows = inspect.draw_histograms(quantised, images, tmp_path / "histograms.png")
+    features = draw.features_of(quantised, images[2])
+    draw.draw_features(quantised, subject, features, None, tmp_path / "maps.png")
+    rows = draw.draw_histograms(quantised, images, tmp_path / "histograms.png")
     assert (tmp_path / "histograms.png").stat().st_size > 1000
-    layers = [n for n, p in zip(quantised.network.layer_names, quantised.parameters) if p]  # noqa: B905
-    assert [row["name"] for row in rows] == layers
-    outputs = reference.predict(quantised, images, all_layers=True)
-    for row in rows[:-1]:
-        index = quantised.network.layer_names.index(row["name"])
+    assert [row["name"] for row in rows] == [node.name for node in quantised.network.weighted]
+    outputs = reference.features(quantised, images)
+    for row in rows:
+        if row["saturated"] is None:
+            continue
+        output = outputs[row["name"]]
         # Not all that are 255 were clamped, but none else.
-        assert 0 <= row["saturated"] <= (outputs[index] == 255).mean()
-        assert row["zeros"] == (outputs[index] == 0).mean()
-        weight = quantised.parameters[index].weight
+        assert 0 <= row["saturated"] <= (output == 255).mean()
+        assert row["zeros"] == (output == 0).mean()
+        weight = quantised.parameters[row["name"]].weight
         assert row["weights_at_the_ends"] == np.isin(weight, (-128, 127)).mean()
 
 
 def test_saturation_counts_what_is_clamped():
     weight = np.ones((1, 1), np.int8)
-    network = Network("one", (Linear(1), Linear(1)), (1, 1, 1))
+    network = Network.chain("one", (Linear(1), Linear(1)), (1, 1, 1))
     parameters = random_parameters(np.random.default_rng(1), network)
     for bias, share in ((0, 0.0), (1, 1 / 4), (2, 2 / 4), (300, 1.0)):
         one = dataclasses.replace(
-            parameters[0],
+            parameters["fc1"],
             weight=weight,
             bias=np.array([bias], np.int32),
             input_exponent=0,
@@ -137,7 +146,7 @@ def test_saturation_counts_what_is_clamped():
             output_exponent=0,
         )
         x = np.array([0, 100, 254, 255], np.uint8).reshape(4, 1, 1, 1)
-        assert inspect.saturation(one, x, None, 0) == share
+        assert draw.saturation(network["fc1"], one, [x]) == share
 
 
 def test_mosaic():
@@ -154,16 +163,16 @@ def test_mosaic():
 @pytest.fixture
 def exported(tmp_path, seed, monkeypatch) -> Path:
     """A network for test images, exported; its name is the stem of the folder."""
-    network = Network("mini", (Conv(2, 3, 3), Linear(10)))
+    network = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
     quantised = QuantisedNetwork(network, random_parameters(generator(seed, "mini"), network))
     export(quantised, tmp_path / "mini")
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
-    monkeypatch.setattr(inspect, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(draw, "BUILD", tmp_path / "build")
     return tmp_path / "mini"
 
 
 def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
-    assert inspect.main([str(exported), "--image", "3"]) == 0
+    assert draw.main([str(exported), "--image", "3"]) == 0
     shown = capsys.readouterr().out
     assert "of the weights at the ends" in shown
     for name in ("3.png", "histograms.png"):
@@ -171,7 +180,7 @@ def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
     picture = tmp_path / "seven.png"
     Image.fromarray(load_images("test").images[0]).save(picture)
     arguments = [str(exported), "--image", str(picture), "--out", str(tmp_path / "out")]
-    assert inspect.main([*arguments, "--rtl", "--sim", "icarus"]) == 0
+    assert draw.main([*arguments, "--rtl", "--sim", "icarus"]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["histograms.png", "seven.png"]
 
 
@@ -187,38 +196,26 @@ def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
 )
 def test_refuses_in_one_line(exported, arguments, words):
     with pytest.raises(UserError, match=words) as caught:
-        inspect.main([str(exported), *arguments])
+        draw.main([str(exported), *arguments])
     assert "\n" not in str(caught.value)
 
 
 def test_refuses_unknown_networks_and_other_shapes(quantised, tmp_path):
     with pytest.raises(UserError, match="unknown network"):
-        inspect.main(["nothing"])
+        draw.main(["nothing"])
     export(quantised, tmp_path / "probed")
     with pytest.raises(UserError, match="name a file with --image"):
-        inspect.main([str(tmp_path / "probed")])
+        draw.main([str(tmp_path / "probed")])
     np.save(tmp_path / "wrong.npy", np.zeros((1, 28, 28), np.uint8))
     with pytest.raises(UserError, match="the network takes 2x8x10"):
-        inspect.main([str(tmp_path / "probed"), "--image", str(tmp_path / "wrong.npy")])
-
-
-SCRIPTS = sorted(
-    path.name for path in (ROOT / "model").glob("*.py") if "__main__" in path.read_text()
-)
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_no_script_takes_a_module_of_its_folder_for_one_of_python(script):
-    """model/inspect.py has the name of a module that dataclasses and many others import."""
-    command = [sys.executable, str(ROOT / "model" / script), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
+        draw.main([str(tmp_path / "probed"), "--image", str(tmp_path / "wrong.npy")])
 
 
 def test_the_command_refuses_in_one_line_with_status_2():
     name = next(iter(NETWORKS))
-    command = [sys.executable, str(ROOT / "model" / "inspect.py"), name, "--image", "99999999"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "sim.draw", name, "--image", "99999999"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: --image 99999999: ")
+    assert done.stderr.splitlines()[-1].startswith("error: image 99999999: ")
