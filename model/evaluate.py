@@ -45,7 +45,7 @@ class Result:
     """
 
     untrained: float
-    float: float | None
+    trained: float | None
     int8: float
     classes: np.ndarray
     doubt: np.ndarray
@@ -63,7 +63,7 @@ def evaluate(
     doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -quantised.logits.sum_exponent))
     return Result(
         untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
-        float=None if trained is None else _accuracy(trained.predict(test.pixels).argmax(1), test),
+        trained=None if trained is None else _accuracy(trained.predict(test.pixels).argmax(1), test),
         int8=_accuracy(classes, test),
         classes=classes,
         doubt=doubt[np.arange(len(test)), test.labels],
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{network.name}, int8: the {len(numbers)} worst of {mistakes:,} mistakes",
         out / "mistakes.png",
     )
-    trained_text = "no float.npz" if result.float is None else f"{result.float:.2f} %"
+    trained_text = "no float.npz" if result.trained is None else f"{result.trained:.2f} %"
     print(f"{network.name} on {len(test):,} images of {name}:")
     print(f"  before training  {result.untrained:.2f} %")
     print(f"  float            {trained_text}")

@@ -344,7 +344,7 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "rescaling": (
         lambda m: (set_scale(m, "pool1_output", 0.25), set_scale(m, "fc_input", 0.25)),
-        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv or Gemm",
+        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv, Gemm or",
     ),
     "negative shift": (
         lambda m: set_scale(m, "conv1_output", 2.0**-15),
