@@ -63,7 +63,7 @@ def test_accuracies_before_and_after_training(splits, trained, quantised):
     assert result.trained > 90
     assert result.int8 > 90
     assert result.untrained < 50
-    assert evaluate.evaluate(quantised, None, 1, train, test).float is None
+    assert evaluate.evaluate(quantised, None, 1, train, test).trained is None
     np.testing.assert_array_equal(
         result.classes, reference.argmax(reference.predict(quantised, test.pixels))
     )
