@@ -74,9 +74,10 @@ coverage: $(VENV)/.stamp-test icarus ## run the tests; report what they reach of
 	@$(PY) tb/cover.py $(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.stamp-test ## ruff, and Verilator -Wall on every module alone
+lint: $(VENV)/.stamp-test ## ruff, mypy, and Verilator -Wall on every module alone
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(PY) -m mypy
 	@$(PY) tb/lint.py
 
 .PHONY: bench

@@ -158,13 +158,13 @@ class Stages:
         self.status.stop()
 
     def begin(self, name: str) -> None:
-        """The stage before, if any, is done."""
+        """End the previous stage, if any, and begin this one."""
         self.end()
         self.name, self.started = name, time.monotonic()
         self.status.update(f"{self.title}: {name}")
 
     def end(self, result: str = "") -> None:
-        """The present stage, if any, is done; `result`: what came out of it."""
+        """End the current stage, if any; `result`: what came out of it."""
         if self.name is not None:
             seconds = time.monotonic() - self.started
             self.console.print(f"{self.name:10} {seconds:6.1f} s  {result}", highlight=False)

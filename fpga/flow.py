@@ -41,7 +41,7 @@ def check_tools() -> None:
 
 
 def versions() -> list[str]:
-    """What else a result follows from: the tools, and their options, which stand in this file."""
+    """What a result depends on besides its input: the tools, and their options in this file."""
     tools = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return [*tools, Path(__file__).read_text(encoding="utf-8")]
 
@@ -90,15 +90,15 @@ def run(
 
 
 def relative(path: Path, folder: Path) -> str:
-    """`path` as a tool must be told of it that runs in `folder`.
+    """`path` as a tool that runs in `folder` must see it.
 
-    The tools live in a sandbox that has a /tmp of its own, but sees the true one by relative paths.
+    The tools run in a sandbox with a /tmp of its own; relative paths reach the real one.
     """
     return os.path.relpath(path, folder)
 
 
 def sources(family: Family | None) -> list[Path]:
-    """The Verilog of layers and link; what the family has a version of its own of, in that one."""
+    """The Verilog of layers and link; of a module that the family has its own version of, that."""
     own = {}
     if family is not None:
         own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
@@ -167,7 +167,7 @@ def write_columns(family: Family, folder: Path) -> list[Path]:
 
 
 def lookup_tables(family: Family, cells: dict[str, int]) -> int:
-    """At least that many lookup tables hold `cells`."""
+    """A lower bound on the lookup tables that `cells` take."""
     if family is ICE40:
         return cells.get("SB_LUT4", 0)
     # A carry cell is two of them, a memory of 16 words of 4 bits at least four.

@@ -20,7 +20,7 @@ LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/w
 
 
 def dsps(family: Family, folding: Folding) -> int:
-    """DSPs of a layer that makes one pixel at once; the products of one sum share them."""
+    """DSPs of a layer that makes one pixel at a time; the products of one sum share them."""
     return folding.pe * math.ceil((folding.simd - folding.fabric) / family.products)
 
 
@@ -67,7 +67,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
     """`network` folded for `device`: as fast as its DSPs allow, or in `cycles` an image.
 
     By default it takes the family's share of the DSPs. Where `cycles` are asked for, lookup tables
-    compute the products that are more than the DSPs.
+    compute the products for which no DSPs are left.
 
     Raises `UserError` where it does not fit.
     """
@@ -134,10 +134,10 @@ def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNet
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:
-    """Have lookup tables compute as many products as there are DSPs too few.
+    """Have lookup tables compute the products for which there are too few DSPs.
 
-    Weights that never change come first: shifts and additions do for them. The other layers follow,
-    the largest first.
+    Weights that never change come first, as shifts and additions suffice for them. The other layers
+    follow, the largest first.
     """
     stages = [stage for stage in folded.stages if stage.folding is not None]
     for stage in sorted(stages, key=lambda stage: (stage.rom_words > 1, -stage.macs)):

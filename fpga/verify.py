@@ -1,4 +1,4 @@
-"""Whether a board computes what the int8 reference does, and how fast: what a host asks of it."""
+"""Check that a board computes what the int8 reference does, and measure how fast."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_CYCLES = 2**31
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a board is compared with: the network, and its build, which orders the logits."""
+    """What a board is compared with: the network, and its build, which knows the logits' order."""
 
     quantised: QuantisedNetwork
     design: Design
@@ -40,7 +40,7 @@ class Subject:
         return self.quantised.network.name
 
     def ordered(self, result: Result) -> Result:
-        """With class and logits as the reference counts them; class -1 where there is none such."""
+        """Class and logits numbered as in the reference; class -1 where there is no such class."""
         arrival = self.design.arrival
         logits = np.empty_like(result.logits)
         logits[arrival] = result.logits
@@ -147,7 +147,7 @@ class Outcome:
 
 
 def classify_all(board: Board, subject: Subject, pixels: np.ndarray) -> Outcome:
-    """uint8 (N, C, H, W) images one by one through the board, under a progress bar."""
+    """Send uint8 (N, C, H, W) images through the board one by one, under a progress bar."""
     expected = reference.predict(subject.quantised, pixels)
     results = []
     with report.progress("images") as progress:
@@ -162,7 +162,7 @@ def classify_all(board: Board, subject: Subject, pixels: np.ndarray) -> Outcome:
 
 
 def repeat_on_chip(board: Board) -> Repeated:
-    """The stored image again and again, more and more often, until the time can be measured."""
+    """Repeat the stored image, ever more often, until that takes long enough to be measured."""
     most = min(MOST_REPEATS, max(1, MOST_CYCLES // board.identity.cycles_per_image))
     count, seconds = 1, 0.0
     while True:

@@ -138,8 +138,8 @@ def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_netwo
     """Make every file in a temporary sibling folder, then put all in place."""
     quantised = trained.quantised
     with staging(out_dir) as folder:
-        weights: dict[str, Any] = {**trained.parameters}
-        np.savez_compressed(folder / "float.npz", **weights)
+        arrays: dict[str, Any] = trained.parameters
+        np.savez_compressed(folder / "float.npz", **arrays)
         draw_curve(trained.stages, summary(quantised.network, metrics), folder / "training.png")
         onnx = folder / "network.onnx"
         write_onnx(quantised, onnx)

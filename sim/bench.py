@@ -168,7 +168,7 @@ def _images(quantised: QuantisedNetwork) -> np.ndarray:
 
 def _measure_all(todo: list[Case], images: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Rows of all cases, in their order; one case per core at a time."""
-    # Whoever comes first compiles what all builds share, before the others start.
+    # The first case compiles what all builds share before the others start.
     shared = threading.Event()
     with report.progress("foldings") as progress:
         task = progress.add_task("measuring", total=len(todo))

@@ -82,7 +82,7 @@ def build(
 
     root: the network's folder for builds; only the newest build of each kind stays there.
     shared: where the parts lie that all networks share, by default beside `root`. jobs: compilers
-    at once. Raises `UserError` where a tool is missing, `ToolError` with its words if it fails.
+    at once. Raises `UserError` where a tool is missing, `ToolError` with its words where it fails.
     """
 
     def make(work: Path) -> Path:
@@ -99,14 +99,14 @@ def build(
 
 
 def once(target: Path, make: Callable[[Path], Path]) -> Path:
-    """Have `target` made, unless that has been done, and return it.
+    """Make `target` unless it exists, and return it.
 
-    make: builds it, beside a `log.txt`, in the folder that it is given, and says where it is.
-    `target` lies in a folder of its own; only the newest one of these stays.
+    make: builds it, and a `log.txt`, in the folder that it is given, and returns its path.
+    `target` lies in a folder of its own; only the newest of these folders stays.
     """
     if target.is_file():
         return target
-    shutil.rmtree(target.parent, ignore_errors=True)  # what somebody left of it
+    shutil.rmtree(target.parent, ignore_errors=True)  # of an interrupted build
     variant = target.parent.parent
     variant.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))
@@ -165,8 +165,9 @@ def verilate(
 ) -> Path:
     """Compile with Verilator in `work`; returns the executable. `name`: in complaints.
 
-    flags: with `-o simulator --prefix Vtop`; all that Verilator's own library depends on. sources:
-    the rest of the command line. shared: where that library's objects are kept. options: of make.
+    flags: `-o simulator --prefix Vtop`, and everything that Verilator's own library depends on.
+    sources: the rest of the command line. shared: where that library's objects are kept. options:
+    of make.
     """
     objects = work / "objects"
     number = str(jobs or os.cpu_count() or 1)
@@ -176,7 +177,7 @@ def verilate(
         "verilator",
         name,
     )
-    # That part takes longer than a small network: compile it once and hand it round.
+    # The library takes longer to compile than a small network: do it once and share the objects.
     runtime = _runtime_folder(shared, flags)
     for made in runtime.glob("*.o"):
         shutil.copyfile(made, objects / made.name)

@@ -51,10 +51,10 @@ CLOCK_HZ = 100e6
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row against the one that its network is judged by.
+    """How a row compares with the one that its network is judged by.
 
-    classes: images whose class differs. difference: the largest of two logits. allowed: as large as
-    that may be.
+    classes: images whose class differs. difference: the largest between two logits. allowed: the
+    largest that still counts as rounding.
     """
 
     classes: int

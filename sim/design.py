@@ -1,4 +1,4 @@
-"""All that simulating an exported network takes, in one value that can travel to other machines."""
+"""Everything needed to simulate an exported network, in a value that can go to other machines."""
 
 from __future__ import annotations
 

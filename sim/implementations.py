@@ -117,12 +117,12 @@ def measure(
 ) -> Row:
     """Run `predict` on all images, a batch at a time; the slow one, image by image.
 
-    The time counted is that of the fastest batch, so that what else the machine does matters less.
+    The fastest batch gives the time, so that whatever else the machine does matters less.
     """
     slow = name.endswith("slow")
     batch = 1 if slow else BATCH
     if not slow:
-        predict(images[:2])  # what comes once is not counted
+        predict(images[:2])  # one-time costs do not count
     logits = []
     fastest = math.inf
     for start in range(0, len(images), batch):

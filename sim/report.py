@@ -1,4 +1,4 @@
-"""What a run of a network comes to: the report, the table in the terminal, the files."""
+"""The outcome of a run: the report, the table in the terminal, the files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _accuracy(classes: np.ndarray, labels: np.ndarray | None) -> float | None:
 
 
 def complaints(design: Design, results: list[Result], expected: np.ndarray) -> list[str]:
-    """All that is wrong with a run, a line each: every mismatch, and what is wrong beside them."""
+    """A line for everything wrong with a run: first the mismatches, then all other problems."""
     lines: list[str] = []
     first = 0
     for result in results:
@@ -134,7 +134,7 @@ def console() -> Console:
 
 
 def progress(of: str) -> Progress:
-    """Progress bars on the console: a title, how many `of` all are done, how long it takes."""
+    """Progress bars: a title, how many are done and `of` what, the time taken and left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

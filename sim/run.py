@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 BUILD = ROOT / "build" / "sim"
 DEFAULT_IMAGES = {"verilator": 1000, "icarus": 10}
 DEFAULT_WAVES = 4
-# Rough seconds a multiplier and clock cycle, to tell whether sharding is worth a cluster's start.
+# Roughly the seconds per multiplier and clock cycle: is the run worth the start of a cluster?
 SECONDS_A_STEP = {"verilator": 2e-9, "icarus": 1e-6}
 OVERHEAD_MULTIPLIERS = 150
 WORTH_A_CLUSTER_S = 4.0
@@ -133,7 +133,7 @@ def _percentage(text: str) -> int:
 
 
 def compile_one(design: Design, shard: Shard, console: Console) -> None:
-    """Build what a shard is simulated with, unless that has been done, and say so meanwhile."""
+    """Compile the simulation that a shard runs, unless that has been done, and say so meanwhile."""
     root = Path(shard.root)
     if executable(design, shard.simulator, shard.waves, root).is_file():
         return

@@ -262,6 +262,21 @@ def test_foreign_file(seed, build, tmp_path):
     assert_equal_networks(again, quantised)
 
 
+def test_nodes_in_any_order(seed, tmp_path):
+    """The standard wants the nodes in topological order, but ONNX Runtime runs them in any."""
+    model, path = pool_before_relu().model(), tmp_path / "network.onnx"
+    onnx.save(model, path)
+    expected = read_onnx(path)
+    rng = generator(seed, "order")
+    nodes = list(model.graph.node)
+    for _ in range(10):
+        del model.graph.node[:]
+        model.graph.node.extend(nodes[place] for place in rng.permutation(len(nodes)))
+        onnx.save(model, path)
+        assert_equal_networks(read_onnx(path), expected)
+        run_onnx(path, np.zeros((1, 2, 8, 7), np.uint8))
+
+
 def test_file_from_the_exporter_of_pytorch(seed, tmp_path):
     """Fake quantisation as PyTorch exports it, weights included; its input is a float."""
     torch = pytest.importorskip("torch")

@@ -139,13 +139,6 @@ def constant_output(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "constant"
 
 
-def out_of_order(model: onnx.ModelProto) -> None:
-    relu = node(model, "conv1_relu")
-    conv = list(model.graph.node).index(node(model, "conv1"))
-    model.graph.node.insert(conv, relu)
-    del model.graph.node[conv + 2]
-
-
 def output_nowhere(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "nowhere"
 
@@ -351,7 +344,7 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "rescaling": (
         lambda m: (set_scale(m, "pool1_output", 0.25), set_scale(m, "fc_input", 0.25)),
-        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv or Gemm",
+        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv, Gemm or",
     ),
     "negative shift": (
         lambda m: set_scale(m, "conv1_output", 2.0**-15),
@@ -466,14 +459,22 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         "making constant: the graph's output does not depend on its input image",
     ),
     "stray nodes": (island, "Relu node island: the graph's output does not depend on it"),
-    "cycle": (cycle, "conv1_input: takes pool1_output:0, which a later node makes"),
+    "cycle": (cycle, "conv1_input: it is in a circle of nodes, or behind one"),
     "node on its own output": (
         lambda m: node(m, "conv1_relu").input.__setitem__(0, "conv1_relu:0"),
-        "conv1_relu: takes conv1_relu:0, which a later node makes, or itself",
+        "conv1_relu: it is in a circle of nodes",
     ),
-    "nodes out of order": (
-        out_of_order,
-        "Relu node conv1_relu: takes conv1:0, which a later node makes",
+    "further input that is ignored": (
+        lambda m: node(m, "conv1_relu").input.append("image"),
+        "Relu node conv1_relu: 2 inputs, expected 1",
+    ),
+    "further input of a pool": (
+        lambda m: node(m, "pool1").input.append("image"),
+        "MaxPool node pool1: 2 inputs, expected 1",
+    ),
+    "further input of a flatten": (
+        lambda m: node(m, "fc_flatten").input.append("image"),
+        "Flatten node fc_flatten: 2 inputs, expected 1",
     ),
     "no inputs": (
         lambda m: node(m, "conv1_relu").ClearField("input"),
@@ -648,7 +649,7 @@ def pooled_sums() -> Graph:
     return averaged(Graph().dq(8).conv((3, 2, 3, 3)).op("Relu")).q(3).dq(3).conv((2, 3, 1, 1), 3)
 
 
-def mean_of(*axes: int) -> Graph:
+def mean_of(*axes: int | list[int]) -> Graph:
     g = Graph(opset=18).dq(8)
     return averaged(g, g.constant(np.array(axes, np.int64)), op_type="ReduceMean")
 
@@ -723,6 +724,14 @@ GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
     "mean over channels": (lambda: mean_of(1), r"mean: axes \[1\], expected \[2, 3\]"),
     "mean over rows": (lambda: mean_of(2), r"ReduceMean node mean: axes \[2\]"),
     "mean over an axis twice": (lambda: mean_of(2, 2), r"mean: axes \[2, 2\]"),
+    "mean over axes in a table": (
+        lambda: mean_of([2, 3]),
+        r"mean: axes \[\[2, 3\]\], expected \[2, 3\]",
+    ),
+    "mean over a rectangle": (
+        lambda: mean_of(2, 3),
+        "ReduceMean node mean: it averages windows of 8x7",
+    ),
     "mean over everything": (
         lambda: averaged(Graph().dq(8), op_type="ReduceMean"),
         r"mean: axes \[\], expected \[2, 3\], those of the image",

@@ -112,10 +112,8 @@ def test_name_of_the_network(tmp_path):
 
 def test_write_refuses_what_it_cannot_do(tmp_path):
     quantised = random_network(np.random.default_rng(1))
-    with pytest.raises(UserError, match=r"cannot be written.*choose another place"):
-        write_onnx(quantised, tmp_path / "missing" / "network.onnx")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"cannot be written.*choose another place"):
         write_onnx(quantised, tmp_path / "folder")
     assert os.listdir(tmp_path) == ["folder"]
     (tmp_path / "file").touch()

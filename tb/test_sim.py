@@ -408,14 +408,14 @@ def test_an_image_that_fills_up_a_shard_is_compared_too(folder, images, tmp_path
     design = Design.read(folder)
     one = Shard(np.load(images)[:1], str(tmp_path), simulator="icarus")
     assert not shard.run(design, one).problems
-    for port, what in (("m_axis_tdata", "logits"), ("m_axis_tuser", "class")):
+    for port, what in (("m_axis_tdata", "other logits"), ("m_axis_tuser", "another class")):
         faulty = f"{port} ^ (images_out == 2)"
         harness = design.sources["harness.v"].replace(
             "cycle, m_axis_tdata, m_axis_tuser,",
             "cycle, m_axis_tdata, m_axis_tuser,".replace(port, faulty),
         )
         altered = dataclasses.replace(design, sources=design.sources | {"harness.v": harness})
-        problem = f"images 0 to 0: the same image, streamed again, gave another {what}"
+        problem = f"images 0 to 0: the same image, streamed again, gave {what}"
         assert shard.run(altered, one).problems == [problem]
 
 

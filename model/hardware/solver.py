@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from model.base.errors import UserError
 from model.hardware import schedule
@@ -117,7 +118,7 @@ class _Solver:
             stage = self._stage(node, Folding(1, 1), lanes[source])
             chosen = min(
                 (choice for choice in self.choices[node.name] if choice.interval <= cycles),
-                key=lambda choice, stage=stage: _cost(stage, choice),
+                key=partial(_cost, stage),
             )
             foldings[node.name] = chosen.folding
             lanes[node.name] = chosen.folding.pe

@@ -18,8 +18,7 @@ def slots(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
     folds = -(-channels // lanes)
     index = np.full((folds * lanes, height * width), -1)
     index[:channels] = np.arange(channels * height * width).reshape(channels, -1)
-    index = index.reshape(folds, lanes, -1, pixels).transpose(2, 0, 3, 1)
-    return index.reshape(-1, pixels * lanes)
+    return index.reshape(folds, lanes, -1, pixels).transpose(2, 0, 3, 1).reshape(-1, pixels * lanes)
 
 
 def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:

@@ -114,7 +114,8 @@ def _title(stage: Stage) -> str:
 def _header(folded: FoldedNetwork, buffers: Buffers) -> str:
     network = folded.network
     channels, height, width = network.input_shape
-    rows = [("layer", "input", "output", "window or order", "PE", "SIMD", "multipliers", "cycles")]
+    titles = ("layer", "input", "output", "window or order", "PE", "SIMD", "multipliers", "cycles")
+    rows: list[tuple[str, ...]] = [titles]
     for stage in folded.stages:
         pe_simd = ("", "") if stage.folding is None else (stage.folding.pe, stage.folding.simd)
         cells = (

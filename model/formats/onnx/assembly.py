@@ -157,7 +157,7 @@ class Assembly:
         if exponent != known:
             raise UserError(
                 f"its scale 2**{-exponent} differs from 2**{-known} before it, with no "
-                "Conv or Gemm between"
+                "Conv, Gemm or average pool between"
                 if x.state is State.REAL
                 else f"its scale 2**{-exponent} differs from 2**{-known}, to which another "
                 "QuantizeLinear brings the same values"

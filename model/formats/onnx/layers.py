@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto
 from model.base.errors import UserError
 from model.formats.onnx.assembly import Assembly, Tensor
 from model.formats.onnx.builder import Builder
-from model.formats.onnx.checks import attributes, expect, inputs, window
+from model.formats.onnx.checks import attributes, expect, inputs, text, window
 from model.network.graph import Node
 from model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
 from model.network.layers.windows import Window
@@ -106,6 +106,7 @@ def _linear(assembly: Assembly, node: NodeProto, name: str, bias: str, transpose
 
 
 def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     x = _image(assembly, node)
     found = window(node, ceil_mode=0, storage_order=0)
     expect(found, ceil_mode=0)
@@ -116,6 +117,7 @@ def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _read_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     x = _image(assembly, node)
     found = window(node, ceil_mode=0, count_include_pad=0)
     expect(found, pads=[0] * 4, ceil_mode=0)
@@ -123,8 +125,8 @@ def _read_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _read_global_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
-    x = _image(assembly, node)
     inputs(node, 1, 1)
+    x = _image(assembly, node)
     attributes(node)
     _, height, width = x.shape
     return _average(assembly, x, (height, width), height)
@@ -135,9 +137,11 @@ def _read_mean(assembly: Assembly, node: NodeProto) -> Tensor:
     x = _image(assembly, node)
     _, name = inputs(node, 1, 2)
     found = attributes(node, axes=[], keepdims=1, noop_with_empty_axes=0)
-    axes = assembly.constants.values(name, TensorProto.INT64).tolist() if name else found["axes"]
-    if sorted(axis + 4 if axis < 0 else axis for axis in axes) != [2, 3]:
-        raise UserError(f"axes {axes[:8]}, expected [2, 3], those of the image")
+    axes = np.array(found["axes"], np.int64)
+    if name:
+        axes = assembly.constants.values(name, TensorProto.INT64)
+    if axes.shape != (2,) or set(np.where(axes < 0, axes + 4, axes).tolist()) != {2, 3}:
+        raise UserError(f"axes {text(str(axes.tolist()))}, expected [2, 3], those of the image")
     _, height, width = x.shape
     return _average(assembly, x, (height, width), height, flat=not found["keepdims"])
 

@@ -37,7 +37,7 @@ def _add(assembly: Assembly, node: NodeProto) -> Tensor:
         len(data) != 1
         or maker is None
         or maker.op_type != "MatMul"
-        or assembly.wiring.readers[data[0]] > 1
+        or len(assembly.wiring.readers[data[0]]) > 1
     ):
         raise UserError("expected only to add the bias right after a MatMul")
     (bias,) = set(names) - set(data)
@@ -47,6 +47,7 @@ def _add(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     attributes(node)
     x = assembly.data(node)
     if x.state is State.CODES:
@@ -55,6 +56,7 @@ def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _flatten(assembly: Assembly, node: NodeProto) -> Tensor:
+    inputs(node, 1, 1)
     x = assembly.data(node)
     axis = attributes(node, axis=1)["axis"]
     if axis not in (1, -1 if x.flat else -3):

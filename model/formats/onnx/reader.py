@@ -45,14 +45,13 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
 
 
 def _read(graph: onnx.GraphProto, name: str) -> QuantisedNetwork:
-    """Go through the nodes that the output needs, in the file's order."""
+    """Go through the nodes that the output needs, each after those that it depends on."""
     wiring = Wiring(graph)
     image, batch = _image(graph, wiring.input)
     assembly = Assembly(wiring, image, batch)
     needed = wiring.needed()
     for node in wiring.nodes:
-        # Weights and the like, which depend on no tensor, are looked at by the node that takes
-        # them.
+        # What depends on no tensor, such as weights, is looked at by the node that takes it.
         if needed.isdisjoint(node.output) or assembly.tensors.keys().isdisjoint(node.input):
             continue
         with blame(node):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from collections import defaultdict
 
 import onnx
 from onnx import NodeProto, TensorProto
@@ -14,12 +15,13 @@ from model.formats.onnx.checks import blame, text
 class Wiring:
     """The graph's nodes and constants by the names of the tensors between them.
 
-    constants: initialisers, and the values of Constant nodes. makers: the node that makes a tensor,
-    Constant nodes aside. readers: how many inputs of nodes take a tensor. input, output: those of
-    the graph.
+    constants: initialisers, and the values of Constant nodes. nodes: all others, in topological
+    order: the file's own, if it is as the ONNX standard wants it. makers, readers: the node that
+    makes a tensor, and the places in the file of those that take it. input, output: those of the
+    graph.
 
-    Raises `UserError` where there are several of these, a tensor is made twice, or read before it
-    is made: the ONNX standard wants the nodes in topological order.
+    Raises `UserError` where there are several of these, a tensor is made twice, or nodes go round
+    in a circle.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -27,14 +29,15 @@ class Wiring:
             raise UserError("it holds sparse initialisers; expected dense ones")
         self.constants: dict[str, TensorProto] = {}
         self.makers: dict[str, NodeProto] = {}
-        self.readers: Counter[str] = Counter()
+        self.readers: defaultdict[str, list[int]] = defaultdict(list)
         for tensor in graph.initializer:
             if tensor.name in self.constants:
                 raise UserError(f"initialiser {text(tensor.name)} is there twice")
             self.constants[tensor.name] = tensor
-        self.nodes = [node for node in graph.node if node.op_type != "Constant"]
         for node in graph.node:
             with blame(node):
+                if node.op_type != "Constant" and not any(node.input):
+                    raise UserError("it has no inputs")
                 for name in filter(None, node.output):
                     if name in self.makers or name in self.constants:
                         raise UserError(f"tensor {text(name)} is made twice")
@@ -53,22 +56,30 @@ class Wiring:
             raise UserError(f"input {text(self.input)} is also made by a node")
         if self.output not in self.makers:
             raise UserError(f"no node makes the output {text(self.output)}; is the file whole?")
-        self._check_order()
+        self.nodes = self._sorted([node for node in graph.node if node.op_type != "Constant"])
 
-    def _check_order(self) -> None:
-        made: set[str] = set()
-        for node in self.nodes:
-            with blame(node):
-                if not any(node.input):
-                    raise UserError("it has no inputs")
-                self.readers.update(filter(None, node.input))
-                for name in node.input:
-                    if name in self.makers and name not in made:
-                        raise UserError(
-                            f"takes {text(name)}, which a later node makes, or itself; expected "
-                            "the nodes in topological order, as ONNX wants them"
-                        )
-                made.update(node.output)
+    def _sorted(self, nodes: list[NodeProto]) -> list[NodeProto]:
+        """The nodes, each after those whose outputs it takes, and otherwise as in the file."""
+        missing = []
+        for place, node in enumerate(nodes):
+            sources = {name for name in node.input if name in self.makers}
+            missing.append(len(sources))
+            for name in sources:
+                self.readers[name].append(place)
+        ready = [place for place, count in enumerate(missing) if not count]
+        order = []
+        while ready:
+            node = nodes[heapq.heappop(ready)]
+            order.append(node)
+            for place in (place for name in node.output for place in self.readers[name]):
+                missing[place] -= 1
+                if not missing[place]:
+                    heapq.heappush(ready, place)
+        for place, count in enumerate(missing):
+            if count:
+                with blame(nodes[place]):
+                    raise UserError("it is in a circle of nodes, or behind one")
+        return order
 
     def needed(self) -> set[str]:
         """The tensors made by nodes that the output depends on, itself among them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from model.base.errors import UserError
+from model.base.files import write_atomically
 from model.formats.onnx.builder import PRODUCER, Builder
 from model.formats.onnx.layers import LAYERS
 from model.network.graph import IMAGE, Node
@@ -22,23 +21,11 @@ IR_VERSION = 8
 
 
 def write_onnx(quantised: QuantisedNetwork, path: str | os.PathLike) -> None:
-    """Write `quantised` to `path`, the same bytes each time.
+    """Write `quantised` to `path`, the same bytes each time; until it is whole, the old file stays.
 
     Raises `UserError` for a place that cannot be written to or a scale beyond float32.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    content = to_model(quantised).SerializeToString(deterministic=True)
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_atomically(Path(path), to_model(quantised).SerializeToString(deterministic=True))
 
 
 @dataclass(frozen=True)
