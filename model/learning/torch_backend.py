@@ -35,7 +35,7 @@ class TorchBackend(Backend):
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
-            # The first and the last steps are NumPy's.
+            # NumPy makes the initial weights, the exponents and the optimum of the last layer.
             with threadpool_limits(threads, user_api="blas"):
                 yield
         finally:
