@@ -451,7 +451,7 @@ def test_generated_verilog(tmp_path: Path, seed: str) -> None:
 def test_defaults_left_out_are_those_of_the_modules(seed: str) -> None:
     rng = np.random.default_rng([int(seed), 44])
     checked = set()
-    for _ in range(60):
+    for _ in range(25):
         quantised = random_network(rng, max_size=12)
         for stage in folded_at_random(rng, quantised.network).stages:
             own = quantised.parameters.get(stage.name)
