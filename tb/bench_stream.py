@@ -86,6 +86,27 @@ async def images(dut, stall: Stall) -> None:
 
 
 @cocotb.test()
+async def long_stalls(dut) -> None:
+    """Each side stops at an image's first, middle and last beat, until all is full or empty."""
+    bench = Bench(dut)
+    await bench.start()
+    sides = (
+        (bench.output, TRAFFIC.sink.beats, lambda: len(bench.output.beats), 30),
+        (bench.input, TRAFFIC.source.beats, lambda: bench.input.taken, 0),
+    )
+    for side, beats, moved, most in sides:
+        for phase in sorted({0, beats // 2, beats - 1}):
+            bench.send(2 + most // beats)
+            end = moved() + beats - (moved() - phase) % beats
+            await bench.until(lambda moved=moved, end=end: moved() >= end, 8 * TRAFFIC.interval)
+            side.go(itertools.repeat(False))
+            for _ in range(min(TRAFFIC.interval, 300) + 100):
+                await bench.step()
+            side.go(itertools.repeat(True))
+    await bench.finish()
+
+
+@cocotb.test()
 async def isolated_image(dut) -> None:
     """An image by itself comes out whole; so does one after a long silence."""
     bench = Bench(dut)
@@ -105,6 +126,16 @@ async def reset_mid_image(dut) -> None:
         bench.send(3)
         for _ in range(bench.rng.randrange(1, 3 * TRAFFIC.interval + 10)):
             await bench.step()
+        if attempt % 4 > 1:  # at or about the end of an image on either side
+            side, beats = bench.rng.choice(
+                [
+                    (lambda: len(bench.output.beats), TRAFFIC.sink.beats),
+                    (lambda: bench.input.taken, TRAFFIC.source.beats),
+                ]
+            )
+            await bench.until(lambda side=side, n=beats: side() % n == n - 1, TRAFFIC.interval)
+            for _ in range(bench.rng.randrange(3)):
+                await bench.step()
         TRAFFIC.check(bench.output.beats, bench.expected)
         await bench.start(cycles=bench.rng.choice([1, 1, 2, 3]))
         if attempt % 2:

@@ -35,7 +35,7 @@ sys.path[:0] = [str(TB), str(TB.parent)]
 import benches  # noqa: E402
 import equivalent  # noqa: E402
 from benches import Bench  # noqa: E402
-from runner import FPGA_RTL, RTL, prepare, source, spread  # noqa: E402
+from runner import FPGA_RTL, RTL, prepare, source, spread, traffic_of  # noqa: E402
 
 from fpga import flow  # noqa: E402
 from model import errors  # noqa: E402
@@ -51,10 +51,17 @@ PROVED = "proved to change nothing"
 MUTANTS = 40  # a module
 MOST_CASES = 8  # of a bench
 
-# Cases in which most of a module is constant, so that most faults change nothing, and those that
-# take ten times as long as others.
+# Cases in which most of a module is constant, a ROM's only word for example, so that most faults
+# change nothing, and those that take ten times as long as others.
 LEFT_OUT = {
     "argmax": ("one_class", "one_beat", "lanes_beyond_the_classes"),
+    "conv2d": ("all_at_once",),
+    "fc": tuple(
+        f"{name}{major}"
+        for name in ("one_input_one_output", "all_at_once")
+        for major in ("", "_input_major")
+    ),
+    "matrix_vector": ("one_of_each", "one_fold"),
     "requantise": ("shift_all", "shift_beyond", "one_bit", "narrower_than_the_output"),
     "rom_signature": ("one_short_word",),
     "uart_rx": ("divisor104",),
@@ -136,6 +143,7 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     bench = job.bench
     folder = BUILD / bench.top / bench.name
     parameters = prepare(folder, bench.case, bench.files)
+    traffic = traffic_of(bench.case)
     module = _synthesise(bench, folder, parameters)
     mutants = _plant(job, folder, module["cells"])
     if not mutants:
@@ -154,7 +162,8 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
         for number, mutant in enumerate(mutants, 1)
         if not mutant.killer and not mutant.reason
     }
-    proved = equivalent.find(folder, bench.top, module, unexplained)
+    beats = traffic.source.beats if traffic and "s_axis_tlast" in module["ports"] else 0
+    proved = equivalent.find(folder, bench.top, module, unexplained, beats)
     return [
         replace(mutant, reason=PROVED) if number in proved else mutant
         for number, mutant in enumerate(mutants, 1)

@@ -149,7 +149,7 @@ def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
     (folder / "case.json").write_text(json.dumps(case))
     for file, text in files.items():
         (folder / file).write_text(text)
-    if (traffic := _traffic(case)) is not None:
+    if (traffic := traffic_of(case)) is not None:
         traffic.write_memories(folder)
     return verilog_parameters(case)
 
@@ -159,11 +159,11 @@ def verilog_parameters(case: dict) -> dict:
 
     Strings have quotes inside, as command lines need them.
     """
-    traffic = _traffic(case)
+    traffic = traffic_of(case)
     return _literals(case["parameters"] if traffic is None else traffic.parameters)
 
 
-def _traffic(case: dict):
+def traffic_of(case: dict):
     """An instance of the bench's `TRAFFIC`; None where it has none."""
     kind = getattr(sys.modules[case["bench"]], "TRAFFIC", None)
     return kind and kind(case["parameters"], case["seed"])

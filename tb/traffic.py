@@ -105,8 +105,10 @@ class Passage(Traffic):
 class Weighted(Traffic):
     """A convolution or fully connected layer with random weights and ROM files.
 
-    Weights are of full range, every other output channel of extremes alone. Biases leave sums on
-    both sides of zero to each channel. The shift spreads the results over 0..255 and beyond both
+    Where a ROM has two words, each of its bits is once 0 and once 1, and the weights of the first
+    two take the sums of products to both ends of their range; every other one of the rest has
+    extremes alone, the others have weights of full range. Biases leave sums on both sides of zero
+    to each channel. The shift spreads the results over 0..255 and beyond both
     ends, unless the case has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes
     it.
     """
@@ -115,16 +117,25 @@ class Weighted(Traffic):
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""
-        shape = self.stage.layer.weight_shape(self.stage.in_shape)
-        self.weight = self.rng.integers(-128, 128, shape, np.int8)
-        self.weight[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
+        stage = self.stage
+        pe, simd = stage.folding.pe, stage.folding.simd
+        shape = stage.channel_folds * stage.window_folds, pe * simd
+        words = self.rng.integers(-128, 128, shape, np.int8)
+        words[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
+        if len(words) > 1:
+            words[0] = np.where(np.arange(pe * simd) // simd % 2, 127, -128)
+            words[1] = ~words[0]
+        self.weight = memory.unpack_weights(words, stage)
         spread = 100 * 74 * max(1, round(math.sqrt(self.stage.window)))
         sums = 255 * self.weight.reshape(len(self.weight), -1).astype(np.int64)
         lowest, highest = np.minimum(sums, 0).sum(axis=1), np.maximum(sums, 0).sum(axis=1)
-        threshold = self.rng.integers(
-            np.maximum(-spread, 3 * lowest // 4), np.minimum(spread, 3 * highest // 4) + 1
-        )
-        self.bias = -threshold.astype(np.int32)
+        low, high = np.maximum(-spread, 3 * lowest // 4), np.minimum(spread, 3 * highest // 4)
+        second = slice(pe, min(2 * pe, len(low)))  # rows of the second word, and those of the first
+        first = slice(0, second.stop - second.start)
+        low[first] = np.maximum(low[first], -high[second])
+        high[first] = np.minimum(high[first], -low[second])
+        self.bias = -self.rng.integers(low, high + 1).astype(np.int32)
+        self.bias[second] = ~self.bias[first]
 
         sample = self.accumulators(super().images(4, self.rng)[2:])
         shift = max(0, round(math.log2(max(1, np.std(sample)) / 100)))
