@@ -5,8 +5,9 @@ starts at 0. ABC's IC3 then proves that their outputs never differ, for any numb
 stands beside a low tvalid is not compared: nobody may look at it. Nor is what follows an image of
 another length than those of the module's bench, where the module has a tlast for images.
 
-The first attempt takes the module without those inside it: they may answer anything, the same on
-both sides, and what they are given is compared as well. That is more than needed, but small.
+The first attempt takes the module without those inside it that have registers: they may answer
+anything, the same on both sides, and what they are given is compared as well. That is more than
+needed, but small.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ memory_map
 opt_clean
 rename {module} {name}
 """
-CUT = "expose -evert {module}/c:*"  # ports of what is inside become ports of the module
+# Ports of what is inside become ports of the module; not of what has no registers.
+CUT = "expose -evert {module}/c:*{but}"
 # Leaves {attempt}.aig with the one output `differ`.
 COMPARE = """
 design -reset
@@ -40,6 +42,7 @@ read_rtlil sound.il
 design -copy-from sound -as sound sound
 read_verilog differ.v
 hierarchy -top differ
+proc
 flatten
 setundef -undriven -init -zero
 setundef -zero
@@ -97,7 +100,7 @@ def find(
     (folder / "stand_in.v").write_text(MODULE)
     proved: set[int] = set()
     inside = {name: cell for name, cell in module["cells"].items() if not name.startswith("$")}
-    if inside:
+    if any("clk" in cell["connections"] for cell in inside.values()):
         proved = _prove(folder, name, module["ports"], inside, mutants, beats)
     left = {number: mutant for number, mutant in mutants.items() if number not in proved}
     return proved | _prove(folder, name, module["ports"], {}, left, beats)
@@ -110,8 +113,17 @@ def _prove(
     if not mutants:
         return set()
     attempts = {number: f"{'alone' if inside else 'whole'}{number}" for number in mutants}
+    cut = ""
+    if inside:
+        plain = {
+            cell["type"].split("\\")[-1]
+            for cell in inside.values()
+            if "clk" not in cell["connections"]
+        }
+        but = "".join(f" {module}/t:*{kind} %d" for kind in sorted(plain))
+        cut = CUT.format(module=module, but=but)
+        inside = {name: cell for name, cell in inside.items() if "clk" in cell["connections"]}
     (folder / "differ.v").write_text(_differ(ports, inside, beats))
-    cut = CUT.format(module=module) if inside else ""
     sound = FLATTEN.format(cut=cut, module=module, name="sound")
     faulty = FLATTEN.format(cut=cut, module=module, name="faulty")
     script = f"read_rtlil sound.il{sound}design -stash sound\n"
