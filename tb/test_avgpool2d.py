@@ -64,8 +64,8 @@ class AvgPool2d(MaxPool2d):
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """As of a max-pool, but the fourth image has the largest values.
 
-        The brightness of others spreads the results over 0..255 and beyond, as far as a SHIFT allows
-        for that.
+        The brightness of others spreads the results over 0..255 and beyond, as far as a SHIFT
+        allows for that.
         """
         images = super().images(count, rng)
         images[3:4] = 255
