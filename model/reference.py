@@ -89,6 +89,19 @@ def maxpool2d(x: np.ndarray, kernel: int, stride: int, padding: int = 0) -> np.n
     return _maxpool2d(x, layer)
 
 
+def avgpool2d(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """Sums of the windows of a 2-D average pool (`rtl/avgpool2d.v`, OUT_WIDTH = 32).
+
+    The division by kernel**2 is part of the shift that `requantise` takes.
+    x: uint8 N x C x H x W. Returns int32 N x C x OH x OW. Raises `UserError` on another type or
+    shape.
+    """
+    _check(x, "uint8", 4, "the input of avgpool2d, N x C x H x W")
+    MaxPool(kernel, stride).out_shape(x.shape[1:])  # refuses a window that does not fit
+    windows = sliding_window_view(x, (kernel, kernel), (2, 3))[:, :, ::stride, ::stride]
+    return windows.sum((4, 5), np.int32)
+
+
 def argmax(logits: np.ndarray) -> np.ndarray:
     """Class of each row of int32 N x classes (`rtl/argmax.v`): int64 N, the lowest index wins."""
     _check(logits, "int32", 2, "the logits, N x classes")

@@ -80,8 +80,6 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             + [out_lanes]
         )
         local = _localparams(stage, parameters, depth)
-        # The FIFO behind a max-pool has a tlast, the layers have no use for it.
-        tlast = logits or stage.kind == "maxpool"
         signature: Connections = []
         if stage.folding is not None:
             low = 32 * weighted.index(stage)
@@ -89,26 +87,15 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
         parts.append(
             f"    // {_title(stage)}\n"
             + local
-            + _wires(stage.name, bits, tlast)
+            + _wires(stage.name, bits, tlast=logits)
             + _instance(
                 _layer_module(stage),
                 stage.name,
                 _layer_parameters(stage, lanes, logits),
-                CLOCKED + _sink(stream, tlast=False) + _source(stage.name, tlast) + signature,
+                CLOCKED + _sink(stream, tlast=False) + _source(stage.name, logits) + signature,
             )
         )
         stream, lanes = stage.name, out_lanes
-        if stage.kind == "maxpool":
-            stream = f"{stage.name}_fifo"
-            parts.append(
-                _wires(stream, bits, tlast=False)
-                + _instance(
-                    "axis_fifo",
-                    stream,
-                    [("WIDTH", bits), ("DEPTH", f"{prefix}_FIFO_DEPTH")],
-                    CLOCKED + _sink(stage.name) + _source(stream, tlast=False),
-                )
-            )
     parts.append(_classify(stream, network.classes, logit_lanes))
     return "\n".join(parts) + "\nendmodule\n\n`default_nettype wire\n"
 
@@ -316,7 +303,7 @@ def _layer_parameters(stage: Stage, lanes: str, logits: bool) -> list[tuple[str,
         pairs += [("KERNEL", layer.kernel), ("STRIDE", layer.stride), ("PADDING", layer.padding)]
     pairs += [("LANES", lanes), ("PIXELS", stage.pixels)]
     if stage.kind == "maxpool":
-        pairs.append(("PACE", stage.pace))
+        pairs += [("PACE", stage.pace), ("FIFO_DEPTH", f"{prefix}_FIFO_DEPTH")]
     if stage.kind == "fc":
         pairs.append(("OUT_FEATURES", stage.out_shape[0]))
     if stage.folding is not None:

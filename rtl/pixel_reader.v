@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Turns a raster stream of pixels into the pixels of KERNEL x KERNEL windows, one a clock, straight
-// from a memory of rows. For convolutions that have the time to use a window pixel by pixel: there
-// is no window register to fill and nothing to select from it, as sliding_window has for those that
-// want more of it at once.
+// Turns a raster stream of pixels into the pixels of KERNEL x KERNEL windows, one a clock, read
+// straight from a memory of rows. It serves convolutions that have time to use a window pixel by
+// pixel: they need none of the registers and multiplexers of sliding_window.
 //
-// - A window is given out REPEATS times, row by row, pixels outside the image as zeros.
-// - It may begin when its last pixel is stored.
-// - The memory holds the rows of a sweep, which is a row of windows, and those that the next sweep
-//   adds; at the end of an image, all that the next image's first sweep wants.
+// - Each window is given out REPEATS times, row by row, with zeros for pixels outside the image.
+// - A window begins as soon as its last pixel is stored.
+// - The memory holds the rows of a sweep (one row of windows) and those that the next sweep adds; at
+//   the end of an image, all that the next image's first sweep needs.
 //
-// m_pixel (it alone) holds a pixel in the clock after the handshake that takes it. m_pixel_last
-// marks the image's last one.
-// Equals the windows of model/reference.py. Latency: 2 clocks from the last pixel of a window to its
-// first one on m_pixel.
+// m_pixel (it alone) holds a pixel in the clock after its handshake. m_pixel_last marks the image's
+// last one.
+// Equals the windows of model/reference.py. model/schedule.py repeats its timing (`_pixels`).
+// Latency: 2 clocks from the last pixel of a window to its first one on m_pixel.
 
 `default_nettype none
 
@@ -57,10 +56,8 @@ module pixel_reader #(
     localparam OUT_WIDTH   = (WIDTH + 2*PADDING - KERNEL) / STRIDE + 1;
     localparam UNUSED_ROWS = (HEIGHT + 2*PADDING - KERNEL) % STRIDE;
     localparam ROWS        = at_least(KERNEL + STRIDE, 2*KERNEL - 2*PADDING + UNUSED_ROWS);
-    localparam BEATS       = (CHANNELS + LANES - 1) / LANES;  // a pixel
 
     localparam PIXEL_BITS  = 8 * CHANNELS;
-    localparam BEAT_BITS   = 8 * LANES;
     localparam ROW_WIDTH   = index_width(ROWS);
     localparam COL_WIDTH   = index_width(WIDTH);
     localparam X_WIDTH     = index_width(WIDTH + PADDING) + 1;   // of a column, signed
@@ -79,35 +76,16 @@ module pixel_reader #(
 
     // ---------------------------------------------------------------- writer
 
-    wire                  beat = s_axis_tvalid && s_axis_tready;
     wire                  pixel_written;
-    wire [PIXEL_BITS-1:0] written;
+    wire [PIXEL_BITS-1:0] pixel_in;
 
-    generate
-        if (BEATS > 1) begin : gen_beats
-            localparam COUNT_WIDTH = index_width(BEATS);
-            localparam [COUNT_WIDTH-1:0] COUNT_LAST = BEATS[COUNT_WIDTH-1:0] - 1'b1;
-
-            reg  [COUNT_WIDTH-1:0]         count_reg = 0;
-            reg  [(BEATS-1)*BEAT_BITS-1:0] held_reg;  // earlier beats of this pixel, first lowest
-            wire [BEATS*BEAT_BITS-1:0]     all = {s_axis_tdata, held_reg};
-
-            assign pixel_written = beat && count_reg == COUNT_LAST;
-            assign written       = all[PIXEL_BITS-1:0];
-
-            always @(posedge clk) begin
-                if (beat) begin
-                    count_reg <= pixel_written ? {COUNT_WIDTH{1'b0}} : count_reg + 1'b1;
-                    held_reg  <= all[BEATS*BEAT_BITS-1:BEAT_BITS];
-                end
-                if (rst)
-                    count_reg <= 0;
-            end
-        end else begin : gen_beat
-            assign pixel_written = beat;
-            assign written       = s_axis_tdata[PIXEL_BITS-1:0];
-        end
-    endgenerate
+    beat_gatherer #(
+        .CHANNELS(CHANNELS), .LANES(LANES)
+    ) gatherer (
+        .clk(clk), .rst(rst),
+        .beat(s_axis_tvalid && s_axis_tready), .beat_data(s_axis_tdata),
+        .group(pixel_written), .group_data(pixel_in)
+    );
 
     localparam [COL_WIDTH-1:0] COL_LAST = WIDTH[COL_WIDTH-1:0] - 1'b1;
     localparam [ROW_WIDTH-1:0] ROW_LAST = ROWS[ROW_WIDTH-1:0] - 1'b1;
@@ -139,11 +117,11 @@ module pixel_reader #(
         first_row = at_least(top_row(number), 0);
     endfunction
 
-    // Of a sweep: which rows of the window are in the image, how many rows must be in the memory
-    // for it, and how many of them nobody needs after it.
+    // A sweep's entry: which rows of the window are in the image, how many rows must be in memory for
+    // it, and how many of them nobody needs after it.
     localparam SWEEP_BITS = KERNEL + 2*HELD_WIDTH;
 
-    // Of the integers in this function only as many bits are used as their values need.
+    // Only as many bits of these integers are used as their values need.
     /* verilator lint_off UNUSEDSIGNAL */
     function [SWEEP_BITS-1:0] sweep_word;
         input integer number;
@@ -180,7 +158,7 @@ module pixel_reader #(
 
     // ---------------------------------------------------------------- reader
 
-    // Rows are in the memory modulo ROWS; above an image is what is older.
+    // Rows are stored modulo ROWS. What is above an image is older, and masked.
     localparam TOP_START   = (ROWS - PADDING) % ROWS;
     localparam TOP_STEP    = STRIDE % ROWS;
     localparam TOP_TURN    = (HEIGHT - (OUT_HEIGHT - 1)*STRIDE + 2*PADDING*ROWS) % ROWS;
@@ -196,11 +174,11 @@ module pixel_reader #(
     reg  [KEY_WIDTH-1:0]  ky_reg    = 0;
     reg  [PASS_WIDTH-1:0] pass_reg  = 0;
 
-    // Complete rows in the memory from the sweep's first one on; negative where that is yet to come.
+    // Complete rows in memory from the sweep's first one on. Negative while that is still to come.
     reg  [HELD_WIDTH-1:0] held_reg = 0;
 
-    // A window's last row may be the one that is being written, if that has got beyond the window.
-    // There are columns right of the image: they come with the whole row.
+    // A window's last row may still be coming in, if its pixels have passed the window. A window that
+    // reaches beyond the right edge waits for the whole row.
     wire [HELD_WIDTH-1:0] missing  = wanted - held_reg;
     wire                  complete = missing[HELD_WIDTH-1] || missing == 0;
     wire                  passed   = {{(X_WIDTH-COL_WIDTH){1'b0}}, write_col_reg} > right_reg;
@@ -219,25 +197,25 @@ module pixel_reader #(
 
     assign m_pixel_last = sweep_done && sweep_last;
 
-    wire [X_WIDTH-1:0]   next_right = sweep_done ? RIGHT_START[X_WIDTH-1:0]
+    wire [X_WIDTH-1:0]   right_next = sweep_done ? RIGHT_START[X_WIDTH-1:0]
                                     : window_done ? right_reg + STRIDE[X_WIDTH-1:0] : right_reg;
-    wire [X_WIDTH-1:0]   next_left  = next_right - (KERNEL[X_WIDTH-1:0] - 1'b1);
+    wire [X_WIDTH-1:0]   left_next  = right_next - (KERNEL[X_WIDTH-1:0] - 1'b1);
     wire [ROW_WIDTH:0]   moved      = {1'b0, top_reg} + (sweep_last ? TOP_TURN[ROW_WIDTH:0]
                                                                     : TOP_STEP[ROW_WIDTH:0]);
     wire [ROW_WIDTH:0]   wrapped    = moved - ROWS[ROW_WIDTH:0];
-    wire [ROW_WIDTH-1:0] next_top   = !sweep_done ? top_reg
+    wire [ROW_WIDTH-1:0] top_next   = !sweep_done ? top_reg
                                     : wrapped[ROW_WIDTH] ? moved[ROW_WIDTH-1:0]
                                                          : wrapped[ROW_WIDTH-1:0];
 
     always @(posedge clk) begin
         if (read) begin
             kx_reg    <= row_done ? {KEY_WIDTH{1'b0}} : kx_reg + 1'b1;
-            x_reg     <= row_done ? next_left : x_reg + 1'b1;
-            right_reg <= next_right;
-            top_reg   <= next_top;
+            x_reg     <= row_done ? left_next : x_reg + 1'b1;
+            right_reg <= right_next;
+            top_reg   <= top_next;
             if (row_done) begin
                 ky_reg  <= pass_done ? {KEY_WIDTH{1'b0}} : ky_reg + 1'b1;
-                row_reg <= pass_done ? next_top
+                row_reg <= pass_done ? top_next
                          : (row_reg == ROW_LAST) ? {ROW_WIDTH{1'b0}} : row_reg + 1'b1;
             end
             if (pass_done)
@@ -262,14 +240,14 @@ module pixel_reader #(
 
     // ---------------------------------------------------------------- memory
 
-    // The rows are a power of two apart, so that an address is no sum.
+    // Rows are a power of two apart, so an address needs no adder.
     wire [PIXEL_BITS-1:0] pixel;
 
     line_memory #(
         .WIDTH(PIXEL_BITS), .DEPTH(ROWS << COL_WIDTH), .ADDR_WIDTH(ROW_WIDTH + COL_WIDTH)
     ) rows (
         .clk(clk),
-        .write(pixel_written), .write_addr({write_row_reg, write_col_reg}), .write_data(written),
+        .write(pixel_written), .write_addr({write_row_reg, write_col_reg}), .write_data(pixel_in),
         .read(1'b1), .read_addr({row_reg, x_reg[COL_WIDTH-1:0]}), .read_data(pixel)
     );
 

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Max-pool on uint8 whose windows lie side by side: it keeps the largest value yet of each window of
-// a row, where sliding_window keeps pixels, and so needs no more than a comparison a lane.
+// Max-pool on uint8 whose windows do not overlap. It keeps the running maximum of each window of a
+// row, where sliding_window keeps pixels, so it needs one comparison a lane and little memory.
 //
 //   y[c] = max over ky, kx of x[c][KERNEL*row + ky][KERNEL*col + kx]
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
 // ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.
-// Takes a beat every clock, except that all waits while a result does. Latency: 2 clocks from the
-// last beat of a window to its result.
+// Takes a beat every clock, unless a result waits. Latency: 2 clocks from the last beat of a window
+// to its result at the FIFO (the `_Pipeline` of `_maxima` in model/schedule.py), 1 through the FIFO.
 // Equals model.reference.maxpool2d.
 
 `default_nettype none
 
 module running_max #(
-    parameter HEIGHT   = 28,
-    parameter WIDTH    = 28,
-    parameter CHANNELS = 3,
-    parameter KERNEL   = 2,        // rows and columns, and as many from window to window
-    parameter LANES    = CHANNELS  // channels a beat
+    parameter HEIGHT     = 28,
+    parameter WIDTH      = 28,
+    parameter CHANNELS   = 3,
+    parameter KERNEL     = 2,         // rows and columns, and as many from window to window
+    parameter LANES      = CHANNELS,  // channels a beat
+    parameter FIFO_DEPTH = 2          // output beats taken up
 ) (
     input  wire               clk,
     input  wire               rst,
@@ -36,7 +37,7 @@ module running_max #(
         index_width = (n > 1) ? $clog2(n) : 1;
     endfunction
 
-    // What is left over counts as windows too, which are never completed.
+    // What is left over counts as windows too, which never complete.
     localparam COLS        = (WIDTH + KERNEL - 1) / KERNEL;
     localparam ROWS        = (HEIGHT + KERNEL - 1) / KERNEL;
     localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
@@ -68,9 +69,10 @@ module running_max #(
     wire row_end   = col_reg == COL_LAST[COL_WIDTH-1:0] && kx_reg == KX_FINAL[KEY_WIDTH-1:0];
     wire image_end = row_reg == ROW_LAST[ROW_WIDTH-1:0] && ky_reg == KY_FINAL[KEY_WIDTH-1:0];
 
-    // All moves or holds together.
+    // The pipeline moves or holds as one. It holds while a result waits for the FIFO.
     reg  complete_reg = 1'b0;
-    wire enable       = !complete_reg || m_axis_tready;
+    wire result_ready;
+    wire enable       = !complete_reg || result_ready;
     wire beat         = enable && s_axis_tvalid;
 
     assign s_axis_tready = enable;
@@ -101,12 +103,12 @@ module running_max #(
         end
     end
 
-    // A beat, and a clock after it what was the largest in its window.
+    // A beat, and a clock after it the largest value that its window has had so far.
     reg                   valid_reg = 1'b0;
     reg                   first_reg, final_reg, last_reg, again_reg;
     reg  [ADDR_WIDTH-1:0] addr_reg;
     reg  [8*LANES-1:0]    x_reg, largest_reg;
-    reg                   m_last_reg;
+    reg                   complete_last_reg;
     wire [8*LANES-1:0]    channels, stored, larger;
     wire [ADDR_WIDTH-1:0] addr;
 
@@ -126,9 +128,15 @@ module running_max #(
         .read(beat), .read_addr(addr), .read_data(stored)
     );
 
-    assign m_axis_tdata  = largest_reg;
-    assign m_axis_tlast  = m_last_reg;
-    assign m_axis_tvalid = complete_reg;
+    axis_fifo #(
+        .WIDTH(8*LANES), .DEPTH(FIFO_DEPTH)
+    ) result_fifo (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(largest_reg), .s_axis_tlast(complete_last_reg), .s_axis_tvalid(complete_reg),
+        .s_axis_tready(result_ready),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
+        .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
+    );
 
     always @(posedge clk) begin
         if (beat) begin
@@ -138,13 +146,13 @@ module running_max #(
             final_reg <= kx_last && ky_last;
             last_reg  <= row_reg == ROW_FINAL[ROW_WIDTH-1:0] && col_reg == COL_FINAL[COL_WIDTH-1:0]
                          && pixel_end;
-            // The beat before was of the same window: its result is not in the memory yet.
+            // The beat before was of the same window, so its result is not in memory yet.
             again_reg <= addr == addr_reg;
         end
         if (enable) begin
-            valid_reg    <= s_axis_tvalid;
-            complete_reg <= valid_reg && final_reg;
-            m_last_reg   <= last_reg;
+            valid_reg         <= s_axis_tvalid;
+            complete_reg      <= valid_reg && final_reg;
+            complete_last_reg <= last_reg;
             if (valid_reg)
                 largest_reg <= larger;
         end
@@ -157,7 +165,7 @@ module running_max #(
     genvar lane;
     generate
         for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
-            // Beyond the last channel there is nothing.
+            // Lanes beyond the last channel hold anything, and come out as zeros.
             localparam SPARE = (GROUPS - 1)*LANES + lane >= CHANNELS;
             assign channels[8*lane +: 8] = (SPARE && pixel_end) ? 8'd0 : s_axis_tdata[8*lane +: 8];
 

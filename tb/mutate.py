@@ -5,7 +5,8 @@ python tb/mutate.py --module axis_fifo,conv2d --n 300 --seed 7,8
 
 Yosys turns a module with the parameters of a case of its bench into a netlist, and plants single
 faults in the module's own cells: an input or output bit that is inverted, stuck, or disturbed by
-another one. An input `mutant` selects the fault, so that one compilation serves all of them.
+another one. The cells of a part that has no bench of its own count as those of the modules that
+instantiate it. An input `mutant` selects the fault, so that one compilation serves all of them.
 The tests of that case then run on each fault until one fails. A fault that none of them notices
 survives. Either it is proved to change nothing (tb/equivalent.py), or it needs a test, or a reason
 in tb/mutants.toml why it changes nothing that matters.
@@ -78,6 +79,9 @@ read_verilog {macros} {sources}
 hierarchy -check -top {top} -libdir {rtl} -libdir {fpga_rtl}
 rename -top {top}
 proc
+{parts}
+flatten -noscopeinfo
+setattr -mod -unset keep_hierarchy *
 opt -full
 wreduce
 opt -full
@@ -117,22 +121,27 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Job:
-    """A case of a module's bench, and how many mutants it gets for each of the seeds."""
+    """A case of a module's bench, and how many mutants it gets for each of the seeds.
+
+    tested: the modules that have a bench.
+    """
 
     bench: Bench
     count: int
     seeds: tuple[str, ...]
+    tested: frozenset[str]
 
 
 def jobs(module: str, found: list[Bench], count: int, seeds: tuple[str, ...]) -> list[Job]:
     """Several cases of a module's bench, which share its `count` mutants."""
     own = [bench for bench in found if bench.top == module]
+    tested = frozenset(bench.top for bench in found)
     left_out = LEFT_OUT.get(module, ())
     cases = {bench.name: bench for bench in own if bench.name not in left_out}
     chosen = list(spread(cases, MOST_CASES).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
-        Job(bench, share, seeds)
+        Job(bench, share, seeds, tested)
         for bench, share in zip(chosen, reversed(shares), strict=True)
         if share
     ]
@@ -144,7 +153,7 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     folder = BUILD / bench.top / bench.name
     parameters = prepare(folder, bench.case, bench.files)
     traffic = traffic_of(bench.case)
-    module = _synthesise(bench, folder, parameters)
+    module = _synthesise(bench, folder, parameters, job.tested)
     mutants = _plant(job, folder, module["cells"])
     if not mutants:
         return []  # with these parameters the module has no cells
@@ -170,7 +179,7 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     ]
 
 
-def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
+def _synthesise(bench: Bench, folder: Path, parameters: dict, tested: frozenset[str]) -> dict:
     """Write sound.il; returns what Yosys' JSON says of the module."""
     script = LIST.format(
         top=bench.top,
@@ -180,6 +189,14 @@ def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
         ),
         rtl=flow.relative(RTL, folder),
         fpga_rtl=flow.relative(FPGA_RTL, folder),
+        parts="\n".join(
+            f"setattr -mod -set keep_hierarchy 1 A:src=*{path.name}:*"
+            if path.stem in tested
+            # A cell's source is its own line, not that of the instance that it is in.
+            else f"setattr -unset src t:*{path.stem}*"
+            for folder in (RTL, FPGA_RTL)
+            for path in sorted(folder.glob("*.v"))
+        ),
         chparams="\n".join(
             f"chparam -set {key} {value} {bench.top}" for key, value in parameters.items()
         ),
@@ -427,7 +444,7 @@ def main(argv: list[str] | None = None) -> int:
     tops = {bench.top for bench in found_benches}
     untested = [module for module in chosen if module not in tops]
     if untested:
-        print(f"without a bench, so left out: {', '.join(untested)}")
+        print(f"without a bench, so parts of what instantiates them: {', '.join(untested)}")
     todo = [
         job
         for module in chosen

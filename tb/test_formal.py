@@ -35,10 +35,9 @@ def test_bug_still_fits(bug: Bug, tmp_path: Path) -> None:
     assert text != (run.RTL / bug.file).read_text()
 
 
-@pytest.mark.parametrize("module", ["skid_buffer", "axis_fifo"])
-def test_methods_agree(module: str) -> None:
+def test_methods_agree() -> None:
     """What IC3 proves, a visit to all states proves too, and finds the same bug."""
-    proof = next(proof for proof in PROOFS if proof.module == module)
+    proof = next(proof for proof in PROOFS if proof.module == "axis_fifo")
     assert proof.method == "IC3"
     proof = replace(proof, method="states", parameters=proof.parameters | {"WIDTH": 1})
     right, wrong = run.run(proof, planted=False), run.run(proof, planted=True)
@@ -49,8 +48,8 @@ def test_methods_agree(module: str) -> None:
 
 
 def test_bug_that_fits_no_more(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"skid_buffer.v holds 0 times, not once: nonsense"):
-        run.plant(Bug("skid_buffer.v", "nonsense", ""), tmp_path)
+    with pytest.raises(ValueError, match=r"axis_fifo.v holds 0 times, not once: nonsense"):
+        run.plant(Bug("axis_fifo.v", "nonsense", ""), tmp_path)
 
 
 def test_certificate_of_less(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ CASES = {
     "single_column": case(9, 1, 2, 3, 2, PADDING=1),
     "single_pixel": case(1, 1, 5, 1, 1, LANES=2),
     "many_channels": case(4, 4, 33, 2, 2, LANES=8),
+    "deep_fifo": case(6, 8, 3, 2, 2, FIFO_DEPTH=9),
+    "fifo_of_one": case(6, 8, 3, 2, 2, FIFO_DEPTH=1),
     "pixels2": case(6, 8, 2, 2, 2, PIXELS=2),
     "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3),
     "pixels2_stride1": case(5, 8, 1, 3, 1, PIXELS=2, PADDING=1),
@@ -63,7 +65,10 @@ def draw(rng: random.Random) -> dict:
             continue
         lanes = [n for n in range(1, channels + 1) if pixels == 1 or channels % n == 0]
         return case(height, width, channels, kernel, stride) | dict(
-            PADDING=padding, PIXELS=pixels, LANES=rng.choice(lanes)
+            PADDING=padding,
+            PIXELS=pixels,
+            LANES=rng.choice(lanes),
+            FIFO_DEPTH=rng.randint(2, 5),
         )
 
 

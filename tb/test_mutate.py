@@ -19,11 +19,11 @@ from model.errors import UserError
 @pytest.fixture
 def bench() -> benches.Bench:
     """The bench of the smallest module, as benches.find gives it."""
-    import test_skid_buffer
+    import test_axis_fifo
 
-    name, parameters = next(iter(test_skid_buffer.CASES.items()))
-    file = test_skid_buffer.__name__
-    return benches.Bench(file, "skid_buffer", name, parameters, {}, (), {}, "bench_stream", ("",))
+    file = test_axis_fifo.__name__
+    parameters = test_axis_fifo.CASES["depth5"]
+    return benches.Bench(file, "axis_fifo", "depth5", parameters, {}, (), {}, "bench_stream", ("",))
 
 
 @pytest.mark.parametrize("weak", [False, True])
@@ -37,7 +37,7 @@ def test_a_weak_bench_lets_faults_live(bench, weak, monkeypatch, tmp_path, capsy
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(mutate, "BUILD", Path(mutate.BUILD) / f"test-{int(weak)}")
     monkeypatch.setattr(benches, "find", lambda: [bench])
-    status = mutate.main(["--module", "skid_buffer", "--n", "10", "--workers", "1"])
+    status = mutate.main(["--module", "axis_fifo", "--n", "10", "--workers", "1"])
     report = json.loads((mutate.BUILD / "report.json").read_text())
     (row,) = report["modules"]
     assert row["mutants"] == 10
@@ -50,7 +50,7 @@ def test_benches_are_found():
     """With parameters, and with the tests of one netlist brought together."""
     found = benches.find()
     cores = [bench for bench in found if bench.top == "board_core"]
-    assert {"skid_buffer", "conv2d", "uart_rx"} <= {bench.top for bench in found}
+    assert {"axis_fifo", "conv2d", "uart_rx"} <= {bench.top for bench in found}
     assert len(cores) == len({bench.name for bench in cores}) and len(cores[0].chosen) > 1
 
 

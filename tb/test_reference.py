@@ -96,6 +96,18 @@ def test_maxpool2d_with_more_padding_than_torch_takes():
     np.testing.assert_array_equal(reference.maxpool2d(x, 3, 1, 2), [[expected]])
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_avgpool2d(seed, case):
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, "avgpool2d", case)
+    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *rng.integers(kernel, 14, 2)), np.uint8)
+    sums = reference.avgpool2d(x, kernel, stride)
+    assert sums.dtype == np.int32
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(x).double(), kernel, stride)
+    np.testing.assert_array_equal(sums, np.rint(means.numpy() * kernel**2))
+
+
 @pytest.mark.parametrize("shift", [0, 1, 2, 7, 15, 22, 30, 31, 32, 40, 63, 240])
 def test_requantise(seed, shift):
     rng = generator(seed, "requantise", shift)
@@ -216,6 +228,8 @@ def test_predict_of_any_number_of_images(seed):
         (lambda x, w, b: reference.maxpool2d(b, 2, 2), "input of maxpool2d"),
         (lambda x, w, b: reference.maxpool2d(x, 7, 1), "window is larger"),
         (lambda x, w, b: reference.maxpool2d(x, 2, 1, 2), "padding < kernel"),
+        (lambda x, w, b: reference.avgpool2d(b, 2, 2), "input of avgpool2d"),
+        (lambda x, w, b: reference.avgpool2d(x, 7, 1), "window is larger"),
         (lambda x, w, b: reference.argmax(b), "the logits"),
     ],
 )

@@ -31,6 +31,8 @@ CASES = {
     "whole_image_left_over": case(7, 5, 1, 4),
     "single_pixel": case(1, 1, 5, 1, LANES=2),
     "many_channels": case(4, 4, 33, 2, LANES=8),
+    "deep_fifo": case(6, 8, 3, 2, FIFO_DEPTH=9),
+    "fifo_of_one": case(6, 8, 3, 2, FIFO_DEPTH=1),
 }
 
 
@@ -38,7 +40,8 @@ def draw(rng: random.Random) -> dict:
     """Random parameters of a small running_max."""
     kernel, channels = rng.randint(1, 4), rng.randint(1, 7)
     height, width = rng.randint(kernel, 12), rng.randint(kernel, 12)
-    return case(height, width, channels, kernel, LANES=rng.randint(1, channels))
+    lanes, depth = rng.randint(1, channels), rng.randint(2, 5)
+    return case(height, width, channels, kernel, LANES=lanes, FIFO_DEPTH=depth)
 
 
 class RunningMax(MaxPool2d):

@@ -145,18 +145,19 @@ module cnn5x5 (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (24),
-        .WIDTH    (24),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (24),
+        .WIDTH      (24),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .STRIDE     (2),
+        .PADDING    (0),
+        .LANES      (CONV1_PE),
+        .PIXELS     (1),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -166,28 +167,7 @@ module cnn5x5 (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // conv2: 3x12x12 -> 3x8x8, 5x5
@@ -224,9 +204,9 @@ module cnn5x5 (
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
@@ -240,18 +220,19 @@ module cnn5x5 (
     wire [8*CONV2_PE-1:0] pool2_tdata;
     wire                  pool2_tvalid;
     wire                  pool2_tready;
-    wire                  pool2_tlast;
+    wire                  unused_pool2_tlast;
 
     maxpool2d #(
-        .HEIGHT   (8),
-        .WIDTH    (8),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV2_PE),
-        .PIXELS   (1),
-        .PACE     (24)
+        .HEIGHT     (8),
+        .WIDTH      (8),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .STRIDE     (2),
+        .PADDING    (0),
+        .LANES      (CONV2_PE),
+        .PIXELS     (1),
+        .PACE       (24),
+        .FIFO_DEPTH (POOL2_FIFO_DEPTH)
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
@@ -261,28 +242,7 @@ module cnn5x5 (
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
-        .m_axis_tlast  (pool2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] pool2_fifo_tdata;
-    wire                  pool2_fifo_tvalid;
-    wire                  pool2_fifo_tready;
-    wire                  unused_pool2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (POOL2_FIFO_DEPTH)
-    ) pool2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool2_tdata),
-        .s_axis_tvalid (pool2_tvalid),
-        .s_axis_tready (pool2_tready),
-        .s_axis_tlast  (pool2_tlast),
-        .m_axis_tdata  (pool2_fifo_tdata),
-        .m_axis_tvalid (pool2_fifo_tvalid),
-        .m_axis_tready (pool2_fifo_tready),
-        .m_axis_tlast  (unused_pool2_fifo_tlast)
+        .m_axis_tlast  (unused_pool2_tlast)
     );
 
     // fc: 3x4x4 -> 10x1x1, input-major
@@ -315,9 +275,9 @@ module cnn5x5 (
     ) fc (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool2_fifo_tdata),
-        .s_axis_tvalid (pool2_fifo_tvalid),
-        .s_axis_tready (pool2_fifo_tready),
+        .s_axis_tdata  (pool2_tdata),
+        .s_axis_tvalid (pool2_tvalid),
+        .s_axis_tready (pool2_tready),
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),

@@ -143,18 +143,19 @@ module convnet (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (28),
-        .WIDTH    (28),
-        .CHANNELS (3),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (28),
+        .WIDTH      (28),
+        .CHANNELS   (3),
+        .KERNEL     (2),
+        .STRIDE     (2),
+        .PADDING    (0),
+        .LANES      (CONV1_PE),
+        .PIXELS     (1),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -164,28 +165,7 @@ module convnet (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // fc: 3x14x14 -> 10x1x1, input-major
@@ -218,9 +198,9 @@ module convnet (
     ) fc (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (fc_tdata),
         .m_axis_tvalid (fc_tvalid),
         .m_axis_tready (fc_tready),

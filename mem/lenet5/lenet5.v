@@ -147,18 +147,19 @@ module lenet5 (
     wire [8*CONV1_PE-1:0] pool1_tdata;
     wire                  pool1_tvalid;
     wire                  pool1_tready;
-    wire                  pool1_tlast;
+    wire                  unused_pool1_tlast;
 
     maxpool2d #(
-        .HEIGHT   (28),
-        .WIDTH    (28),
-        .CHANNELS (6),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV1_PE),
-        .PIXELS   (1),
-        .PACE     (2)
+        .HEIGHT     (28),
+        .WIDTH      (28),
+        .CHANNELS   (6),
+        .KERNEL     (2),
+        .STRIDE     (2),
+        .PADDING    (0),
+        .LANES      (CONV1_PE),
+        .PIXELS     (1),
+        .PACE       (2),
+        .FIFO_DEPTH (POOL1_FIFO_DEPTH)
     ) pool1 (
         .clk           (clk),
         .rst           (rst),
@@ -168,28 +169,7 @@ module lenet5 (
         .m_axis_tdata  (pool1_tdata),
         .m_axis_tvalid (pool1_tvalid),
         .m_axis_tready (pool1_tready),
-        .m_axis_tlast  (pool1_tlast)
-    );
-
-    wire [8*CONV1_PE-1:0] pool1_fifo_tdata;
-    wire                  pool1_fifo_tvalid;
-    wire                  pool1_fifo_tready;
-    wire                  unused_pool1_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV1_PE),
-        .DEPTH (POOL1_FIFO_DEPTH)
-    ) pool1_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool1_tdata),
-        .s_axis_tvalid (pool1_tvalid),
-        .s_axis_tready (pool1_tready),
-        .s_axis_tlast  (pool1_tlast),
-        .m_axis_tdata  (pool1_fifo_tdata),
-        .m_axis_tvalid (pool1_fifo_tvalid),
-        .m_axis_tready (pool1_fifo_tready),
-        .m_axis_tlast  (unused_pool1_fifo_tlast)
+        .m_axis_tlast  (unused_pool1_tlast)
     );
 
     // conv2: 6x14x14 -> 16x10x10, 5x5
@@ -226,9 +206,9 @@ module lenet5 (
     ) conv2 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool1_fifo_tdata),
-        .s_axis_tvalid (pool1_fifo_tvalid),
-        .s_axis_tready (pool1_fifo_tready),
+        .s_axis_tdata  (pool1_tdata),
+        .s_axis_tvalid (pool1_tvalid),
+        .s_axis_tready (pool1_tready),
         .m_axis_tdata  (conv2_tdata),
         .m_axis_tvalid (conv2_tvalid),
         .m_axis_tready (conv2_tready),
@@ -242,18 +222,19 @@ module lenet5 (
     wire [8*CONV2_PE-1:0] pool2_tdata;
     wire                  pool2_tvalid;
     wire                  pool2_tready;
-    wire                  pool2_tlast;
+    wire                  unused_pool2_tlast;
 
     maxpool2d #(
-        .HEIGHT   (10),
-        .WIDTH    (10),
-        .CHANNELS (16),
-        .KERNEL   (2),
-        .STRIDE   (2),
-        .PADDING  (0),
-        .LANES    (CONV2_PE),
-        .PIXELS   (1),
-        .PACE     (15)
+        .HEIGHT     (10),
+        .WIDTH      (10),
+        .CHANNELS   (16),
+        .KERNEL     (2),
+        .STRIDE     (2),
+        .PADDING    (0),
+        .LANES      (CONV2_PE),
+        .PIXELS     (1),
+        .PACE       (15),
+        .FIFO_DEPTH (POOL2_FIFO_DEPTH)
     ) pool2 (
         .clk           (clk),
         .rst           (rst),
@@ -263,28 +244,7 @@ module lenet5 (
         .m_axis_tdata  (pool2_tdata),
         .m_axis_tvalid (pool2_tvalid),
         .m_axis_tready (pool2_tready),
-        .m_axis_tlast  (pool2_tlast)
-    );
-
-    wire [8*CONV2_PE-1:0] pool2_fifo_tdata;
-    wire                  pool2_fifo_tvalid;
-    wire                  pool2_fifo_tready;
-    wire                  unused_pool2_fifo_tlast;
-
-    axis_fifo #(
-        .WIDTH (8*CONV2_PE),
-        .DEPTH (POOL2_FIFO_DEPTH)
-    ) pool2_fifo (
-        .clk           (clk),
-        .rst           (rst),
-        .s_axis_tdata  (pool2_tdata),
-        .s_axis_tvalid (pool2_tvalid),
-        .s_axis_tready (pool2_tready),
-        .s_axis_tlast  (pool2_tlast),
-        .m_axis_tdata  (pool2_fifo_tdata),
-        .m_axis_tvalid (pool2_fifo_tvalid),
-        .m_axis_tready (pool2_fifo_tready),
-        .m_axis_tlast  (unused_pool2_fifo_tlast)
+        .m_axis_tlast  (unused_pool2_tlast)
     );
 
     // fc1: 16x5x5 -> 120x1x1, input-major
@@ -318,9 +278,9 @@ module lenet5 (
     ) fc1 (
         .clk           (clk),
         .rst           (rst),
-        .s_axis_tdata  (pool2_fifo_tdata),
-        .s_axis_tvalid (pool2_fifo_tvalid),
-        .s_axis_tready (pool2_fifo_tready),
+        .s_axis_tdata  (pool2_tdata),
+        .s_axis_tvalid (pool2_tvalid),
+        .s_axis_tready (pool2_tready),
         .m_axis_tdata  (fc1_tdata),
         .m_axis_tvalid (fc1_tvalid),
         .m_axis_tready (fc1_tready),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every max-pool must do, whose streams these are: a one in an image of zeros is the largest of
-// the windows that cover it, and of no other; results come in raster order, each image's last one
-// marked. It drives the data that goes in.
+// What every pool must do whose streams these are: a one in an image of zeros is the largest value
+// and the sum of the windows that cover it, and of no others; results come in raster order, each
+// image's last one marked. It drives the data that goes in.
 
 `default_nettype none
 
@@ -15,20 +15,21 @@ module axis_pool #(
     parameter PADDING  = 0,
     parameter LANES    = 1,
     parameter PIXELS   = 1,
-    parameter LIMIT    = 1,  // clocks, see axis_progress
+    parameter LIMIT    = 1,      // clocks, see axis_progress
+    parameter RESULT_WIDTH = 8,  // bits of a result
     parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
-    input  wire                          clk,
-    input  wire                          rst,
-    input  wire [MARK_WIDTH-1:0]         mark,
-    output wire [8*PIXELS*LANES-1:0]     s_tdata,
-    input  wire                          s_tvalid,
-    input  wire                          s_tready,
-    input  wire [8*OUT_PIXELS*LANES-1:0] m_tdata,
-    input  wire                          m_tlast,
-    input  wire                          m_tvalid,
-    input  wire                          m_tready
+    input  wire                                     clk,
+    input  wire                                     rst,
+    input  wire [MARK_WIDTH-1:0]                    mark,
+    output wire [8*PIXELS*LANES-1:0]                s_tdata,
+    input  wire                                     s_tvalid,
+    input  wire                                     s_tready,
+    input  wire [RESULT_WIDTH*OUT_PIXELS*LANES-1:0] m_tdata,
+    input  wire                                     m_tlast,
+    input  wire                                     m_tvalid,
+    input  wire                                     m_tready
 );
 
     localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
@@ -38,7 +39,7 @@ module axis_pool #(
     wire       dyed;
     wire [7:0] out_row, step, part, y, x, channel;
 
-    axis_rules #(.WIDTH(8*OUT_PIXELS*LANES + 1)) rules (
+    axis_rules #(.WIDTH(RESULT_WIDTH*OUT_PIXELS*LANES + 1)) rules (
         .clk(clk), .rst(rst), .payload({m_tlast, m_tdata}), .tvalid(m_tvalid), .tready(m_tready)
     );
     axis_progress #(.LIMIT(LIMIT)) progress (
@@ -67,7 +68,7 @@ module axis_pool #(
             for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
                 wire here = covers && channel == part*LANES[7:0] + lane;
                 always @* if (m_tvalid)
-                    assert (m_tdata[8*(pixel*LANES + lane) +: 8] == {7'd0, here});
+                    assert (m_tdata[RESULT_WIDTH*(pixel*LANES + lane) +: RESULT_WIDTH] == here);
             end
         end
     endgenerate

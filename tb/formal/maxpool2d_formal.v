@@ -13,6 +13,7 @@ module maxpool2d_formal #(
     parameter PADDING  = 0,
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
+    parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
     input wire                  clk,
@@ -30,7 +31,7 @@ module maxpool2d_formal #(
 
     maxpool2d #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS)
+        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -39,7 +40,7 @@ module maxpool2d_formal #(
     );
     axis_pool #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .LIMIT(12)
+        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .LIMIT(13)
     ) pool (
         .clk(clk), .rst(rst), .mark(mark),
         .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),

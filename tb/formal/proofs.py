@@ -23,7 +23,6 @@ class Bug:
 
 # What the assertions of each harness say.
 SAYS = {
-    "skid_buffer": "beats leave as they came, in order; room for 2; moves in every clock",
     "axis_fifo": "beats leave as they came, in order; room for DEPTH; moves in every clock",
     "frame_check": "images of BEATS beats leave, each with its flag; moves in every clock",
     "frame_drop": "flagged images leave no beat, others leave as they came; moves in every clock",
@@ -36,8 +35,9 @@ SAYS = {
     "pixel_conv2d": "as conv2d; moves within PACE + 13 clocks",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
-    "maxpool2d": "results in raster order, each of its own window; moves within 13 clocks",
-    "running_max": "results in raster order, each of its own window; moves within 2 clocks",
+    "maxpool2d": "results in raster order, each of its own window; moves within 14 clocks",
+    "avgpool2d": "sums in raster order, each of its own window; moves within 14 clocks",
+    "running_max": "results in raster order, each of its own window; moves within 3 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -115,17 +115,6 @@ CONV_SIZES = [size for kernel in (1, 2) for size in _sizes(kernel, 2, range(kern
 
 PROOFS = [
     *_each(
-        "skid_buffer",
-        "IC3",
-        Bug(
-            "skid_buffer.v",
-            "out_reg        <= skid_valid_reg ? skid_reg :",
-            "out_reg        <= s_axis_tvalid ? skid_reg :",
-        ),
-        {"WIDTH": 1},
-        {"WIDTH": 4},
-    ),
-    *_each(
         "axis_fifo",
         "IC3",
         Bug("axis_fifo.v", "count_next == COUNT_FULL", "count_reg == COUNT_FULL"),
@@ -196,8 +185,8 @@ PROOFS = [
         "sliding_window",
         "states",
         Bug(
-            "sliding_window.v",
-            "(!valid_reg || m_window_ready) && !surplus_reg[FILL_WIDTH-1]",
+            "window_register.v",
+            "(!valid_reg || window_ready) && !surplus_reg[FILL_WIDTH-1]",
             "!surplus_reg[FILL_WIDTH-1]",
         ),
         *(size for kernel in (2, 1, 3) for size in _sizes(kernel, 4, [0])),
@@ -213,7 +202,7 @@ PROOFS = [
     *_each(
         "sliding_window",
         "states",
-        Bug("sliding_window.v", "outside ? {KERNEL{1'b0}} : in_image", "{KERNEL{1'b1}}"),
+        Bug("column_reader.v", "outside ? {KERNEL{1'b0}} : in_image", "{KERNEL{1'b1}}"),
         *_sizes(2, 4, [1]),
         *_sizes(3, 4, [1, 2]),
         IMAGE | {"CHANNELS": 2, "LANES": 1},
@@ -225,7 +214,7 @@ PROOFS = [
     *_each(
         "sliding_window",
         "states",
-        Bug("sliding_window.v", "in_image[row_reg] && !outside", "1'b1"),
+        Bug("column_reader.v", "in_image[row_reg] && !outside", "1'b1"),
         *(IMAGE | {"PACE": pace} for pace in (11, 12, 20)),
         quick=0,
     ),
@@ -251,13 +240,28 @@ PROOFS = [
     *_each(
         "maxpool2d",
         "states",
-        Bug("maxpool2d.v", "enable = !valid_reg[LEVELS] || m_axis_tready", "enable = 1'b1"),
+        Bug("pool_tree.v", "enable = !valid_reg[LEVELS] || m_result_ready", "enable = 1'b1"),
         *_sizes(2, 4, [0, 1]),
         *_sizes(3, 3, [0, 1, 2]),
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
         {"HEIGHT": 3, "WIDTH": 4, "PIXELS": 4},
+    ),
+    *_each(
+        "avgpool2d",
+        "states",
+        Bug("pool_tree.v", "one + two", "one"),
+        *(
+            {name: value for name, value in size.items() if name != "PADDING"}
+            for size in _sizes(2, 4, [0])
+        ),
+        {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
+        {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
+        {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
+        {"HEIGHT": 3, "WIDTH": 4, "PIXELS": 4},
+        {"HEIGHT": 4, "WIDTH": 4, "KERNEL": 4},
+        {"OUT_WIDTH": 32},
     ),
     *_each(
         "running_max",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// running_max does what axis_pool says, and keeps no result for longer than 2 clocks.
+// running_max does what axis_pool says.
 
 `default_nettype none
 
@@ -10,6 +10,7 @@ module running_max_formal #(
     parameter CHANNELS = 1,
     parameter KERNEL   = 2,
     parameter LANES    = CHANNELS,
+    parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(LANES + 1)
 ) (
     input wire                  clk,
@@ -23,7 +24,8 @@ module running_max_formal #(
     wire               s_axis_tready, m_axis_tlast, m_axis_tvalid;
 
     running_max #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .LANES(LANES)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .LANES(LANES),
+        .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -32,7 +34,7 @@ module running_max_formal #(
     );
     axis_pool #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(KERNEL),
-        .LANES(LANES), .LIMIT(1)
+        .LANES(LANES), .LIMIT(2)
     ) pool (
         .clk(clk), .rst(rst), .mark(mark),
         .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// avgpool2d does what axis_pool says, with sums as they are; requantise has its own proof.
+
+`default_nettype none
+
+module avgpool2d_formal #(
+    parameter HEIGHT   = 3,
+    parameter WIDTH    = 3,
+    parameter CHANNELS = 1,
+    parameter KERNEL   = 2,
+    parameter STRIDE   = 2,
+    parameter LANES    = CHANNELS,
+    parameter PIXELS   = 1,
+    parameter OUT_WIDTH = 8,
+    parameter FIFO_DEPTH = 1,
+    parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
+) (
+    input wire                  clk,
+    input wire                  rst,
+    input wire [MARK_WIDTH-1:0] mark,
+    input wire                  s_axis_tvalid,
+    input wire                  m_axis_tready
+);
+
+    localparam OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1;
+
+    wire [8*PIXELS*LANES-1:0]             s_axis_tdata;
+    wire [OUT_WIDTH*OUT_PIXELS*LANES-1:0] m_axis_tdata;
+    wire                                  s_axis_tready, m_axis_tlast, m_axis_tvalid;
+
+    avgpool2d #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
+        .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH), .FIFO_DEPTH(FIFO_DEPTH)
+    ) dut (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast), .m_axis_tvalid(m_axis_tvalid),
+        .m_axis_tready(m_axis_tready)
+    );
+    axis_pool #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
+        .LANES(LANES), .PIXELS(PIXELS), .RESULT_WIDTH(OUT_WIDTH), .LIMIT(13)
+    ) pool (
+        .clk(clk), .rst(rst), .mark(mark),
+        .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),
+        .m_tdata(m_axis_tdata), .m_tlast(m_axis_tlast), .m_tvalid(m_axis_tvalid),
+        .m_tready(m_axis_tready)
+    );
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,100 @@
+"""avgpool2d against model.reference.avgpool2d, requantised or not."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from runner import on_simulators, refuse
+from test_maxpool2d import MaxPool2d, case
+from testbench import Layout
+
+from model import reference
+
+CASES = {
+    "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2, SHIFT=2),
+    "usual": case(6, 8, 3, 2, 2, SHIFT=2),
+    "kernel4": case(8, 9, 2, 4, 4, SHIFT=4),
+    "global": case(4, 4, 3, 4, 4, LANES=1, SHIFT=4),
+    "global8": case(8, 8, 2, 8, 1, SHIFT=5),
+    "larger_scale": case(4, 6, 3, 2, 2, SHIFT=0),
+    "smaller_scale": case(4, 6, 3, 2, 2, LANES=2, SHIFT=5),
+    "shift_beyond_the_sum": case(4, 6, 2, 2, 2, SHIFT=12),
+    "sums": case(6, 7, 5, 2, 2, LANES=3, OUT_WIDTH=32),
+    "sums_global": case(4, 4, 2, 4, 1, OUT_WIDTH=32, FIFO_DEPTH=1),
+    "overlapping": case(5, 6, 2, 2, 1, SHIFT=3),
+    "overlapping_kernel4": case(7, 8, 1, 4, 2, SHIFT=3),
+    "stride_beyond_kernel": case(8, 11, 2, 2, 3, SHIFT=2),
+    "kernel1": case(4, 5, 3, 1, 1, LANES=2, SHIFT=1),
+    "kernel1_stride2": case(5, 7, 2, 1, 2, OUT_WIDTH=32),
+    "single_pixel": case(1, 1, 5, 1, 1, LANES=2, SHIFT=0),
+    "many_channels": case(4, 4, 33, 2, 2, LANES=8, SHIFT=1),
+    "deep_fifo": case(5, 6, 2, 2, 1, SHIFT=2, FIFO_DEPTH=9),
+    "pixels2": case(6, 8, 2, 2, 2, PIXELS=2, SHIFT=2),
+    "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3, OUT_WIDTH=32),
+    "pixels4": case(4, 16, 1, 2, 2, PIXELS=4, SHIFT=2),
+    "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4, SHIFT=3),
+}
+
+
+def draw(rng: random.Random) -> dict:
+    """Random parameters of a small avgpool2d that obey its rules."""
+    kernel, stride, channels = rng.choice([1, 2, 2, 4]), rng.randint(1, 4), rng.randint(1, 7)
+    height, width = rng.randint(kernel, 10), rng.randint(kernel, 10)
+    output = dict(SHIFT=rng.randint(0, 6)) if rng.randrange(4) else dict(OUT_WIDTH=32)
+    return case(height, width, channels, kernel, stride) | dict(
+        LANES=rng.randint(1, channels), FIFO_DEPTH=rng.randint(2, 5), **output
+    )
+
+
+class AvgPool2d(MaxPool2d):
+    """Sums, which a shift takes to uint8 unless they leave as they are."""
+
+    module = "avgpool2d"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        self.shift = self.parameters.get("SHIFT")
+        if self.shift is None:
+            layout = self.sink
+            sizes = layout.channels, layout.height, layout.width
+            self.sink = Layout(*sizes, layout.lanes, layout.pixels, bits=32)
+
+    def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """As of a max-pool, but the fourth image has the largest values.
+
+        The brightness of others spreads the results over 0..255 and beyond, as far as a SHIFT
+        allows for that.
+        """
+        images = super().images(count, rng)
+        images[3:4] = 255
+        brightest = 255
+        if self.shift is not None:
+            brightest = min(255, 600 * 2**self.shift // self.parameters["KERNEL"] ** 2)
+        for image in images[5::2]:
+            image[:] = rng.integers(0, rng.integers(1, brightest, endpoint=True), image.shape)
+        return images
+
+    def compute(self, images: np.ndarray) -> np.ndarray:
+        sums = reference.avgpool2d(images, self.layer.kernel, self.layer.stride)
+        return sums if self.shift is None else reference.requantise(sums, self.shift)
+
+
+TRAFFIC = AvgPool2d
+
+
+@on_simulators(CASES)
+def test_avgpool2d(simulate, simulator, name, parameters):
+    simulate("avgpool2d", simulator=simulator, name=name, parameters=parameters)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_parameters(simulate, seed, number):
+    parameters = draw(random.Random(f"{seed}/{number}"))
+    simulate("avgpool2d", simulator="icarus", name=f"random{number}", parameters=parameters)
+
+
+def test_refused_parameters():
+    refuse("avgpool2d", case(6, 6, 1, 3, 3), "error_KERNEL_must_be_a_power_of_two")
+    refuse("avgpool2d", case(6, 6, 1, 2, 2, OUT_WIDTH=16), "error_OUT_WIDTH_must_be_8_or_32")
