@@ -81,7 +81,7 @@ async def images(dut, stall: Stall) -> None:
     bench = Bench(dut, stall)
     await bench.start()
     # Many short images, so that all that may coincide does.
-    bench.send(max(4, min(150, 1200 // TRAFFIC.interval)))
+    bench.send(max(4, min(150, 600 // TRAFFIC.interval)))
     await bench.finish()
 
 
