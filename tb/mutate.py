@@ -36,7 +36,7 @@ sys.path[:0] = [str(TB), str(TB.parent)]
 import benches  # noqa: E402
 import equivalent  # noqa: E402
 from benches import Bench  # noqa: E402
-from runner import FPGA_RTL, RTL, prepare, source, spread, traffic_of  # noqa: E402
+from runner import FPGA_RTL, QUICK_START, RTL, prepare, source, spread, traffic_of  # noqa: E402
 
 from fpga import flow  # noqa: E402
 from model import errors  # noqa: E402
@@ -319,7 +319,7 @@ def _simulate(bench: Bench, folder: Path) -> None:
     if all(bench.chosen):
         environment["COCOTB_TEST_FILTER"] = "|".join(bench.chosen)
     environment["PYTHONPATH"] = f"{TB}{os.pathsep}{environment['PYTHONPATH']}"
-    environment["COCOTB_MAX_FAILURES"] = "1"
+    environment |= {"COCOTB_MAX_FAILURES": "1", **QUICK_START}
     library = str(config.lib_name_path("vpi", "icarus"))
     with (folder / "icarus.log").open("wb") as log:
         for command in (
