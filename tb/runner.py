@@ -43,7 +43,7 @@ MOST_CASES = 4  # of a bench where coverage is measured: building them takes mos
 
 def spread(cases: dict[str, dict], most: int) -> dict[str, dict]:
     """The first of a bench's cases and others spread evenly over the rest, `most` at most."""
-    return dict(list(cases.items())[:: -(-len(cases) // most)])
+    return dict(list(cases.items())[:: max(1, -(-len(cases) // most))])
 
 
 def on_simulators(cases: dict[str, dict]) -> pytest.MarkDecorator:
