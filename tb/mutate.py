@@ -15,6 +15,7 @@ in tb/mutants.toml why it changes nothing that matters.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 import os
 import re
@@ -360,9 +361,9 @@ def explain(mutants: list[Mutant], reasons: dict[str, list[dict]]) -> list[Mutan
         found = [
             reason["reason"]
             for reason in reasons.get(mutant.module, ())
-            if mutant.case == reason["case"]
+            if reason.get("case", mutant.case) == mutant.case
             and mutant.code == reason["code"]
-            and mutant.fault in reason["faults"]
+            and any(fnmatch.fnmatchcase(mutant.fault, fault) for fault in reason["faults"])
         ]
         if found and mutant.killer:
             raise UserError(

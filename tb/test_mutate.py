@@ -55,7 +55,7 @@ def test_benches_are_found():
 
 
 MUTANT = mutate.Mutant("m", "c", "const0 $mux A 3", "w", "m.v:7", "a ? b : c", "mutate", ("1",))
-REASON = {"case": "c", "code": "a ? b : c", "faults": ["inv $mux A 1", "const0 $mux A 3"]}
+REASON = {"case": "c", "code": "a ? b : c", "faults": ["inv $mux A 1", "const? $mux A *"]}
 REASONS = {"m": [REASON | {"reason": "nobody looks"}]}
 
 
