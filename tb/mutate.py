@@ -63,7 +63,7 @@ LEFT_OUT = {
         for name in ("one_input_one_output", "all_at_once")
         for major in ("", "_input_major")
     ),
-    "matrix_vector": ("one_of_each", "one_fold"),
+    "matrix_vector": ("one_of_each", "one_fold", "one_group", "one_group_group_inner"),
     "requantise": ("shift_all", "shift_beyond", "one_bit", "narrower_than_the_output"),
     "rom_signature": ("one_short_word",),
     "uart_rx": ("divisor104",),
