@@ -207,7 +207,7 @@ class Weighted(Traffic):
     def _reach(self, weight: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """For each sum that is wanted, a window that gives it or one near: int64 (sums, window)."""
         best = np.zeros((len(wanted), len(weight)), np.int64)
-        for _ in range(3 + 400 // len(weight)):
+        for _ in range(3 + 100 // len(weight)):
             window = self.rng.integers(0, 256, best.shape) * self.rng.integers(0, 2, len(weight))
             for element in np.argsort(-np.abs(weight) + self.rng.uniform(0, 16, len(weight))):
                 if weight[element]:
