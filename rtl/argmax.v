@@ -127,12 +127,17 @@ module argmax #(
     reg signed [WIDTH-1:0] best_reg;
     reg [INDEX_WIDTH-1:0]  best_index_reg;
     reg [INDEX_WIDTH-1:0]  base_reg;            // index of the beat's first logit
-    wire [INDEX_WIDTH-1:0] base   = started_reg ? base_reg : {INDEX_WIDTH{1'b0}};
-    wire [15:0]            offset = {{(16-LANE_WIDTH){1'b0}}, lane};
+    wire [INDEX_WIDTH-1:0] base = started_reg ? base_reg : {INDEX_WIDTH{1'b0}};
+    wire [INDEX_WIDTH-1:0] offset;              // of the beat's largest
 
     assign {m_axis_tlast, m_axis_tdata} = gen_stage[STAGES].beat;
     assign m_axis_tuser[INDEX_WIDTH-1:0] = best_index_reg;
     generate
+        if (INDEX_WIDTH > LANE_WIDTH) begin : gen_beats
+            assign offset = {{(INDEX_WIDTH-LANE_WIDTH){1'b0}}, lane};
+        end else begin : gen_beat
+            assign offset = lane;
+        end
         if (INDEX_WIDTH < 16) begin : gen_narrow
             assign m_axis_tuser[15:INDEX_WIDTH] = 0;
         end
@@ -144,7 +149,7 @@ module argmax #(
             base_reg    <= base + STEP[INDEX_WIDTH-1:0];
             if (!started_reg || logit > best_reg) begin
                 best_reg       <= logit;
-                best_index_reg <= base + offset[INDEX_WIDTH-1:0];
+                best_index_reg <= base + offset;
             end
         end
         if (rst)

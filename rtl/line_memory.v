@@ -17,17 +17,20 @@ module line_memory #(
     input  wire [WIDTH-1:0]      write_data,
     input  wire                  read,
     input  wire [ADDR_WIDTH-1:0] read_addr,
-    output reg  [WIDTH-1:0]      read_data
+    output wire [WIDTH-1:0]      read_data
 );
 
     (* no_rw_check *)
     reg [WIDTH-1:0] memory [0:DEPTH-1];
+    reg [WIDTH-1:0] read_data_reg;
+
+    assign read_data = read_data_reg;
 
     always @(posedge clk) begin
         if (write)
             memory[write_addr] <= write_data;
         if (read)
-            read_data <= memory[read_addr];
+            read_data_reg <= memory[read_addr];
     end
 
 endmodule

@@ -10,11 +10,12 @@
 // chunk that it must be. Weights and biases are those of model/hardware/rom.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
-// Nothing in the pipeline ever waits: results go into a FIFO, and a beat is taken only while there
-// is credit for its result, that is, while fewer than FIFO_DEPTH results are in the pipeline and
-// the FIFO together. So no signal that comes late reaches the arithmetic. A result a clock needs as
-// much credit as the latency and 1; 2 is enough where a result takes that long.
-// Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result.
+// Nothing in the pipeline ever waits. Results go into a FIFO, and a beat is taken only while there is
+// credit for its result: fewer than FIFO_DEPTH results are in the pipeline and the FIFO together. So
+// no late signal reaches the arithmetic. One result a clock needs a FIFO_DEPTH of the latency and 1;
+// where a result takes that many clocks, 2 is enough.
+// Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result. The FIFO takes it one
+// clock earlier: `length` of `_Compute` in model/hardware/schedule.py.
 
 `default_nettype none
 
@@ -60,8 +61,8 @@ module matrix_vector #(
     localparam [CREDIT_WIDTH-1:0] CREDIT_ALL = FIFO_DEPTH[CREDIT_WIDTH-1:0];
     localparam [CREDIT_WIDTH-1:0] CREDIT_ONE = 1;
 
-    // Credit: results that may still begin. One is spent with a group's last beat, so it is there
-    // for all the beats of a group.
+    // Credit counts the results that may still begin. A group spends one with its last beat, so there
+    // is credit for all of its beats or for none.
     reg  [CREDIT_WIDTH-1:0] credit_reg = CREDIT_ALL;
     reg                     ready_reg  = 1'b1;  // some is left
     wire                    s_group_last, s_chunk_last, s_last;
@@ -88,7 +89,7 @@ module matrix_vector #(
     // Operands. The weights are read in the order in which they stand.
     reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
     reg  [8*SIMD*PIXELS-1:0]     x_reg;
-    wire [CHUNK_WIDTH-1:0]       next_chunk;
+    wire [CHUNK_WIDTH-1:0]       chunk_next;
     reg  [CHUNK_WIDTH-1:0]       chunk_reg;
     wire [8*SIMD*PE-1:0]         weights;
     wire [GROUP_WIDTH-1:0]       unused_group;
@@ -97,7 +98,7 @@ module matrix_vector #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) input_fold (
         .clk(clk), .rst(rst), .step(accept),
-        .group(unused_group), .chunk(next_chunk),
+        .group(unused_group), .chunk(chunk_next),
         .group_last(s_group_last), .chunk_last(s_chunk_last), .last(s_last)
     );
 
@@ -112,7 +113,7 @@ module matrix_vector #(
     );
 
     always @(posedge clk) begin
-        chunk_reg <= next_chunk;
+        chunk_reg <= chunk_next;
         x_reg     <= s_axis_tdata;
         if (accept)
             addr_reg <= s_last ? {ADDR_WIDTH{1'b0}} : addr_reg + 1'b1;

@@ -135,7 +135,9 @@ def main(arguments: list[str] | None = None) -> int:
     designs = {design.name: design for design in read_all(options.net)}
     networks = {name: one.read_network(Path(one.folder)) for name, one in designs.items()}
     images = {name: _images(quantised) for name, quantised in networks.items()}
+    started = time.perf_counter()
     todo = [case for quantised in networks.values() for case in cases(quantised, options.targets)]
+    print(f"{len(todo)} foldings solved in {time.perf_counter() - started:.1f} s")
     rows = _measure_all(todo, images)
     speeds = [
         row

@@ -81,7 +81,28 @@ async def images(dut, stall: Stall) -> None:
     bench = Bench(dut, stall)
     await bench.start()
     # Many short images, so that all that may coincide does.
-    bench.send(max(3, min(300, 12_000 // TRAFFIC.interval**2)))
+    bench.send(max(4, min(150, 600 // TRAFFIC.interval)))
+    await bench.finish()
+
+
+@cocotb.test()
+async def long_stalls(dut) -> None:
+    """Each side stops in mid-image and before the last beat, until all is full or empty."""
+    bench = Bench(dut)
+    await bench.start()
+    sides = (
+        (bench.output, TRAFFIC.sink.beats, lambda: len(bench.output.beats), 30),
+        (bench.input, TRAFFIC.source.beats, lambda: bench.input.taken, 0),
+    )
+    for side, beats, moved, most in sides:
+        for phase in sorted({beats // 2, beats - 1})[-1 if TRAFFIC.interval > 200 else 0 :]:
+            bench.send(2 + most // beats)
+            end = moved() + beats - (moved() - phase) % beats
+            await bench.until(lambda moved=moved, end=end: moved() >= end, 8 * TRAFFIC.interval)
+            side.go(itertools.repeat(False))
+            for _ in range(min(TRAFFIC.interval, 300) + 100):
+                await bench.step()
+            side.go(itertools.repeat(True))
     await bench.finish()
 
 
@@ -101,10 +122,21 @@ async def reset_mid_image(dut) -> None:
     """Resets at any moment leave nothing behind, whether input follows at once or not."""
     bench = Bench(dut, Stall.BOTH)
     await bench.start()
-    for attempt in range(min(30, 4 + 1000 // TRAFFIC.interval)):
+    for attempt in range(min(24, 4 + 500 // TRAFFIC.interval)):
         bench.send(3)
-        for _ in range(bench.rng.randrange(1, 3 * TRAFFIC.interval + 10)):
+        ending = attempt % 4 > 1  # at or about the end of an image on either side
+        for _ in range(bench.rng.randrange(1, (2 - ending) * 3 * TRAFFIC.interval // 2 + 10)):
             await bench.step()
+        if ending:
+            side, beats = bench.rng.choice(
+                [
+                    (lambda: len(bench.output.beats), TRAFFIC.sink.beats),
+                    (lambda: bench.input.taken, TRAFFIC.source.beats),
+                ]
+            )
+            await bench.until(lambda side=side, n=beats: side() % n == n - 1, TRAFFIC.interval)
+            for _ in range(bench.rng.randrange(3)):
+                await bench.step()
         TRAFFIC.check(bench.output.beats, bench.expected)
         await bench.start(cycles=bench.rng.choice([1, 1, 2, 3]))
         if attempt % 2:

@@ -2,10 +2,12 @@
 
 The sound netlist and the faulty one run side by side, on any inputs; what has no initial value
 starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
-stands beside a low tvalid is not compared: nobody may look at it.
+stands beside a low tvalid is not compared: nobody may look at it. Nor is what follows an image of
+another length than those of the module's bench, where the module has a tlast for images.
 
-The first attempt takes the module without those inside it: they may answer anything, the same on
-both sides, and what they are given is compared as well. That is more than needed, but small.
+The first attempt takes the module without those inside it that have registers: they may answer
+anything, the same on both sides, and what they are given is compared as well. That is more than
+needed, but small.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ memory_map
 opt_clean
 rename {module} {name}
 """
-CUT = "expose -evert {module}/c:*"  # ports of what is inside become ports of the module
+# Ports of what is inside become ports of the module; not of what has no registers.
+CUT = "expose -evert {module}/c:*{but}"
 # Leaves {attempt}.aig with the one output `differ`.
 COMPARE = """
 design -reset
@@ -39,6 +42,7 @@ read_rtlil sound.il
 design -copy-from sound -as sound sound
 read_verilog differ.v
 hierarchy -top differ
+proc
 flatten
 setundef -undriven -init -zero
 setundef -zero
@@ -69,29 +73,57 @@ write_status {attempt}.second
 """
 
 
-def find(folder: Path, name: str, module: dict, mutants: dict[int, str]) -> set[int]:
+# Set from the clock on in which an image is found to have another length.
+IMAGES = """
+    reg [31:0] count = 0;
+    reg        seen = 1'b0;
+    wire       move = s_axis_tvalid && \\s_axis_tready.sound ;
+    wire       wrong = seen || (move && s_axis_tlast != (count == {last}));
+    always @(posedge clk) begin
+        seen <= wrong;
+        if (move)
+            count <= s_axis_tlast ? 0 : count + 1;
+        if (rst)
+            count <= 0;
+    end
+"""
+
+
+def find(
+    folder: Path, name: str, module: dict, mutants: dict[int, str], beats: int = 0
+) -> set[int]:
     """Numbers of the `mutants` (commands for Yosys, by number) that are proved to change nothing.
 
-    folder: where sound.il is. module: what Yosys' JSON says of the module `name`.
+    folder: where sound.il is. module: what Yosys' JSON says of the module `name`. beats: of every
+    image on s_axis; 0 where they may have any number.
     """
     (folder / "stand_in.v").write_text(MODULE)
     proved: set[int] = set()
     inside = {name: cell for name, cell in module["cells"].items() if not name.startswith("$")}
-    if inside:
-        proved = _prove(folder, name, module["ports"], inside, mutants)
+    if any("clk" in cell["connections"] for cell in inside.values()):
+        proved = _prove(folder, name, module["ports"], inside, mutants, beats)
     left = {number: mutant for number, mutant in mutants.items() if number not in proved}
-    return proved | _prove(folder, name, module["ports"], {}, left)
+    return proved | _prove(folder, name, module["ports"], {}, left, beats)
 
 
 def _prove(
-    folder: Path, module: str, ports: dict, inside: dict, mutants: dict[int, str]
+    folder: Path, module: str, ports: dict, inside: dict, mutants: dict[int, str], beats: int
 ) -> set[int]:
     """Those of the `mutants` that are proved; with the instances `inside` cut out, if any."""
     if not mutants:
         return set()
     attempts = {number: f"{'alone' if inside else 'whole'}{number}" for number in mutants}
-    (folder / "differ.v").write_text(_differ(ports, inside))
-    cut = CUT.format(module=module) if inside else ""
+    cut = ""
+    if inside:
+        plain = {
+            cell["type"].split("\\")[-1]
+            for cell in inside.values()
+            if "clk" not in cell["connections"]
+        }
+        but = "".join(f" {module}/t:*{kind} %d" for kind in sorted(plain))
+        cut = CUT.format(module=module, but=but)
+        inside = {name: cell for name, cell in inside.items() if "clk" in cell["connections"]}
+    (folder / "differ.v").write_text(_differ(ports, inside, beats))
     sound = FLATTEN.format(cut=cut, module=module, name="sound")
     faulty = FLATTEN.format(cut=cut, module=module, name="faulty")
     script = f"read_rtlil sound.il{sound}design -stash sound\n"
@@ -129,7 +161,7 @@ def _never(graph: Path) -> bool:
     return lines[latches] == b"0"
 
 
-def _differ(ports: dict, inside: dict) -> str:
+def _differ(ports: dict, inside: dict, beats: int) -> str:
     """Verilog: the sound and the faulty module at the same inputs, and whether they differ.
 
     inside: instances whose ports are ports of the module, named `instance.port`.
@@ -157,5 +189,6 @@ def _differ(ports: dict, inside: dict) -> str:
         # What is inside may look at more.
         beside = f"\\{valid}.sound && " if valid != name and valid in ports else ""
         terms.append(f"({beside}\\{name}.sound != \\{name}.faulty )")
-    lines.append(f"    assign differ = {' || '.join(terms)};")
+    lines.append(IMAGES.format(last=beats - 1) if beats else "    wire wrong = 1'b0;")
+    lines.append(f"    assign differ = !wrong && ({' || '.join(terms)});")
     return "\n".join(["module differ (", *lines, "endmodule", ""])

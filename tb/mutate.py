@@ -5,7 +5,8 @@ python tb/mutate.py --module axis_fifo,conv2d --n 300 --seed 7,8
 
 Yosys turns a module with the parameters of a case of its bench into a netlist, and plants single
 faults in the module's own cells: an input or output bit that is inverted, stuck, or disturbed by
-another one. An input `mutant` selects the fault, so that one compilation serves all of them.
+another one. The cells of a part that has no bench of its own count as those of the modules that
+instantiate it. An input `mutant` selects the fault, so that one compilation serves all of them.
 The tests of that case then run on each fault until one fails. A fault that none of them notices
 survives. Either it is proved to change nothing (tb/equivalent.py), or it needs a test, or a reason
 in tb/mutants.toml why it changes nothing that matters.
@@ -14,6 +15,7 @@ in tb/mutants.toml why it changes nothing that matters.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 import os
 import re
@@ -35,7 +37,7 @@ sys.path[:0] = [str(TB), str(TB.parent)]
 import benches  # noqa: E402
 import equivalent  # noqa: E402
 from benches import Bench  # noqa: E402
-from runner import FPGA_RTL, RTL, prepare, source, spread  # noqa: E402
+from runner import FPGA_RTL, QUICK_START, RTL, prepare, source, spread, traffic_of  # noqa: E402
 
 from fpga import flow  # noqa: E402
 from model.base import errors  # noqa: E402
@@ -51,10 +53,17 @@ PROVED = "proved to change nothing"
 MUTANTS = 40  # a module
 MOST_CASES = 8  # of a bench
 
-# Cases in which most of a module is constant, so that most faults change nothing, and those that
-# take ten times as long as others.
+# Cases in which most of a module is constant, a ROM's only word for example, so that most faults
+# change nothing, and those that take ten times as long as others.
 LEFT_OUT = {
     "argmax": ("one_class", "one_beat", "lanes_beyond_the_classes"),
+    "conv2d": ("all_at_once", "many_channels"),
+    "fc": tuple(
+        f"{name}{major}"
+        for name in ("one_input_one_output", "all_at_once")
+        for major in ("", "_input_major")
+    ),
+    "matrix_vector": ("one_of_each", "one_fold", "one_group", "one_group_group_inner"),
     "requantise": ("shift_all", "shift_beyond", "one_bit", "narrower_than_the_output"),
     "rom_signature": ("one_short_word",),
     "uart_rx": ("divisor104",),
@@ -71,6 +80,9 @@ read_verilog {macros} {sources}
 hierarchy -check -top {top} -libdir {rtl} -libdir {fpga_rtl}
 rename -top {top}
 proc
+{parts}
+flatten -noscopeinfo
+setattr -mod -unset keep_hierarchy *
 opt -full
 wreduce
 opt -full
@@ -110,22 +122,27 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Job:
-    """A case of a module's bench, and how many mutants it gets for each of the seeds."""
+    """A case of a module's bench, and how many mutants it gets for each of the seeds.
+
+    tested: the modules that have a bench.
+    """
 
     bench: Bench
     count: int
     seeds: tuple[str, ...]
+    tested: frozenset[str]
 
 
 def jobs(module: str, found: list[Bench], count: int, seeds: tuple[str, ...]) -> list[Job]:
     """Several cases of a module's bench, which share its `count` mutants."""
     own = [bench for bench in found if bench.top == module]
+    tested = frozenset(bench.top for bench in found)
     left_out = LEFT_OUT.get(module, ())
     cases = {bench.name: bench for bench in own if bench.name not in left_out}
     chosen = list(spread(cases, MOST_CASES).values())
     shares = [(count + index) // len(chosen) for index in range(len(chosen))]
     return [
-        Job(bench, share, seeds)
+        Job(bench, share, seeds, tested)
         for bench, share in zip(chosen, reversed(shares), strict=True)
         if share
     ]
@@ -136,7 +153,8 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
     bench = job.bench
     folder = BUILD / bench.top / bench.name
     parameters = prepare(folder, bench.case, bench.files)
-    module = _synthesise(bench, folder, parameters)
+    traffic = traffic_of(bench.case)
+    module = _synthesise(bench, folder, parameters, job.tested)
     mutants = _plant(job, folder, module["cells"])
     if not mutants:
         return []  # with these parameters the module has no cells
@@ -154,14 +172,15 @@ def run(job: Job, reasons: dict[str, list[dict]]) -> list[Mutant]:
         for number, mutant in enumerate(mutants, 1)
         if not mutant.killer and not mutant.reason
     }
-    proved = equivalent.find(folder, bench.top, module, unexplained)
+    beats = traffic.source.beats if traffic and "s_axis_tlast" in module["ports"] else 0
+    proved = equivalent.find(folder, bench.top, module, unexplained, beats)
     return [
         replace(mutant, reason=PROVED) if number in proved else mutant
         for number, mutant in enumerate(mutants, 1)
     ]
 
 
-def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
+def _synthesise(bench: Bench, folder: Path, parameters: dict, tested: frozenset[str]) -> dict:
     """Write sound.il; returns what Yosys' JSON says of the module."""
     script = LIST.format(
         top=bench.top,
@@ -171,6 +190,14 @@ def _synthesise(bench: Bench, folder: Path, parameters: dict) -> dict:
         ),
         rtl=flow.relative(RTL, folder),
         fpga_rtl=flow.relative(FPGA_RTL, folder),
+        parts="\n".join(
+            f"setattr -mod -set keep_hierarchy 1 A:src=*{path.name}:*"
+            if path.stem in tested
+            # A cell's source is its own line, not that of the instance that it is in.
+            else f"setattr -unset src t:*{path.stem}*"
+            for folder in (RTL, FPGA_RTL)
+            for path in sorted(folder.glob("*.v"))
+        ),
         chparams="\n".join(
             f"chparam -set {key} {value} {bench.top}" for key, value in parameters.items()
         ),
@@ -293,7 +320,7 @@ def _simulate(bench: Bench, folder: Path) -> None:
     if all(bench.chosen):
         environment["COCOTB_TEST_FILTER"] = "|".join(bench.chosen)
     environment["PYTHONPATH"] = f"{TB}{os.pathsep}{environment['PYTHONPATH']}"
-    environment["COCOTB_MAX_FAILURES"] = "1"
+    environment |= {"COCOTB_MAX_FAILURES": "1", **QUICK_START}
     library = str(config.lib_name_path("vpi", "icarus"))
     with (folder / "icarus.log").open("wb") as log:
         for command in (
@@ -334,9 +361,9 @@ def explain(mutants: list[Mutant], reasons: dict[str, list[dict]]) -> list[Mutan
         found = [
             reason["reason"]
             for reason in reasons.get(mutant.module, ())
-            if mutant.case == reason["case"]
+            if reason.get("case", mutant.case) == mutant.case
             and mutant.code == reason["code"]
-            and mutant.fault in reason["faults"]
+            and any(fnmatch.fnmatchcase(mutant.fault, fault) for fault in reason["faults"])
         ]
         if found and mutant.killer:
             raise UserError(
@@ -418,7 +445,7 @@ def main(argv: list[str] | None = None) -> int:
     tops = {bench.top for bench in found_benches}
     untested = [module for module in chosen if module not in tops]
     if untested:
-        print(f"without a bench, so left out: {', '.join(untested)}")
+        print(f"without a bench, so parts of what instantiates them: {', '.join(untested)}")
     todo = [
         job
         for module in chosen

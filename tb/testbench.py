@@ -212,6 +212,10 @@ class Source:
                 data = self._with_unknowns(data, mask)
             self.queue.append((data, last and index == end))
 
+    def go(self, when: Iterator[bool]) -> None:
+        """From now on move at the clocks that `when` says."""
+        self._go = when
+
     def sample(self, cycle: int, clean: bool) -> bool:
         if not clean:
             return False
@@ -288,6 +292,10 @@ class Sink:
         self._stalled: tuple | None = None
         self._valid = self._ready = 0
         self.stream.ready.value = 0
+
+    def go(self, when: Iterator[bool]) -> None:
+        """From now on move at the clocks that `when` says."""
+        self._go = when
 
     def sample(self, cycle: int, clean: bool) -> bool:
         if not clean:

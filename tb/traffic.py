@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
 import zlib
 from pathlib import Path
 
@@ -18,7 +21,7 @@ class Traffic:
     """One parametrisation of a module with a stream of images in and one out.
 
     A subclass sets `module`, `source`, `sink` and `interval` in its constructor, and computes the
-    expected output with functions of the reference. Whatever is random in it follows from
+    expected output with functions of `model.reference`. Whatever is random in it follows from
     `seed`, so that the simulator's process rebuilds the same object.
 
     parameters: Verilog parameters of the module.
@@ -102,62 +105,132 @@ class Passage(Traffic):
         return images
 
 
+def _signature_changes(words: str) -> bool:
+    """Whether each bit of a ROM's signature is once 0; a long ROM sees to that by itself."""
+    lines = words.split()
+    if not 1 < len(lines) < 16:
+        return True
+    states = [rom.signature("\n".join(lines[: n + 1]), "") for n in range(len(lines))]
+    return not functools.reduce(operator.and_, states) & 0xFFFF
+
+
 class Weighted(Traffic):
     """A convolution or fully connected layer with random weights and ROM files.
 
-    Weights are of full range, every other output channel of extremes alone. Biases leave sums on
-    both sides of zero to each channel. The shift spreads the results over 0..255 and beyond both
-    ends, unless the case has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes
-    it.
+    Where a ROM has several words, its bits are now 0, now 1, and those of the signatures as well.
+    Some weights take the sums of every lane to both ends of their range; of the others every second
+    channel has extremes alone, and the rest full range. Biases leave sums on both sides of zero to
+    each channel. The shift spreads the results over 0..255 and beyond both ends, unless the case
+    has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it.
     """
 
     stage: Stage
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""
-        shape = self.stage.node.weight_shape
-        self.weight = self.rng.integers(-128, 128, shape, np.int8)
-        self.weight[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), shape)[::2]
-        spread = 100 * 74 * max(1, round(math.sqrt(self.stage.window)))
-        sums = 255 * self.weight.reshape(len(self.weight), -1).astype(np.int64)
-        lowest, highest = np.minimum(sums, 0).sum(axis=1), np.maximum(sums, 0).sum(axis=1)
-        threshold = self.rng.integers(
-            np.maximum(-spread, 3 * lowest // 4), np.minimum(spread, 3 * highest // 4) + 1
-        )
-        self.bias = -threshold.astype(np.int32)
-
+        for _ in range(100):
+            self._draw()
+            weights = rom.to_hex(rom.pack_weights(self.weight, self.stage))
+            biases = rom.to_hex(rom.pack_bias(self.bias, self.stage))
+            if _signature_changes(weights) and _signature_changes(biases):
+                break
+        self.memories = {"weight.mem": weights, "bias.mem": biases}
         sample = self.accumulators(super().images(4, self.rng)[2:])
-        shift = max(0, round(math.log2(max(1, np.std(sample)) / 100)))
+        deviation = np.median(sample.std(axis=(0, 2, 3)))
+        shift = max(0, round(math.log2(max(1, deviation) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
         self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
         bound = self.stage.node.layer.accumulator_bound(self.weight, self.bias)
         self.parameters["ACC_WIDTH"] = bound.bit_length() + 1
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
-        self.memories = {
-            "weight.mem": rom.to_hex(rom.pack_weights(self.weight, self.stage)),
-            "bias.mem": rom.to_hex(rom.pack_bias(self.bias, self.stage)),
-        }
+        self._windows = itertools.cycle(self._telling_windows())
+
+    def _draw(self) -> None:
+        stage = self.stage
+        pe, simd = stage.folding.pe, stage.folding.simd
+        groups, chunks = stage.channel_folds, stage.window_folds
+        rows = self.rng.integers(-128, 128, (groups * pe, chunks * simd), np.int8)
+        rows[::2] = self.rng.choice(np.array([-128, -1, 127], np.int8), rows.shape)[::2]
+        # As far as any: steps of 1 in the last column reach every sum.
+        for group, value in ((2, 127), (3, -128)):
+            rows[group * pe : (group + 1) * pe] = value
+            rows[group * pe : (group + 1) * pe, stage.window - 1] = np.sign(value)
+        largest = np.where(np.arange(pe) % 2, 127, -128).astype(np.int8)[:, None]
+        if chunks > 1:
+            rows[:pe, :simd], rows[:pe, simd : 2 * simd] = largest, ~largest
+        elif groups > 1:
+            rows[:pe], rows[pe : 2 * pe] = largest, ~largest
+            rows[:pe, stage.window - 1] = np.sign(largest[:, 0])
+            rows[pe : 2 * pe, stage.window - 1] = np.sign(~largest[:, 0])
+        shape = stage.node.weight_shape
+        order = stage.weight_matrix(np.arange(math.prod(shape)).reshape(shape))
+        self.weight = np.empty(shape, np.int8)
+        self.weight.reshape(-1)[order] = rows[: len(order), : stage.window]
+        spread = 100 * 74 * max(1, round(math.sqrt(stage.window)))
+        sums = 255 * self.weight.reshape(len(self.weight), -1).astype(np.int64)
+        lowest, highest = np.minimum(sums, 0).sum(axis=1), np.maximum(sums, 0).sum(axis=1)
+        low, high = np.maximum(-spread, 3 * lowest // 4), np.minimum(spread, 3 * highest // 4)
+        # Rows of the first word of biases, and those below them of the second.
+        pairs = max(0, min(pe, len(low) - pe))
+        first, second = slice(0, pairs), slice(pe, pe + pairs)
+        low[first] = np.maximum(low[first], -high[second])
+        high[first] = np.minimum(high[first], -low[second])
+        self.bias = -self.rng.integers(low, high + 1).astype(np.int32)
+        self.bias[second] = ~self.bias[first]
+
+    def _telling_windows(self) -> list[np.ndarray]:
+        """Windows, flattened, that take accumulators to where each of their bits shows.
+
+        That is at the ends of their range, halfway between two results and beside that, and where a
+        single bit is set above those of the result. The single bits need one channel of a PE lane.
+        """
+        weight = self.weight.reshape(len(self.weight), -1).astype(np.int64)
+        half, width = 1 << self.shift >> 1, self.parameters["ACC_WIDTH"]
+        bits = [half + (1 << bit) for bit in range(1, max(1, self.shift - 1))]
+        bits += [sign << bit for bit in range(self.shift + 8, width - 1) for sign in (1, -1)]
+        sums = np.array([half - 1, half, half + 1, half + (1 << self.shift), *bits])
+        windows = []
+        for lane in range(self.stage.folding.pe):
+            missing = np.full(len(sums), True)
+            for channel in range(lane, len(weight), self.stage.folding.pe):
+                own = weight[channel]
+                windows += [(sign * own > 0) * 255 for sign in (-1, 1)]
+                even = 2 * self.rng.integers(np.where(sums >> self.shift + 8, 8, 128)) << self.shift
+                wanted = sums + even - self.bias[channel]
+                reached = self._reach(own, wanted)
+                missing[: len(sums) - len(bits)] = True
+                windows += [*reached[missing]]
+                missing &= reached @ own != wanted
+        return [windows[index].astype(np.uint8) for index in self.rng.permutation(len(windows))]
+
+    def _reach(self, weight: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """For each sum that is wanted, a window that gives it or one near: int64 (sums, window)."""
+        best = np.zeros((len(wanted), len(weight)), np.int64)
+        for _ in range(3 + 100 // len(weight)):
+            window = self.rng.integers(0, 256, best.shape) * self.rng.integers(0, 2, len(weight))
+            for element in np.argsort(-np.abs(weight) + self.rng.uniform(0, 16, len(weight))):
+                if weight[element]:
+                    window[:, element] = 0
+                    rest = (wanted - window @ weight) / weight[element]
+                    nearer = self.rng.choice([np.rint, np.trunc])(rest)
+                    window[:, element] = np.clip(nearer, 0, 255)
+            better = np.abs(wanted - window @ weight) < np.abs(wanted - best @ weight)
+            best[better] = window[better]
+        return best
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """As usual, but every second image drives sums to the ends of their range, and between.
-
-        It is made of windows that repeat the weights of some channel: a value where these have one
-        sign, zeros elsewhere.
-        """
+        """As usual, but of the third image on, three of four are made of telling windows."""
         images = super().images(count, rng)
         kernel = self.weight.shape[1:] if self.weight.ndim == 4 else self.stage.in_shape
         padding = getattr(self.stage.node.layer, "padding", 0)
         _, _, height, width = images.shape
-
-        def window() -> np.ndarray:
-            weight = rng.choice([-1, 1]) * rng.choice(self.weight).reshape(kernel).astype(int)
-            return rng.choice([255, rng.integers(256)]) * (weight > 0)
-
-        for image in images[2::2]:
+        for image in (image for number, image in enumerate(images) if number > 1 and number % 4):
             columns = range(-(-(width + padding) // kernel[2]))
             rows = range(-(-(height + padding) // kernel[1]))
-            windows = np.block([[window() for _ in columns] for _ in rows])
+            windows = np.block(
+                [[next(self._windows).reshape(kernel) for _ in columns] for _ in rows]
+            )
             image[:] = windows[:, padding : padding + height, padding : padding + width]
         return images
 
