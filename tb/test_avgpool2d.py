@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
-from test_maxpool2d import MaxPool2d, case
+from test_maxpool2d import TESTS, MaxPool2d, case
 from testbench import Layout
 
 from model.network import reference
@@ -86,13 +86,15 @@ TRAFFIC = AvgPool2d
 
 @on_simulators(CASES)
 def test_avgpool2d(simulate, simulator, name, parameters):
-    simulate("avgpool2d", simulator=simulator, name=name, parameters=parameters)
+    simulate("avgpool2d", simulator=simulator, name=name, parameters=parameters, tests=TESTS)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_random_parameters(simulate, seed, number):
     parameters = draw(random.Random(f"{seed}/{number}"))
-    simulate("avgpool2d", simulator="icarus", name=f"random{number}", parameters=parameters)
+    simulate(
+        "avgpool2d", simulator="icarus", name=f"random{number}", parameters=parameters, tests=TESTS
+    )
 
 
 def test_refused_parameters():

@@ -20,6 +20,8 @@ def case(height, width, channels, kernel, stride, **others) -> dict:
     return dict(LANES=channels) | sizes | others
 
 
+TESTS = "bench_stream,bench_pool"
+
 CASES = {
     "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2),
     "usual": case(6, 8, 3, 2, 2),
@@ -109,10 +111,12 @@ TRAFFIC = MaxPool2d
 
 @on_simulators(CASES)
 def test_maxpool2d(simulate, simulator, name, parameters):
-    simulate("maxpool2d", simulator=simulator, name=name, parameters=parameters)
+    simulate("maxpool2d", simulator=simulator, name=name, parameters=parameters, tests=TESTS)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_random_parameters(simulate, seed, number):
     parameters = draw(random.Random(f"{seed}/{number}"))
-    simulate("maxpool2d", simulator="icarus", name=f"random{number}", parameters=parameters)
+    simulate(
+        "maxpool2d", simulator="icarus", name=f"random{number}", parameters=parameters, tests=TESTS
+    )

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from runner import on_simulators
-from test_maxpool2d import MaxPool2d
+from test_maxpool2d import TESTS, MaxPool2d
 
 
 def case(height, width, channels, kernel, **others) -> dict:
@@ -55,10 +55,16 @@ TRAFFIC = RunningMax
 
 @on_simulators(CASES)
 def test_running_max(simulate, simulator, name, parameters):
-    simulate("running_max", simulator=simulator, name=name, parameters=parameters)
+    simulate("running_max", simulator=simulator, name=name, parameters=parameters, tests=TESTS)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_random_parameters(simulate, seed, number):
     parameters = draw(random.Random(f"{seed}/{number}"))
-    simulate("running_max", simulator="icarus", name=f"random{number}", parameters=parameters)
+    simulate(
+        "running_max",
+        simulator="icarus",
+        name=f"random{number}",
+        parameters=parameters,
+        tests=TESTS,
+    )

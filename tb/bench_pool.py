@@ -1,0 +1,40 @@
+"""What the benches of pools add to bench_stream: results that wait leave one a clock."""
+
+from __future__ import annotations
+
+import random
+
+import cocotb
+import numpy as np
+from bench_stream import CASE, TRAFFIC
+from testbench import Stream, Testbench
+
+STALLS = 30
+
+
+@cocotb.test()
+async def takes_up_results(dut) -> None:
+    """After a long stall, as many results as the FIFO holds leave in a row, and one more."""
+    depth = TRAFFIC.parameters.get("FIFO_DEPTH", 2)
+    wanted = depth + 1 if depth > 1 else 1  # a sole place cannot be filled while it is emptied
+    bench = Testbench(dut, CASE["seed"])
+    source = bench.source(Stream.axis(dut, "s_axis"))
+    valid: list[str] = []
+    bench.monitors.append(lambda: valid.append(str(dut.m_axis_tvalid.value)))
+    dut.m_axis_tready.value = 0
+    await bench.reset()
+    images = STALLS * (3 + (depth + 8) // TRAFFIC.sink.beats)
+    for image in TRAFFIC.images(images, np.random.default_rng(bench.rng.getrandbits(32))):
+        source.send(TRAFFIC.source.pack(image, random.Random(0)))
+    for _ in range(STALLS):
+        for _ in range(TRAFFIC.interval * (2 + (depth + 8) // TRAFFIC.sink.beats) + 20):
+            await bench.step()
+        dut.m_axis_tready.value = 1
+        valid.clear()
+        # And some more, so that stalls begin everywhere in an image, and what waits inside is gone.
+        for _ in range(wanted + bench.rng.randrange(2 * TRAFFIC.interval)):
+            await bench.step()
+        dut.m_axis_tready.value = 0
+        assert valid[:wanted] == ["1"] * wanted, (
+            f"{TRAFFIC.module}: tvalid {valid} after a stall, expected {wanted} beats at once"
+        )
