@@ -89,6 +89,10 @@ compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on
 	@$(PY) -m sim.compare --net '$(NET)' $(if $(N),--n '$(N)') \
 	    $(if $(SLOW),--slow '$(SLOW)') $(if $(IMAGES),--images '$(IMAGES)')
 
+.PHONY: figures
+figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
+	@$(PY) -m scripts.figures
+
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a network for an FPGA board, with open tools
 	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
