@@ -74,10 +74,16 @@ coverage: $(VENV)/.stamp-test icarus ## run the tests; report what they reach of
 	@$(PY) tb/cover.py $(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.stamp-test ## ruff, mypy, and Verilator -Wall on every module alone
+lint: lint-python lint-verilog ## ruff, mypy, and Verilator -Wall on every module alone
+
+.PHONY: lint-python
+lint-python: $(VENV)/.stamp-test
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(PY) -m mypy
+
+.PHONY: lint-verilog
+lint-verilog: $(VENV)/.stamp-test
 	@$(PY) tb/lint.py
 
 .PHONY: bench
