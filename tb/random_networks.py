@@ -121,7 +121,8 @@ def random_network(
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
         flat = bool(layers) and STAGES[type(layers[-1])].takes_all
-        layers.append(_layer(choices, shape, limits, flat, last))
+        bare = all(layer.weight_shape(input_shape) is None for layer in layers)
+        layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
     return QuantisedNetwork(network, random_parameters(choices, network))
@@ -189,13 +190,16 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
     return source if isinstance(source, Choices) else Choices(source)
 
 
-def _layer(choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool) -> Layer:
+def _layer(
+    choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
+) -> Layer:
     stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
     layer = choices.of(stages).draw(choices, shape, limits)
-    # What comes after a flattened layer is flat, and the last layer gives sums.
-    if (flat and not isinstance(layer, Linear)) or (last and not layer.accumulates):
-        return STAGES[Linear].draw(choices, shape, limits)
-    return layer
+    # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
+    fits = not (flat and not isinstance(layer, Linear))
+    if last:
+        fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
+    return layer if fits else STAGES[Linear].draw(choices, shape, limits)
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:

@@ -19,7 +19,7 @@ from model.formats.onnx import read_onnx, write_onnx
 from model.hardware import manifest, rom
 from model.hardware.folding import FoldedNetwork
 from model.hardware.solver import solve
-from model.hardware.stage import Stage
+from model.hardware.stage import Stage, Wiring
 from model.network.examples import NETWORKS
 from model.network.graph import Network
 from model.network.layers import Conv, Linear, MaxPool
@@ -446,6 +446,23 @@ def test_generated_verilog(tmp_path: Path, seed: str) -> None:
             command = ["iverilog", "-g2005", "-Wall", "-tnull", "-s", name, "-y", str(ROOT / "rtl")]
             done = subprocess.run([*command, source], capture_output=True, text=True, check=False)
             assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_defaults_left_out_are_those_of_the_modules(seed: str) -> None:
+    rng = np.random.default_rng([int(seed), 44])
+    checked = set()
+    for _ in range(25):
+        quantised = random_network(rng, max_size=12)
+        for stage in folded_at_random(rng, quantised.network).stages:
+            own = quantised.parameters.get(stage.name)
+            source = (ROOT / "rtl" / f"{stage.module}.v").read_text()
+            declared = dict(re.findall(r"parameter (\w+) *= *(\w+|\"\")", source))
+            for setting in stage.settings(Wiring("LANES", own, 20, 2, ("w", "b"))):
+                assert setting.name in declared, f"{stage.module} has no {setting.name}"
+                if setting.default is not None:
+                    assert declared[setting.name] == str(setting.default), setting.name
+                    checked.add((stage.module, setting.name))
+    assert {("conv2d", "STRIDE"), ("maxpool2d", "PADDING"), ("fc", "INPUT_MAJOR")} <= checked
 
 
 def test_committed_networks_are_whole() -> None:

@@ -17,7 +17,7 @@ from model.hardware.solver import solve
 from model.hardware.stage import Folding
 from model.network.examples import NETWORKS
 from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
+from model.network.layers import AvgPool, Conv, Linear, MaxPool
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.
@@ -212,6 +212,11 @@ def test_foldings_that_do_not_fit(foldings, message) -> None:
         FoldedNetwork(
             Network.chain("net", (Conv(3, 2), MaxPool(1, 1), Linear(2)), (1, 4, 4)), foldings
         )
+
+
+def test_a_network_without_weights() -> None:
+    with pytest.raises(UserError, match="net: no layer has weights"):
+        solve(Network.chain("net", (AvgPool(2, 2),), (1, 4, 4)))
 
 
 def test_beats_of_several_pixels_have_whole_channel_groups() -> None:

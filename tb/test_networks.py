@@ -11,7 +11,7 @@ from random_networks import generator, random_images, random_network
 from model.export import export
 from model.export import main as export_main
 from model.formats.onnx import write_onnx
-from model.hardware.folding import solve
+from model.hardware.solver import solve
 from model.learning.data import load_images
 from model.network import reference
 from model.network.examples import NETWORKS

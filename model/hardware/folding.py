@@ -31,6 +31,11 @@ class FoldedNetwork:
     compact: bool = False
 
     def __post_init__(self) -> None:
+        if not self.network.weighted:
+            raise UserError(
+                f"{self.network.name}: no layer has weights, which leaves nothing to fold; add a "
+                "convolution or a fully connected layer"
+            )
         names = {node.name for node in self.network.nodes if stage_class(node).foldable}
         if self.foldings.keys() != names:
             odd = ", ".join(sorted(self.foldings.keys() ^ names))

@@ -11,6 +11,7 @@ from model.base.errors import UserError
 from model.learning.recipes import Recipe
 from model.network import floats
 from model.network.floats import FloatNetwork
+from model.network.layers.base import Way
 
 BATCH = 2000
 
@@ -65,7 +66,7 @@ def solve_last(
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         w, b = values[: weight.size].reshape(weight.shape), values[weight.size :]
-        y, backward = last.layer.forward(inputs, (w, b), wants_dx=False)
+        y, backward = last.layer.forward(inputs, (w, b), Way(wants_dx=False))
         value, dlogits = imitation_loss(y.reshape(len(y), -1), labels, teacher, recipe)
         value += recipe.solve / 2 * float(np.square(w, dtype=np.float64).sum())
         _, (dweight, dbias) = backward(dlogits.reshape(y.shape))

@@ -1,4 +1,4 @@
-"""Training as one sees it: a progress bar while it runs, a curve afterwards."""
+"""What the user sees of training: a progress bar while it runs, and a curve afterwards."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ def hold_out(data: Split) -> tuple[Split, Split]:
 class Source:
     """Batches of augmented training images with the teacher's logits, shuffled anew each epoch.
 
-    `recipe.copies` bounds how many augmented copies of the training set are made; they and the
-    teacher's logits are kept and taken in turns, so that later epochs cost the pupil's time alone.
-    0: fresh ones for ever.
+    The first `recipe.copies` epochs each make an augmented copy of the training set and the
+    teacher's logits for it. Later epochs take these in turns and so cost the pupil's time alone.
+    With 0 copies every epoch augments the images afresh.
     """
 
     def __init__(

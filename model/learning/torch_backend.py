@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,7 +35,9 @@ class TorchBackend(Backend):
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
-            yield
+            # NumPy makes the initial weights, the exponents and the optimum of the last layer.
+            with threadpool_limits(threads, user_api="blas"):
+                yield
         finally:
             torch.set_num_threads(before)
 

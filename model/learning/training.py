@@ -133,7 +133,7 @@ def train_float(
         tries.sort(key=lambda one: min(one[1].validation_loss))
         models = [one[0] for one in tries[: max(1, len(tries) // 4)]]
         epochs *= 4
-        # What is kept has been found: no need to shake it as hard again.
+        # The weights that are kept are good ones; large steps would lose them.
         rate /= 2
     model, stage, best = fit(
         models[0],

@@ -18,7 +18,14 @@ from model.base.errors import UserError
 from model.base.files import read_npz
 from model.network.exponents import PIXEL_EXPONENT, Exponents, from_integers, parameter_shapes
 from model.network.graph import IMAGE, Network, Node
-from model.network.layers.base import Backward, Gradients, check_gradient, describe
+from model.network.layers.base import (
+    Backward,
+    Gradients,
+    Passes,
+    Way,
+    check_gradient,
+    describe,
+)
 from model.network.layers.windows import images_innermost
 from model.network.quantised import QuantisedNetwork
 
@@ -246,20 +253,19 @@ class FloatNetwork:
         x: tuple[np.ndarray, ...],
         exponents: Exponents | None,
         convolution: str,
-    ) -> tuple[np.ndarray, Backward]:
+    ) -> Passes:
         # Nobody needs the gradient of the pixels.
-        wants_dx = set(node.inputs) != {IMAGE}
-        slow = convolution == "slow"
+        way = Way(slow=convolution == "slow", wants_dx=set(node.inputs) != {IMAGE})
         if node.weight_shape is None:
-            return node.layer.forward(x, (), slow=slow, wants_dx=wants_dx)
+            return node.layer.forward(x, (), way)
         weight, bias = (self.parameters[f"{node.name}.{kind}"] for kind in ("weight", "bias"))
         if exponents is None:
-            return node.layer.forward(x, (weight, bias), slow=slow, wants_dx=wants_dx)
+            return node.layer.forward(x, (weight, bias), way)
         exponent = exponents.weight[node.name]
         weight, weight_passes = round_through(weight, exponent, -128, 127)
         exponent += exponents.input_of(self.network, node)
         bias, bias_passes = round_through(bias, exponent, -(2**31), 2**31 - 1)
-        y, inner = node.layer.forward(x, (weight, bias), slow=slow, wants_dx=wants_dx)
+        y, inner = node.layer.forward(x, (weight, bias), way)
 
         def backward(dy: np.ndarray) -> Gradients:
             dx, (dweight, dbias) = inner(dy)
@@ -279,9 +285,7 @@ class FloatNetwork:
             )
 
 
-def _activate(
-    x: np.ndarray, node: Node, exponents: Exponents | None
-) -> tuple[np.ndarray, Backward]:
+def _activate(x: np.ndarray, node: Node, exponents: Exponents | None) -> Passes:
     """The ReLU of `node`, with its rounding if there are exponents."""
     if exponents is None:
         y = relu(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 
 from model.base.errors import UserError
 from model.network.layers import base, windows
-from model.network.layers.base import Backward, Gradients, Layer, Shape
+from model.network.layers.base import FAST, Arrays, Gradients, Layer, Passes, Shape, Way
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,34 +45,18 @@ class AvgPool(Layer):
     def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
         return 255 * self.kernel**2
 
-    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+    def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         dtype = base.exact_dtype(self.accumulator_bound(None, None))
-        return self._sums(inputs[0].astype(dtype))
+        return windows.reduce_windows(inputs[0].astype(dtype), self, np.add)
 
-    def _sums(self, x: np.ndarray) -> np.ndarray:
-        """N x C x OH x OW, of the float type of x."""
-        # A window is a rectangle: the sums of its rows, then the sum of those.
-        for axis in (2, 3):
-            span = x.shape[axis] - self.kernel + 1
-            lines = np.moveaxis(x, axis, 0)
-            taps = [lines[tap : tap + span : self.stride] for tap in range(self.kernel)]
-            x = np.moveaxis(functools.reduce(np.add, taps), 0, axis)
-        return x
-
-    def forward(
-        self,
-        inputs: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        *,
-        slow: bool = False,
-        wants_dx: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,) = inputs
 
         def backward(dy: np.ndarray) -> Gradients:
             return (avgpool2d_backward(dy, x, self.kernel, self.stride),), ()
 
-        return self._sums(x) * x.dtype.type(1 / self.kernel**2), backward
+        sums = windows.reduce_windows(x, self, np.add)
+        return sums * x.dtype.type(1 / self.kernel**2), backward
 
     def torch_forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         from torch.nn import functional

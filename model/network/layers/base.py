@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,30 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
 
+Arrays = Sequence[np.ndarray]
+
 Gradients = tuple[Sequence[np.ndarray | None], Sequence[np.ndarray]]
 """Of the loss with respect to a layer's inputs (None: nobody wants it), and to its weights."""
 
 Backward = Callable[[np.ndarray], Gradients]
 """From the gradient with respect to a layer's output to those of what it was computed from."""
+
+Passes = tuple[np.ndarray, Backward]
+"""What a layer gives, and the way back."""
+
+
+class Way(NamedTuple):
+    """How floats go through a layer.
+
+    slow: by plain loops, where there are such. wants_dx: whether anybody asks for the gradients
+    with respect to the inputs.
+    """
+
+    slow: bool = False
+    wants_dx: bool = True
+
+
+FAST = Way()
 
 EXACT_IN_FLOAT32 = 2**24
 
@@ -66,7 +85,7 @@ class Layer(ABC):
         return ()
 
     @abstractmethod
-    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+    def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         """The reference: exact accumulators, in floats that hold them, or uint8 codes.
 
         inputs: uint8, N x C x H x W, images innermost in memory. operands: as `operands` made them.
@@ -74,18 +93,10 @@ class Layer(ABC):
         """
 
     @abstractmethod
-    def forward(
-        self,
-        inputs: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        *,
-        slow: bool = False,
-        wants_dx: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         """The same in floats, N x C x OH x OW, and the way back.
 
-        inputs: N x C x H x W; weights: (weight, bias), or none: all of one float type. slow: plain
-        loops, where there are such. wants_dx: whether anybody asks for the inputs' gradients.
+        inputs: N x C x H x W; weights: (weight, bias), or none: all of one float type.
         """
 
     @abstractmethod
@@ -98,21 +109,23 @@ def exact_dtype(bound: int) -> type[np.floating]:
     return np.float32 if bound < EXACT_IN_FLOAT32 else np.float64
 
 
-def weighted_bound(weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-    """Largest |accumulator| over uint8 inputs: max over channels of 255*sum|w| + |b|."""
-    if weight is None or bias is None:
-        raise UserError("a layer with weights has none; give it int8 weights and int32 biases")
-    magnitudes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
-    return int((255 * magnitudes + np.abs(bias.astype(np.int64))).max())
+class Weighted(Layer):
+    """A layer whose accumulators are bias + sum of weight * input."""
 
+    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
+        """Max over channels of 255*sum|w| + |b|."""
+        if weight is None or bias is None:
+            raise UserError(f"{self}: no weights; give it int8 weights and int32 biases")
+        magnitudes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+        return int((255 * magnitudes + np.abs(bias.astype(np.int64))).max())
 
-def exact_operands(
-    weight: np.ndarray | None, bias: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights as a matrix and biases as a column, of a float type in which every sum is exact."""
-    dtype = exact_dtype(weighted_bound(weight, bias))
-    assert weight is not None and bias is not None
-    return weight.reshape(len(weight), -1).astype(dtype), bias.astype(dtype)[:, None]
+    def operands(
+        self, weight: np.ndarray | None, bias: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Weights as a matrix and biases as a column, of a float type that holds every sum."""
+        dtype = exact_dtype(self.accumulator_bound(weight, bias))
+        assert weight is not None and bias is not None
+        return weight.reshape(len(weight), -1).astype(dtype), bias.astype(dtype)[:, None]
 
 
 # Refusals

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.base.errors import UserError
 from model.network.layers import base, windows
-from model.network.layers.base import Backward, Gradients, Layer, Shape
+from model.network.layers.base import FAST, Arrays, Gradients, Passes, Shape, Way, Weighted
 from model.network.layers.windows import windows_to_columns
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Conv(Layer):
+class Conv(Weighted):
     """2-D convolution, square kernel, zero padding, same stride both ways; with bias."""
 
     out_channels: int
@@ -41,15 +41,7 @@ class Conv(Layer):
         """(OC, IC, K, K)."""
         return (self.out_channels, shape[0], self.kernel, self.kernel)
 
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return base.weighted_bound(weight, bias)
-
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return base.exact_operands(weight, bias)
-
-    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+    def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         (x,), (weight, bias) = inputs, operands
         columns = windows_to_columns(x, self, weight.dtype)
         return self._products(columns, weight, bias, x.shape)
@@ -63,16 +55,9 @@ class Conv(Layer):
         y += bias
         return y.reshape(*self.out_shape((channels, height, width)), count).transpose(3, 0, 1, 2)
 
-    def forward(
-        self,
-        inputs: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        *,
-        slow: bool = False,
-        wants_dx: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,), (weight, bias) = inputs, weights
-        if slow:
+        if way.slow:
 
             def backward_slow(dy: np.ndarray) -> Gradients:
                 dx, *rest = conv2d_backward_slow(dy, x, weight, self.stride, self.padding)
@@ -83,7 +68,7 @@ class Conv(Layer):
 
         def backward(dy: np.ndarray) -> Gradients:
             dx, dweight, dbias = conv2d_backward_fast(
-                dy, x, weight, self.stride, self.padding, columns, wants_dx=wants_dx
+                dy, x, weight, self.stride, self.padding, columns, wants_dx=way.wants_dx
             )
             return (dx,), (dweight, dbias)
 

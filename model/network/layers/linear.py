@@ -11,14 +11,14 @@ import numpy as np
 
 from model.base.errors import UserError
 from model.network.layers import base
-from model.network.layers.base import Backward, Gradients, Layer, Shape
+from model.network.layers.base import FAST, Arrays, Gradients, Passes, Shape, Way, Weighted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Linear(Layer):
+class Linear(Weighted):
     """Fully connected layer on the flattened (channels, height, width) input; with bias."""
 
     out_features: int
@@ -37,34 +37,19 @@ class Linear(Layer):
         """(OUT, IN)."""
         return (self.out_features, math.prod(shape))
 
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return base.weighted_bound(weight, bias)
-
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return base.exact_operands(weight, bias)
-
-    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+    def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         (x,), (weight, bias) = inputs, operands
         acc = weight @ x.reshape(len(x), -1).T.astype(weight.dtype)
         acc += bias
         return acc.T[:, :, None, None]
 
-    def forward(
-        self,
-        inputs: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        *,
-        slow: bool = False,
-        wants_dx: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,), (weight, bias) = inputs, weights
         flat = x.reshape(len(x), -1)
 
         def backward(dy: np.ndarray) -> Gradients:
             dx, dweight, dbias = fc_backward(
-                dy.reshape(len(dy), -1), flat, weight, wants_dx=wants_dx
+                dy.reshape(len(dy), -1), flat, weight, wants_dx=way.wants_dx
             )
             return (None if dx is None else dx.reshape(x.shape),), (dweight, dbias)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 
 from model.base.errors import UserError
 from model.network.layers import base, windows
-from model.network.layers.base import Backward, Gradients, Layer, Shape
+from model.network.layers.base import FAST, Arrays, Gradients, Layer, Passes, Shape, Way
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,28 +36,14 @@ class MaxPool(Layer):
     def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
         return 255
 
-    def integers(self, inputs: Sequence[np.ndarray], operands: Sequence[np.ndarray]) -> np.ndarray:
+    def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         return self._maxima(inputs[0], 0)
 
     def _maxima(self, x: np.ndarray, least: float) -> np.ndarray:
         """N x C x OH x OW; least: the value of the frame, which exceeds none."""
-        x = windows.pad(x, self.padding, least)
-        # A window is a rectangle: the maxima of its rows, then the maximum of those.
-        for axis in (2, 3):
-            span = x.shape[axis] - self.kernel + 1
-            lines = np.moveaxis(x, axis, 0)
-            taps = [lines[tap : tap + span : self.stride] for tap in range(self.kernel)]
-            x = np.moveaxis(functools.reduce(np.maximum, taps), 0, axis)
-        return x
+        return windows.reduce_windows(windows.pad(x, self.padding, least), self, np.maximum)
 
-    def forward(
-        self,
-        inputs: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        *,
-        slow: bool = False,
-        wants_dx: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,) = inputs
         y = self._maxima(x, -np.inf)
 

@@ -6,6 +6,7 @@ step then works on long contiguous runs, whatever the kernel and the stride.
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import numpy as np
@@ -73,6 +74,17 @@ def crop(padded: np.ndarray, padding: int) -> np.ndarray:
     """What is inside the frame of `pad`, as a view."""
     inside = slice(padding, -padding or None)
     return padded[:, :, inside, inside]
+
+
+def reduce_windows(x: np.ndarray, window: Window, operation: np.ufunc) -> np.ndarray:
+    """`operation` over all taps of each window that lies in x: N x C x OH x OW."""
+    # A window is a rectangle: first over its rows, then over what these give.
+    for axis in (2, 3):
+        span = x.shape[axis] - window.kernel + 1
+        lines = np.moveaxis(x, axis, 0)
+        taps = [lines[tap : tap + span : window.stride] for tap in range(window.kernel)]
+        x = np.moveaxis(functools.reduce(operation, taps), 0, axis)
+    return x
 
 
 def tap(window: Window, out_shape: tuple[int, ...], ky: int, kx: int) -> tuple[slice, ...]:
