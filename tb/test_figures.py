@@ -9,6 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
+import fuzz
 import pytest
 
 from model.base.errors import UserError
@@ -52,6 +53,14 @@ def test_every_region_is_on_a_page() -> None:
     used = {name for name, _ in figures.REGION.findall(text)}
     assert used == set(figures.regions(ROOT))
     assert text.count("<!-- figures:") == len(figures.REGION.findall(text))
+
+
+def test_regions_within_a_sentence_do_not_begin_a_line() -> None:
+    """Markdown takes a line that begins with a comment for HTML."""
+    for path in figures.pages(ROOT):
+        for line in path.read_text().splitlines():
+            begins = re.match(r"\s*<!-- (figures: \w+|end) -->", line)
+            assert not begins or begins[0] == line, f"{path.name}: {line}"
 
 
 def test_a_changed_figure_is_told(copy: Path) -> None:
@@ -111,6 +120,10 @@ def test_mutation_of_one_module_replaces_nothing(copy: Path) -> None:
     assert refreshed(copy, "mutate") == old
     leave(copy, "mutate/report.json", report)
     assert refreshed(copy, "mutate") == old | {"seed": "2"}
+
+
+def test_fuzz_reports_what_is_shown() -> None:
+    assert fuzz.Coverage().summary("1", 0.0, []).keys() == figures.read(ROOT)["fuzz"].keys()
 
 
 def test_bench_is_reduced_to_its_extremes() -> None:
