@@ -44,7 +44,7 @@ help: ## list the targets
 	    '  DEVICE=25f|45f|85f  CYCLES=per image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N' \
 	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED' \
-	    'Options of mutate: MODULE=name  N=mutants per module (40)  SEED; of formal: MODULE'
+	    'Options of mutate: MODULE=name  N=mutants per module (40)  SEED=1,2; of formal: MODULE'
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit

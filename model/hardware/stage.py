@@ -7,9 +7,9 @@ holds elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be
     NF = ceil(OC / pe)       SF = ceil(window / simd)
 
 a layer takes `positions / out_pixels * NF * SF` cycles an image with `out_pixels * pe * simd`
-multipliers. A stage's interval is the largest of its cycles, its input beats and its output beats.
+multipliers. A stage is as slow as the largest of its cycles, its input beats and its output beats.
 
-Each layer has its own subclass of `Stage`, in `model/hardware/layers/`.
+What differs from layer to layer stands in `model/hardware/layers/`, a subclass of `Stage` each.
 """
 
 from __future__ import annotations
@@ -175,16 +175,16 @@ class Stage(ABC):
 
     @property
     def cycles(self) -> int:
-        """Cycles to compute an image; its output beats if nothing is multiplied."""
+        """Cycles of computing an image; output beats where nothing is multiplied."""
         return self.output_groups * self.channel_folds * self.window_folds
 
     @property
     def interval(self) -> int:
-        """The initiation interval of this stage alone, in cycles."""
+        """Cycles from image to image that this stage alone allows."""
         return max(self.cycles, self.input_beats)
 
     def spaced(self, cycles: int) -> int:
-        """`spacing` if an image arrives every `cycles`."""
+        """`spacing` where an image comes every `cycles`."""
         return 1
 
     @abstractmethod

@@ -95,7 +95,7 @@ class PoolStage(WindowStage):
         ]
 
     def pipeline(self, sink: Edge) -> Pipeline:
-        """A tree over the window's taps, one level per clock: LEVELS of rtl/maxpool2d.v."""
+        """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
         return Pipeline(max(1, (self.window_layer.kernel**2 - 1).bit_length()), sink)
 
 
