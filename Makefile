@@ -1,4 +1,4 @@
-# Targets set up all that they need in .venv; `make` alone lists them.
+# Each target sets up what it needs in .venv. `make` alone lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 
-# Options of `make sim`; the others keep their defaults where these are empty.
+# Options of `make sim`. An empty one keeps the program's default.
 NET       ?= all
 N         ?=
 SIM       ?= verilator
@@ -19,7 +19,7 @@ SCHEDULER ?=
 SLOW      ?=
 PYTEST    ?=
 
-# Options of `make formal` and, beside N, of `make mutate`.
+# Option of `make formal` and `make mutate`.
 MODULE ?=
 
 # Options of the targets for boards.
@@ -28,7 +28,7 @@ DEVICE ?=
 CYCLES ?=
 CLOCK  ?=
 
-# Only the programs below read these: simulators and cocotb must not see them in the environment.
+# Passed as arguments only: simulators and cocotb must not see them in the environment.
 unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST BOARD DEVICE CYCLES CLOCK MODULE MAKEFLAGS
 
 .PHONY: help
@@ -39,12 +39,12 @@ help: ## list the targets
 	@printf '%s\n' '' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
 	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
-	    'Options of compare: NET  N  IMAGES  SLOW=images of the slow NumPy (50)' \
+	    'Options of compare: NET  N  IMAGES  SLOW=images for the slow NumPy (50)' \
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
-	    '  DEVICE=25f|45f|85f  CYCLES=an image  CLOCK=MHz; of prog: NET  BOARD' \
+	    '  DEVICE=25f|45f|85f  CYCLES=per image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N' \
 	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED' \
-	    'Options of mutate: MODULE=name  N=mutants a module (40)  SEED=1,2; of formal: MODULE'
+	    'Options of mutate: MODULE=name  N=mutants per module (40)  SEED=1,2; of formal: MODULE'
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
@@ -53,7 +53,7 @@ sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images th
 	    $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
 
 .PHONY: test
-test: $(VENV)/.stamp-test icarus ## run the tests, but for the slow ones: PYTEST="-m slow"
+test: $(VENV)/.stamp-test icarus ## run the tests; the slow ones: PYTEST="-m slow"
 	@$(PY) -m pytest tb -n auto --dist worksteal -m "not slow" $(PYTEST)
 
 .PHONY: fuzz
@@ -70,14 +70,20 @@ mutate: $(VENV)/.stamp-test icarus ## plant faults in each module; its own bench
 	    $(if $(SEED),--seed '$(SEED)')
 
 .PHONY: coverage
-coverage: $(VENV)/.stamp-test icarus ## run the tests; report what they reach of Verilog and Python
+coverage: $(VENV)/.stamp-test icarus ## run the tests and report their coverage of Verilog and Python
 	@$(PY) tb/cover.py $(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.stamp-test ## ruff, mypy, and Verilator -Wall on every module alone
+lint: lint-python lint-verilog ## ruff, mypy, and Verilator -Wall on every module alone
+
+.PHONY: lint-python
+lint-python: $(VENV)/.stamp-test
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(PY) -m mypy
+
+.PHONY: lint-verilog
+lint-verilog: $(VENV)/.stamp-test
 	@$(PY) tb/lint.py
 
 .PHONY: bench
@@ -89,22 +95,26 @@ compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on
 	@$(PY) -m sim.compare --net '$(NET)' $(if $(N),--n '$(N)') \
 	    $(if $(SLOW),--slow '$(SLOW)') $(if $(IMAGES),--images '$(IMAGES)')
 
+.PHONY: figures
+figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
+	@$(PY) -m scripts.figures
+
 .PHONY: bitstream
-bitstream: $(VENV)/.stamp-fpga ## build a network for an FPGA board, with open tools
+bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
 	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
 	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
 
 .PHONY: prog
-prog: $(VENV)/.stamp-fpga ## load what bitstream has built into the board
+prog: $(VENV)/.stamp-fpga ## load that bitstream into the board
 	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' --prog
 
 .PHONY: board-sim
-board-sim: $(VENV)/.stamp-fpga ## simulate a board; the host program talks to it as to a cable
+board-sim: $(VENV)/.stamp-fpga ## simulate a board that the host program can talk to
 	@$(PY) -m fpga.board_sim --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
 	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
 
 .PHONY: sim-netlist
-sim-netlist: $(VENV)/.stamp-fpga ## simulate what synthesis made of a network for a board
+sim-netlist: $(VENV)/.stamp-fpga ## simulate the synthesised netlist of a network for a board
 	@$(PY) -m fpga.netlist --net '$(NET)' --board '$(BOARD)' $(if $(N),--n '$(N)') \
 	    $(if $(DEVICE),--device '$(DEVICE)') $(if $(CYCLES),--cycles '$(CYCLES)') \
 	    $(if $(IMAGES),--images '$(IMAGES)')
@@ -114,11 +124,11 @@ worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this mach
 	@PYTHONPATH=. $(VENV)/bin/dask worker '$(SCHEDULER)' --nworkers auto --nthreads 1
 
 .PHONY: clean
-clean: ## remove what was built, but not .venv
+clean: ## remove all build results, but not .venv
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# The environments. A stamp is newer than pyproject.toml once that is installed.
+# Environments. A stamp newer than pyproject.toml says that its packages are installed.
 $(VENV)/.stamp-sim: pyproject.toml scripts/setup.sh
 	@scripts/setup.sh '$(PYTHON)' $(VENV) .
 	@touch $@

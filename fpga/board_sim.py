@@ -1,10 +1,9 @@
-"""A board without a board: its real top in Verilator, its UART on a pseudo-terminal.
+"""Simulate a board: its real top module in Verilator, its UART on a pseudo-terminal.
 
 python -m fpga.board_sim --board ulx3s --net lenet5
 
-Prints the path of a port, which `python -m fpga.host --port PATH` takes for a cable, and runs until
-Ctrl-C. Only two things are shorter than on the board: the bits of the UART, in clocks, and the
-silence that ends a frame.
+Prints the path of a port for `python -m fpga.host --port PATH` and runs until Ctrl-C. Two times are
+shorter than on the board, counted in clocks: a UART bit, and the silence that ends a frame.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ FLAGS = (
     "--cc --exe --no-timing --default-language 1364-2005 -O3 --x-assign fast --x-initial fast "
     "--noassert -Wno-fatal --prefix Vtop -o simulator -CFLAGS -std=c++20"
 ).split()
-CLOCKS_A_BIT = 8  # the fewest that the receiver takes
-# Longer than a gap between two bytes that a busy computer makes, and than an image takes.
+CLOCKS_A_BIT = 8  # the fewest that the receiver supports
+# Longer than the gaps that a busy computer leaves between bytes, and than an image takes.
 TIMEOUT_CLOCKS = 20_000
 LATENCIES = 2
 STOP_S = 5.0
@@ -47,7 +46,7 @@ STOP_S = 5.0
 
 @dataclass(frozen=True)
 class Simulator:
-    """A compiled simulation: the executable, and the build it is of."""
+    """A compiled simulation: the executable and the build behind it."""
 
     executable: Path
     project: Project
@@ -62,10 +61,10 @@ def build(
     cycles: int | None = None,
     clock_mhz: float | None = None,
 ) -> Simulator:
-    """Fold a network for a board as `fpga.build` does and compile the board, unless that is done.
+    """Fold a network as `fpga.build` does and compile the board, unless that has been done.
 
-    folder: for the build; by default build/fpga/<board>/<net>.sim. Raises `UserError` on what
-    cannot be, `ToolError` where compiling fails.
+    folder: for the build; by default build/fpga/<board>/<net>.sim. Raises `UserError` if the
+    network does not fit, `ToolError` if compilation fails.
     """
     flow.check_tools()
     name = manifest.read(design.find(net))["name"]
@@ -87,7 +86,7 @@ def build(
 
 
 def reading(project: Project) -> tuple[list[str], list[Path]]:
-    """Options and files with which Verilator reads a board, its short times included."""
+    """Verilator's options and files for a board, including its shortened times."""
     family = project.board.family
     latency = manifest.read(project.folder)["latency"]
     parameters = project.parameters | {
@@ -101,17 +100,17 @@ def reading(project: Project) -> tuple[list[str], list[Path]]:
     for folder in (MODELS, MODELS / family.name):
         files += sorted(folder.glob("*.v"))
     if family is boards.ICE40:
-        # Yosys has models of all its cells; those of ECP5 that it lacks are ours.
+        # Yosys models all cells of the iCE40; for the ECP5, fpga/sim/ has those it lacks.
         settings += ["-v", str(flow.yosys_models(family) / "cells_sim.v")]
     return settings, files
 
 
 class Running:
-    """A simulated board that runs; a context manager. port: the path of its pseudo-terminal."""
+    """A running simulated board; a context manager. port: the path of its pseudo-terminal."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-        # $readmemh looks for files where the simulator was started.
+        # $readmemh resolves paths from the simulator's working directory.
         self.process = subprocess.Popen(
             [str(simulator.executable.resolve()), str(CLOCKS_A_BIT), str(simulator.project.baud)],
             cwd=simulator.project.folder,
@@ -134,7 +133,7 @@ class Running:
         self.stop()
 
     def stop(self) -> int:
-        """Pull the cable; the simulator's exit code."""
+        """Disconnect and stop the simulator; its exit code."""
         self.process.terminate()
         try:
             return self.process.wait(STOP_S)
@@ -146,7 +145,7 @@ class Running:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: runs until it is interrupted."""
+    """The command line: run until interrupted."""
     parser = argparse.ArgumentParser(
         prog="make board-sim", description="Simulate a board with its UART on a pseudo-terminal."
     )

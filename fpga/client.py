@@ -1,4 +1,4 @@
-"""What a board can do, as Python functions: each is one request over the link."""
+"""A board's commands as Python methods: each is one request over the link."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATUS = struct.Struct("<HHBB")
 class Result:
     """An image's class, clock cycles from first pixel to last logit, and logits: int32 (classes,).
 
-    The logits stand in the order in which they leave the network.
+    The logits are in the order in which they leave the network.
     """
 
     label: int
@@ -32,9 +32,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Of `count` images: class of the last, cycles from the first pixel to the very last logit.
+    """A run of `count` images: the last class, and the cycles from first pixel to last logit.
 
-    differing: images whose logits were not those of the last `classify`.
+    differing: images whose logits differ from those of the last `classify`.
     """
 
     count: int
@@ -45,9 +45,10 @@ class Repeated:
 
 @dataclass(frozen=True)
 class BoardStatus:
-    """frames: answered without an error since reset; errors: answered with one, or unanswered.
+    """The board's counters since reset, modulo 65,536, and its flags.
 
-    last_error: a `link.Status`. Both counters start anew at 65,536.
+    frames: answered without an error. errors: answered with one, or unanswered. last_error: a
+    `link.Status`.
     """
 
     frames: int
@@ -58,9 +59,9 @@ class BoardStatus:
 
 
 class Board:
-    """The board at the other end of a link. All methods raise `LinkError` where it fails.
+    """The board at the other end of a link. Every method raises `LinkError` if the link fails.
 
-    identity: what the board says it is. signatures: of the ROMs of each layer with weights.
+    identity: as the board reports it. signatures: the ROM signature of each layer with weights.
     """
 
     def __init__(self, link: Link) -> None:
@@ -83,7 +84,7 @@ class Board:
     def repeat(self, count: int, patience: float) -> Repeated:
         """Classify the stored image `count` times, 1 to `MOST_REPEATS`, back to back.
 
-        patience: seconds that may take, beside the usual timeout.
+        patience: seconds that this may take beyond the usual timeout.
         """
         data = self._request(Command.REPEAT, struct.pack("<H", count), _REPEAT.size, patience)
         return Repeated(count, *_REPEAT.unpack(data))

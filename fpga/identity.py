@@ -1,9 +1,9 @@
-"""What a board says it is: the identity block, the content of `identity.mem`.
+"""How a board identifies itself: the identity block, which is the content of `identity.mem`.
 
-Little endian: board and network, 16 bytes of ASCII each, zeros behind; the first 8 bytes of the
+Little endian: board and network, 16 bytes of zero-padded ASCII each; the first 8 bytes of the
 SHA-256 of `network.onnx`; the build id, 8 bytes; clock in Hz and cycles an image, u32; height,
 width and channels of an image, classes, layers with weights, u16. The board appends the signature
-of each of those layers, u32, which it has computed from what its ROMs really hold.
+of each of those layers, u32, computed from the actual content of its ROMs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Identity:
     """The fields of an identity block.
 
     network_hash, build_id: 8 bytes. input_shape: (channels, height, width). layers: those with
-    weights. Raises `UserError` where a name or a number does not fit into the block.
+    weights. Raises `UserError` if a name or a number does not fit the block.
     """
 
     board: str
@@ -79,17 +79,17 @@ class Identity:
         )
 
     def to_mem(self) -> str:
-        """Text of `identity.mem` for `$readmemh`: a byte a line."""
+        """Text of `identity.mem` for `$readmemh`: one byte per line."""
         return "".join(f"{byte:02x}\n" for byte in self.pack())
 
 
 def network_hash(onnx: str | Path) -> bytes:
-    """How an identity names a network: the first 8 bytes of the SHA-256 of `network.onnx`."""
+    """The hash that identifies a network: the first 8 bytes of the SHA-256 of `network.onnx`."""
     return hashlib.sha256(Path(onnx).read_bytes()).digest()[:HASH_BYTES]
 
 
 def unpack(data: bytes) -> Identity:
-    """The inverse of `Identity.pack`. Raises `UserError` where `data` is no such block."""
+    """The inverse of `Identity.pack`. Raises `UserError` if `data` is not an identity block."""
     if len(data) != BLOCK_BYTES:
         raise UserError(f"an identity of {len(data)} bytes; expected {BLOCK_BYTES}")
     board, network, onnx, build, clock, cycles, *rest = _BLOCK.unpack(data)
@@ -112,9 +112,9 @@ def _name(field: bytes) -> str:
 
 
 def unpack_reply(data: bytes) -> tuple[Identity, tuple[int, ...]]:
-    """Identity and the signature of each layer with weights, from what a board sends.
+    """The identity and the signature of each layer with weights, from a board's answer.
 
-    Raises `UserError` where the two do not make up `data`.
+    Raises `UserError` if they do not add up to `data`.
     """
     identity = unpack(data[:BLOCK_BYTES])
     rest = data[BLOCK_BYTES:]
@@ -127,7 +127,7 @@ def unpack_reply(data: bytes) -> tuple[Identity, tuple[int, ...]]:
 
 
 def read_mem(path: str | Path) -> Identity:
-    """The identity in an `identity.mem`. Raises `UserError` where that is missing or damaged."""
+    """The identity in an `identity.mem`. Raises `UserError` if it is missing or damaged."""
     try:
         return unpack(bytes.fromhex(Path(path).read_text(encoding="ascii")))
     except (OSError, ValueError) as error:

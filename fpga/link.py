@@ -1,9 +1,9 @@
-"""The link to a board: frames over a serial port, matched by tag, repeated where they get lost.
+"""The link to a board: frames over a serial port, matched by tag and repeated if lost.
 
 A frame, little endian: start byte (0xC5 from the host, 0x5C from the board), version, command, tag,
-length of the payload u16, payload, CRC-32 of all but the start byte. The board answers every frame
-that it understands with one of the same command and tag, whose payload starts with a `Status`; all
-other input makes it answer an error, or nothing, and then wait until the line has been silent.
+length of the payload u16, payload, CRC-32 of all but the start byte. The board answers each frame
+that it understands with a frame of the same command and tag, whose payload starts with a `Status`.
+Any other input makes it answer with an error, or not at all, and then wait for a silent line.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HOST_START = 0xC5
 BOARD_START = 0x5C
 VERSION = 1
 ATTEMPTS = 3
-# What a board may take beside the time on the wire.
+# Allowed for an answer, beside the time on the wire.
 TIMEOUT_S = 2.0
-# How much longer than before an answer may take, byte for byte: a simulated board is slow.
+# How many times longer per byte than the slowest answer so far: a simulated board is slow.
 PATIENCE = 4
-# Twice the silence after which a board listens again.
+# Twice the silence that a board waits for.
 SILENCE_S = 0.1
 SETTLE_S = 1.0
 POLL_S = 0.02
@@ -42,7 +42,7 @@ OVERHEAD_BYTES = _HEADER.size + _CRC.size
 
 
 class Command(IntEnum):
-    """What a host can ask for."""
+    """The requests of a host."""
 
     IDENTIFY = 1
     CLASSIFY = 2
@@ -51,7 +51,7 @@ class Command(IntEnum):
 
 
 class Status(IntEnum):
-    """How a board's answer starts."""
+    """The first byte of an answer."""
 
     OK = 0
     WRONG_CRC = 1
@@ -75,7 +75,7 @@ MEANINGS: dict[int, str] = {
     Status.NO_RESULT: "the network did not answer",
     Status.FRAMING: "a byte without its stop bit",
 }
-# Asking again cannot help.
+# Errors for which a retry cannot help.
 _FINAL = (Status.NO_IMAGE,)
 
 
@@ -85,16 +85,16 @@ def describe(code: int) -> str:
 
 
 class LinkError(UserError):
-    """The board cannot be reached, or cannot be understood."""
+    """The board cannot be reached or understood."""
 
 
 class _NoAnswerError(Exception):
-    """An attempt has failed; another one may not."""
+    """An attempt has failed; a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame whose CRC was right."""
+    """A frame with a correct CRC."""
 
     command: int
     tag: int
@@ -102,16 +102,16 @@ class Frame:
 
 
 def build_frame(start: int, command: int, tag: int, payload: bytes = b"") -> bytes:
-    """The bytes of a frame; `start` says who sends it."""
+    """The bytes of a frame; `start` tells the sender."""
     header = _HEADER.pack(start, VERSION, command, tag, len(payload))
     return header + payload + _CRC.pack(zlib.crc32(header[1:] + payload))
 
 
 class Parser:
-    """Finds whole frames in a stream that may hold anything else beside them.
+    """Finds complete frames in a stream that may hold anything else between them.
 
-    start: the sender's start byte. longest: bytes of payload beyond which a header is not believed.
-    What looks like the start of a frame but is none does not hide the frames behind it.
+    start: the sender's start byte. longest: the most bytes of payload that a valid header claims.
+    A false start does not hide the frames behind it.
     """
 
     def __init__(self, start: int, longest: int) -> None:
@@ -123,7 +123,7 @@ class Parser:
         """The frames that `data` completes."""
         self._buffer += data
         found = []
-        unfinished = None  # where a frame may begin that has not come whole
+        unfinished = None  # where an incomplete frame may begin
         at = self._buffer.find(self._start)
         while at >= 0:
             size = self._size(at)
@@ -139,14 +139,14 @@ class Parser:
         return found
 
     def _size(self, at: int) -> int:
-        """Bytes of the frame that begins there, as far as is known yet; 0 where none does."""
+        """Bytes of the frame that begins at `at`, as far as known; 0 if none does."""
         if len(self._buffer) - at < _HEADER.size:
             return _HEADER.size
         _, version, _, _, length = _HEADER.unpack_from(self._buffer, at)
         return OVERHEAD_BYTES + length if version == VERSION and length <= self._longest else 0
 
     def _frame(self, at: int, size: int) -> Frame | None:
-        """The frame of `size` bytes, if its CRC is right."""
+        """The frame of `size` bytes at `at`, if its CRC is correct."""
         _, _, command, tag, _ = _HEADER.unpack_from(self._buffer, at)
         end = at + size - _CRC.size
         if _CRC.unpack_from(self._buffer, end) != (zlib.crc32(self._buffer[at + 1 : end]),):
@@ -157,9 +157,8 @@ class Parser:
 class Link:
     """A serial port with a board at its other end; a context manager.
 
-    port, baud: of the cable. timeout: seconds that a board may take beside the time on the wire.
-    retries: requests that had to be repeated so far. Raises `LinkError` where the port cannot be
-    used.
+    port, baud: of the cable. timeout: seconds for an answer, beside the time on the wire. retries:
+    requests repeated so far. Raises `LinkError` if the port cannot be used.
     """
 
     def __init__(self, port: str, baud: int, timeout: float = TIMEOUT_S) -> None:
@@ -168,8 +167,8 @@ class Link:
         self.timeout = timeout
         self.retries = 0
         self._heard = 0
-        self._pace = 10 / baud  # the longest so far, in seconds a byte
-        # Not always the same one, so that no answer to the last host is taken for one to this.
+        self._pace = 10 / baud  # seconds per byte, the slowest so far
+        # Random, so that an answer meant for an earlier host is not taken for ours.
         self._tag = random.randrange(256)
         self._serial = _open(port, baud, timeout)
         self._settle()
@@ -185,8 +184,8 @@ class Link:
     ) -> bytes:
         """The payload of the board's answer, without its status.
 
-        longest: bytes that may be. patience: seconds to wait longer than `timeout`. A request that
-        is not answered is repeated, under another tag. Raises `LinkError` after `ATTEMPTS`.
+        longest: the most bytes expected. patience: seconds to wait beyond `timeout`. An unanswered
+        request is repeated under another tag. Raises `LinkError` after `ATTEMPTS`.
         """
         size = 2 * OVERHEAD_BYTES + len(payload) + 1 + longest
         seconds = self.timeout + PATIENCE * size * self._pace + patience
@@ -220,14 +219,14 @@ class Link:
         )
 
     def _ask(self, command: Command, payload: bytes, longest: int, seconds: float) -> bytes:
-        self._tag = self._tag % 255 + 1  # never 0, which stands for a tag the board has not seen
+        self._tag = self._tag % 255 + 1  # never 0, which stands for an unknown tag
         parser = Parser(BOARD_START, 1 + longest)
         self._write(build_frame(HOST_START, command, self._tag, payload))
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for frame in parser.feed(self._read()):
                 mine = (frame.command, frame.tag) == (command, self._tag)
-                # Tag 0: the board lost the thread of our frame before it had the tag.
+                # Tag 0: the board lost our frame before its tag had arrived.
                 if not frame.payload or not (mine or frame.tag == 0):
                     continue
                 status, content = frame.payload[0], frame.payload[1:]
@@ -243,7 +242,7 @@ class Link:
         raise _NoAnswerError
 
     def _settle(self) -> None:
-        """Throw away what still comes, until nothing does: then the board listens again."""
+        """Discard input until the line is silent: then the board listens again."""
         now = time.monotonic()
         end, quiet = now + SETTLE_S, now + SILENCE_S
         while (now := time.monotonic()) < min(end, quiet):
@@ -251,7 +250,7 @@ class Link:
                 quiet = now + SILENCE_S
 
     def _read(self) -> bytes:
-        """What has come, or comes within `POLL_S`."""
+        """The bytes that have arrived, or arrive within `POLL_S`."""
         with _connected(self.port):
             data = self._serial.read(max(1, self._serial.in_waiting))
         self._heard += len(data)
@@ -267,13 +266,13 @@ class Link:
 
 def _open(port: str, baud: int, timeout: float) -> serial.Serial:
     try:
-        # Exclusive: two hosts at a time would steal each other's answers.
+        # Exclusive: two hosts would steal each other's answers.
         opened = serial.Serial(port, baud, timeout=POLL_S, write_timeout=timeout, exclusive=True)
     except ValueError as error:
         raise LinkError(f"{port}: cannot be set to {baud} baud ({error}); choose another") from None
     except (serial.SerialException, OSError) as error:
         raise LinkError(f"{port}: {_why_not(error)}") from None
-    # An FTDI chip keeps short answers for 16 ms otherwise; other ports know nothing of this.
+    # Otherwise an FTDI chip holds short answers back for 16 ms; other ports lack the option.
     with contextlib.suppress(ValueError, OSError, AttributeError, NotImplementedError):
         opened.set_low_latency_mode(True)
     return opened
@@ -296,7 +295,7 @@ def _why_not(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _connected(port: str) -> Iterator[None]:
-    """What the operating system says of a port that has gone, in one line."""
+    """Turn the loss of the port into one line."""
     try:
         yield
     except serial.SerialTimeoutException:

@@ -1,10 +1,10 @@
-"""Simulate what synthesis made of a network against the reference: `make sim-netlist`.
+"""Simulate the synthesised netlist of a network against the reference: `make sim-netlist`.
 
 python -m fpga.netlist --net convnet --board icebreaker --n 20
 
-The network is folded and synthesised as for a bitstream, but alone; its netlist of the board's
-cells then takes the place of the RTL in the simulation of `make sim`. The cells are Yosys's models,
-and those in fpga/sim/ for what is a black box there.
+The network is folded and synthesised as for a bitstream, but without the rest of the board. Its
+netlist then replaces the RTL in the simulation of `make sim`. The models of the board's cells are
+Yosys' own, and those in fpga/sim/ for the cells that are black boxes to Yosys.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ IMAGES = 20
 
 
 def models(family: Family) -> dict[str, str]:
-    """File name to text of the models of a family's cells."""
+    """The models of a family's cells: file name to text."""
     models = flow.yosys_models(family)
     texts = {}
     for path in (*(models / name for name in YOSYS_MODELS[family.name]), *_own(family)):
-        # Icarus takes no $error in a generate block, of a cell that is not here.
+        # Icarus rejects $error in a generate block.
         text = re.sub(r"\$error\(.*\);", "", path.read_text(encoding="utf-8"))
-        # What they would include are cells that Yosys never makes.
+        # The included files hold cells that Yosys never emits.
         texts[f"{path.stem}.v"] = "`define NO_INCLUDES\n" + text
     return texts
 
@@ -50,7 +50,7 @@ def _own(family: Family) -> list[Path]:
 def synthesise(
     net: str, board: Board, *, device: str | None = None, cycles: int | None = None
 ) -> Design:
-    """A network folded for a board, with the netlist and its cells in place of the RTL."""
+    """A network folded for a board, with its netlist and cell models in place of the RTL."""
     root = BUILD / board.name / manifest.read(design.find(net))["name"]
     exported = root / "network"
     build.prepare(net, board, exported, device=device, cycles=cycles)

@@ -1,4 +1,4 @@
-"""Check that a board computes what the int8 reference does, and measure how fast."""
+"""Compare a board with the int8 reference, and measure its speed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sim import report
 from sim.design import ROOT, Design, find
 
 BUILD = ROOT / "build" / "fpga"
-# A measurement lasts that long at least, unless a counter of the board ends it.
+# The shortest measurement, unless a counter of the board limits it.
 ENOUGH_S = 0.3
 GROWTH = 8
 MOST_CYCLES = 2**31
@@ -29,18 +29,18 @@ MOST_CYCLES = 2**31
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a board is compared with: the network, and its build, which knows the logits' order."""
+    """What a board is compared with: the network, and its build, which knows the logit order."""
 
     quantised: QuantisedNetwork
     design: Design
 
     @property
     def name(self) -> str:
-        """The network's."""
+        """The network's name."""
         return self.quantised.network.name
 
     def ordered(self, result: Result) -> Result:
-        """Class and logits numbered as in the reference; class -1 where there is no such class."""
+        """A result with class and logits numbered as in the reference; class -1 if out of range."""
         arrival = self.design.arrival
         logits = np.empty_like(result.logits)
         logits[arrival] = result.logits
@@ -49,9 +49,10 @@ class Subject:
 
 
 def check(board: Board, net: str | None, build: Path | None) -> Subject:
-    """What to compare the board with. Raises `UserError` unless that is what it runs.
+    """Find the network and build of a board. Raises `UserError` unless the board runs them.
 
-    net: network to compare with, build: folder of its build; by default those that the board names.
+    net: the network to compare with. build: the folder of its build. By default both are those that
+    the board reports.
     """
     said = board.identity
     onnx = find(net or said.network) / "network.onnx"
@@ -91,7 +92,7 @@ def check(board: Board, net: str | None, build: Path | None) -> Subject:
 
 
 def _build_of(said: identity.Identity) -> Path:
-    """The folder of the very build that a board holds; else where its bitstream would lie."""
+    """The folder of the exact build that a board holds, or else that of its bitstream."""
     for path in sorted((BUILD / said.board).glob(f"{said.network}*/{identity.FILE_NAME}")):
         if identity.read_mem(path).build_id == said.build_id:
             return path.parent
@@ -99,7 +100,7 @@ def _build_of(said: identity.Identity) -> Path:
 
 
 def signatures(design: Design) -> list[tuple[str, int]]:
-    """Name and signature of each layer with weights, of what its ROMs should hold."""
+    """Name and expected ROM signature of each layer with weights."""
     return [
         (
             layer["name"],
@@ -112,10 +113,10 @@ def signatures(design: Design) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Images that went over the wire.
+    """The result of images sent over the wire.
 
-    results: what the board said, as the reference counts it. expected: int32 (N, classes), the
-    reference's logits; labels: int64 (N,), its classes. seconds: of the exchange alone.
+    results: the board's, in the reference's order. expected: int32 (N, classes), the reference's
+    logits. labels: int64 (N,), the reference's classes. seconds: of the exchange alone.
     """
 
     results: list[Result]
@@ -125,16 +126,16 @@ class Outcome:
 
     @property
     def logits(self) -> np.ndarray:
-        """int32 (N, classes) of the board."""
+        """The board's logits: int32 (N, classes)."""
         return np.stack([result.logits for result in self.results])
 
     @property
     def classes(self) -> np.ndarray:
-        """int64 (N,) of the board."""
+        """The board's classes: int64 (N,)."""
         return np.array([result.label for result in self.results])
 
     def complaints(self, names: list[str]) -> list[str]:
-        """A line for each logit and class that is not the reference's."""
+        """A line for each logit and class that differs from the reference."""
         lines = [
             f"{names[n]}: logit of class {c}: board {self.logits[n, c]}, "
             f"reference {self.expected[n, c]}"
@@ -147,7 +148,7 @@ class Outcome:
 
 
 def classify_all(board: Board, subject: Subject, pixels: np.ndarray) -> Outcome:
-    """Send uint8 (N, C, H, W) images through the board one by one, under a progress bar."""
+    """Classify uint8 (N, C, H, W) images on the board one by one, with a progress bar."""
     expected = reference.predict(subject.quantised, pixels)
     results = []
     with report.progress("images") as progress:
@@ -162,7 +163,7 @@ def classify_all(board: Board, subject: Subject, pixels: np.ndarray) -> Outcome:
 
 
 def repeat_on_chip(board: Board) -> Repeated:
-    """Repeat the stored image, ever more often, until that takes long enough to be measured."""
+    """Repeat the stored image, more often each time, until the run is long enough to measure."""
     most = min(MOST_REPEATS, max(1, MOST_CYCLES // board.identity.cycles_per_image))
     count, seconds = 1, 0.0
     while True:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install Icarus Verilog through apt-get where it is missing and that is possible.
+# Install Icarus Verilog through apt-get if it is missing.
 set -euo pipefail
 
 command -v iverilog > /dev/null && exit 0

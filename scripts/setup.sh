@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a virtual environment and install this project into it, editable, with what it needs.
+# Create a virtual environment and install this project into it, editable, with its dependencies.
 # usage: setup.sh PYTHON VENV REQUIREMENT     (REQUIREMENT: `.`, or `.[extra]`)
 set -euo pipefail
 

@@ -17,6 +17,7 @@ from sim.design import Design
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
 SHOWN = 5
 
@@ -92,26 +93,26 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def print_table(reports: list[dict[str, Any]]) -> None:
+def table(reports: list[dict[str, Any]]) -> Table:
     """One row a network."""
     from rich.table import Table
 
-    table = Table(title=f"{reports[0]['simulator']} against the int8 reference")
-    table.add_column("network")
+    made = Table(title=f"{reports[0]['simulator']} against the int8 reference")
+    made.add_column("network")
     for title in (
         "images",
-        "logits compared",
+        "logits\ncompared",
         "mismatches",
-        "accuracy RTL",
-        "accuracy ref.",
-        "cycles/image",
+        "accuracy\nRTL",
+        "accuracy\nreference",
+        "cycles/\nimage",
         "latency",
         "multipliers",
     ):
-        table.add_column(title, justify="right")
+        made.add_column(title, justify="right")
     for report in reports:
         wrong = report["mismatches"]
-        table.add_row(
+        made.add_row(
             report["network"],
             f"{report['images']:,}",
             f"{report['logits']:,}",
@@ -122,7 +123,7 @@ def print_table(reports: list[dict[str, Any]]) -> None:
             _number(report["latency_cycles"]),
             _number(report["multipliers"]),
         )
-    console().print(table)
+    return made
 
 
 def console() -> Console:

@@ -96,7 +96,7 @@ def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> in
             failed = failed or bool(wrong)
             for line in report.shorten(wrong):
                 print(f"{design.name}: {line}", file=sys.stderr)
-    report.print_table(summaries)
+    console.print(report.table(summaries))
     console.print(f"images: {dataset}", highlight=False)
     if options.waves:
         suffix = ".fst" if options.sim == "icarus" else ".vcd"

@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ sys.path[:0] = [str(ROOT)]
 from model.base import errors  # noqa: E402
 from model.base.errors import UserError  # noqa: E402
 from sim import report, tools  # noqa: E402
+from sim.cluster import cores  # noqa: E402
 
 BUILD = ROOT / "build" / "coverage"
 COUNTS = BUILD / "verilator"  # one file a simulation
@@ -223,6 +225,7 @@ def main() -> int:
         raise UserError("coverage is not installed; install it with: make coverage") from None
     shutil.rmtree(BUILD, ignore_errors=True)
     COUNTS.mkdir(parents=True)
+    started = time.monotonic()
     failed = run_tests(sys.argv[1:])
     if failed in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         words = " ".join(sys.argv[1:])
@@ -231,9 +234,19 @@ def main() -> int:
     files = merge(sorted(COUNTS.glob("*.dat")), sources)
     python = python_figures()
     (BUILD / "rtl.html").write_text(page(files), encoding="utf-8")
+    figures = total(library(files))
+    report.write_json(
+        BUILD / "report.json",
+        {
+            "chosen": sys.argv[1:],
+            "rtl": figures,
+            "python": python,
+            "seconds": round(time.monotonic() - started, 1),
+            "cores": cores(),
+        },
+    )
     print_tables(files, python)
     print(f"see {BUILD / 'rtl.html'} and {BUILD / 'python' / 'index.html'}")
-    figures = total(library(files))
     enough = all(percent(*figures[kind]) >= LEAST[kind] for kind in ("lines", "toggles"))
     enough &= all(file.lines or file.toggles for file in library(files).values())
     enough &= all(percent(*figure) >= LEAST["python"] for figure in python.values())

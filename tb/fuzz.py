@@ -47,13 +47,14 @@ from model.hardware import schedule  # noqa: E402
 from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork  # noqa: E402
 from model.hardware.stage import Folding, Stage  # noqa: E402
 from model.network import reference  # noqa: E402
-from sim import cluster  # noqa: E402
+from sim import cluster, report  # noqa: E402
 from sim.build import build  # noqa: E402
 from sim.collect import collect, compare  # noqa: E402
 from sim.design import Design  # noqa: E402
 
 RTL = TB.parent / "rtl"
 REGRESSIONS = TB / "regressions"
+REPORT = TB.parent / "build" / "fuzz" / "report.json"
 TIMEOUT_S = 300
 TOLD = 100  # cases from one message to the next
 
@@ -278,6 +279,18 @@ class Coverage:
         self.orders += other.orders
         self.other += other.other
 
+    def summary(self, seed: str, started: float, failed: list[str]) -> dict[str, object]:
+        """The content of `report.json`. started: of `time.monotonic`. failed: seeds of cases."""
+        return {
+            "seed": seed,
+            "networks": self.other["cases"],
+            "layers": sum(number for key, number in self.other.items() if key[0] == "module"),
+            "onnx_runtime": self.other["ONNX Runtime"],
+            "failed": failed,
+            "seconds": round(time.monotonic() - started, 1),
+            "cores": cluster.cores(),
+        }
+
     def print(self, console: Console) -> None:
         """Tables of how often each combination came."""
         self._print_windows(console, "conv", range(1, 8), FOLDS)
@@ -359,11 +372,13 @@ def main(arguments: list[str] | None = None) -> int:
             found = future.result()
             if found is None:
                 pool.shutdown(wait=True, cancel_futures=True)
+                report.write_json(REPORT, coverage.summary(seed, started, [futures[future]]))
                 return _report(futures[future], options.rtl, options.save)
             coverage.add(found)
             if done % TOLD == 0:
                 seconds = time.monotonic() - started
                 console.print(f"{done:,} cases in {seconds:.0f} s", highlight=False)
+    report.write_json(REPORT, coverage.summary(seed, started, []))
     coverage.print(console)
     return 0
 

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, folders that change as a whole, pictures."""
+"""The ground floor: errors, arguments, files, folders that change as a whole, pictures."""

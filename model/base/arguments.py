@@ -1,4 +1,4 @@
-"""Values of the command line: what cannot be one is a `UserError` that names its option."""
+"""Numbers on the command line; an invalid one is a `UserError` that names its option."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Number = TypeVar("Number", int, float)
 
 
 def positive(option: str, kind: type[Number] = int) -> Callable[[str], Number]:
-    """A reader of positive numbers, for the `type` of an argparse option.
+    """The `type` of an argparse option that takes a positive, finite number.
 
-    option: what messages call it. kind: `int` or `float`; infinity is no number.
+    option: its name in messages. kind: `int` or `float`.
     """
 
     def read(text: str) -> Number:

@@ -1,4 +1,4 @@
-"""One clear line for a user's mistake, or a failing tool's own words; never a traceback."""
+"""Errors that end a command in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """What is wrong, what was expected and how to mend it, in one line."""
+    """A user's mistake: one line that says what is wrong, what was expected and how to fix it."""
 
 
 class ToolError(Exception):
-    """A simulator, compiler or synthesiser failed: its own words."""
+    """A simulator, compiler or synthesiser failed; the message is the tool's own."""
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -1,6 +1,6 @@
-"""Reading files that may be damaged, endless or a trap; writing files that are whole or not there.
+"""Read files that may be damaged, endless or hostile; write files that are complete or absent.
 
-Whatever is wrong with one is a `UserError` in one line that names it.
+Any fault is a `UserError` in one line that names the file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file, and the folder that it lies in; until it is whole, the old one stays."""
+    """Write a file and create its folder; the old file stays until the new one is complete."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -56,7 +56,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def gunzip(content: bytes, path: str | Path) -> bytes:
-    """What a gzip file holds, at most MAX_BYTES."""
+    """The content of a gzip file, at most MAX_BYTES."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             unpacked = file.read(MAX_BYTES + 1)
@@ -70,7 +70,7 @@ def gunzip(content: bytes, path: str | Path) -> bytes:
 def parse_npy(content: bytes) -> np.ndarray:
     """The array of a .npy file without Python objects.
 
-    Raises `ValueError` for anything else, before memory is taken for what is not there.
+    Raises `ValueError` for anything else, before allocating what a false header claims.
     """
     file = io.BytesIO(content)
     try:
@@ -92,7 +92,7 @@ def parse_npy(content: bytes) -> np.ndarray:
 
 
 def read_npz(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """The arrays of these names and shapes in a .npz file, all of finite numbers."""
+    """The arrays of a .npz file with these names and shapes; all values must be finite."""
     content = read_bytes(path, MAX_NPZ_BYTES)
     arrays = {}
     try:
@@ -115,7 +115,7 @@ def read_npz(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
 
 
 def one_line(text: object) -> str:
-    """A message as one printable line, not too long."""
+    """A message as one printable line of at most 200 characters."""
     line = " ".join(str(text).split())
     line = line if line.isprintable() else ascii(line)[1:-1]
     return line if len(line) <= 200 else f"{line[:197]}..."

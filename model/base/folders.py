@@ -1,4 +1,4 @@
-"""Folders that change as a whole: an interrupt, an error, even a kill leaves what was there."""
+"""Replace folders as a whole: an interrupt, an error or a kill leaves the old content intact."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, hence on its file system; removed at the end.
+    """A temporary folder beside `target`, hence on the same file system; removed at the end.
 
-    So are those that killed processes left there long ago.
+    Old ones that killed processes left behind are removed too.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,10 +42,10 @@ def staging(target: Path) -> Iterator[Path]:
 def put_in_place(
     folder: Path, target: Path, names: Collection[str], stale: Collection[str] = ()
 ) -> None:
-    """Move the files `names` from `folder`, of `staging`, to `target` and delete `stale` there.
+    """Move the files `names` from `folder`, made by `staging`, to `target`; delete `stale` there.
 
-    A new folder takes the place of the old one in a single step. Files that do not change are the
-    same ones in both, so whatever was built from them stays up to date.
+    The new folder replaces the old one in a single step. Unchanged files are kept, times included,
+    so whatever was built from them stays up to date.
     """
     changed = [name for name in names if not _same(folder / name, target / name)]
     if not changed and not any((target / name).is_file() for name in stale):
@@ -71,7 +71,7 @@ def put_in_place(
 
 
 def _replace(new: Path, target: Path, old: Path) -> None:
-    """`_exchange` in two steps: only a kill between them leaves no target, but `old`."""
+    """`_exchange` in two steps: a kill between them leaves `old` and no target."""
     target.rename(old)
     try:
         new.rename(target)
@@ -81,7 +81,7 @@ def _replace(new: Path, target: Path, old: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap the names of two folders at once; False where the system cannot."""
+    """Swap two folders atomically; False where the system cannot."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -97,7 +97,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _keep(item: Path, copy: Path) -> None:
-    """A second name for a file; a copy where links are not possible, and of folders."""
+    """Link a file, or copy it where links are not possible; copy a folder."""
     if item.is_dir() and not item.is_symlink():
         shutil.copytree(item, copy, symlinks=True)
         return

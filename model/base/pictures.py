@@ -1,4 +1,4 @@
-"""Figures without a display, and PNG files that are whole or not there."""
+"""Figures drawn without a display, saved as PNG files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches; it lays out what is drawn on it."""
+    """An empty figure with automatic layout; width and height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,9 +32,9 @@ def save(made: Figure, path: Path) -> None:
 
 
 def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
-    """Maps (C, H, W) in rows of `columns`: float64, NaN where there is no map.
+    """Arrange maps (C, H, W) in rows of `columns`: float64, NaN where there is no map.
 
-    They are one cell apart, but for maps of a single cell.
+    A gap of one cell separates them, except for maps of a single cell.
     """
     count, height, width = maps.shape
     rows = -(-count // columns)

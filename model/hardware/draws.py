@@ -1,4 +1,4 @@
-"""What the layers' random draws are given: tests fuzz networks with them."""
+"""Random choices and size limits, from which tests draw random layers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Choices(Protocol):
-    """Whole numbers within bounds, and what follows from them.
+    """A source of random choices.
 
-    The first of several options, and the least of a range, is the simplest.
+    The first of several options and the least of a range count as the simplest.
     """
 
     def integer(self, low: int, high: int) -> int:
@@ -27,25 +27,25 @@ class Choices(Protocol):
         ...
 
     def now_and_then(self, times: int) -> bool:
-        """True once in so many times."""
+        """True once in `times` calls, on average."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a layer may be: output channels, and multiply-accumulates an image."""
+    """The largest layer: output channels, and multiply-accumulates an image."""
 
     most_channels: int
     macs: float
 
     def channels(self, choices: Choices, macs: int) -> int:
-        """A number of output channels that take `macs` each."""
+        """A number of output channels, given the multiply-accumulates of one."""
         most = min(self.most_channels, choices.of([8, 32]))
         return choices.integer(1, int(max(1, min(most, self.macs // macs))))
 
     @staticmethod
     def window(choices: Choices, shape: Shape, kernels: range) -> tuple[int, int]:
-        """Kernel and padding of a window that fits into images of `shape` and their padding."""
+        """A kernel and a padding that fit images of `shape`."""
         least = {k: max(0, math.ceil((k - min(shape[1:])) / 2)) for k in kernels}
         kernel = choices.of([k for k, padding in least.items() if padding < k])
         return kernel, choices.integer(least[kernel], kernel - 1)

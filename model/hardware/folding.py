@@ -1,4 +1,4 @@
-"""A network with the folding of each of its nodes."""
+"""A network and the folding of each node."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ PIXELS_PER_BEAT = (1, 2, 4)
 
 @dataclass(frozen=True)
 class FoldedNetwork:
-    """A `Network`, by node the `Folding` of each that has one, and the pixels in an input beat.
+    """A `Network` with the `Folding` of each foldable node, by name.
 
-    compact: pools are to be as small as they can be, not as fast.
+    pixels: in an input beat. compact: build pools as small as possible instead of as fast as
+    possible.
     Raises `UserError` on a folding that does not fit its layer, pixels that do not divide a row, or
-    a graph that is no chain.
+    a graph that is not a chain.
     """
 
     network: Network
@@ -55,7 +56,7 @@ class FoldedNetwork:
 
     @cached_property
     def _alone(self) -> dict[str, Stage]:
-        """The stages, as if each were alone, by node."""
+        """The stages by node, before the network's pace is known."""
         pixels = beat_pixels(self.network, self.pixels)
         stages: dict[str, Stage] = {}
         lanes = {IMAGE: self.network.input_shape[0]}
@@ -80,12 +81,12 @@ class FoldedNetwork:
         return {stage.name: stage for stage in self.stages}
 
     def refolded(self, changes: Mapping[str, Folding]) -> FoldedNetwork:
-        """The same with other foldings of some nodes."""
+        """A copy with other foldings for some nodes."""
         return replace(self, foldings={**self.foldings, **changes})
 
     @property
     def output(self) -> Stage:
-        """The stage that gives the logits."""
+        """The stage that produces the logits."""
         return self.stages[-1]
 
     @property
@@ -95,7 +96,7 @@ class FoldedNetwork:
 
     @property
     def cycles(self) -> int:
-        """Predicted cycles from image to image."""
+        """Predicted initiation interval: cycles from image to image."""
         return max(stage.interval for stage in self.stages)
 
     @property
@@ -105,20 +106,20 @@ class FoldedNetwork:
 
     @property
     def utilisation(self) -> float:
-        """Share of the multipliers' cycles that does a multiply-accumulate of the network."""
+        """Share of multiplier cycles that perform a multiply-accumulate of the network, 0 to 1."""
         return self.network.macs / (self.multipliers * self.cycles) if self.multipliers else 0.0
 
     def utilisation_of(self, stage: Stage) -> float:
-        """The same of one stage's multipliers, at the network's pace."""
+        """The same for the multipliers of one stage, at the network's pace."""
         return stage.macs / (stage.multipliers * self.cycles) if stage.multipliers else 0.0
 
 
 def beat_pixels(network: Network, pixels: int) -> dict[str, int]:
     """Pixels in a beat of the image (IMAGE) and of each node's output, by name.
 
-    A stride takes pixels out of a row, so max(1, pixels / stride) leave the layer in a beat.
-    Raises `UserError` where `pixels` is not 1, 2 or 4, or a row or a stride cannot be divided so,
-    or where the graph is no chain.
+    A stride drops pixels of a row, so a layer's output beat holds max(1, pixels / stride).
+    Raises `UserError` if `pixels` is not 1, 2 or 4, does not fit a row or a stride, or the graph is
+    not a chain.
     """
     if pixels not in PIXELS_PER_BEAT:
         raise UserError(f"{pixels} pixels per beat: expected 1, 2 or 4")
@@ -143,10 +144,10 @@ def beat_pixels(network: Network, pixels: int) -> dict[str, int]:
 
 
 def whole_channels(network: Network, node: Node) -> bool:
-    """Whether a beat of `node` may hold no ragged group of channels.
+    """Whether the PE of `node` must divide its channels.
 
-    The logits of several positions follow each other without a gap, and a node that is not folded
-    passes beats on as they come.
+    It must where its output leads to logits of several positions, which follow each other without a
+    gap. Nodes that are not folded pass beats on unchanged.
     """
     while node is not network.output:
         (node,) = network.readers(node.name)

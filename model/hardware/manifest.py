@@ -1,4 +1,4 @@
-"""`network.json`: what export made of a network, and the SHA-256 that prove it all whole."""
+"""`network.json`: the description of an exported network, with the SHA-256 of every file."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def sha256(path: str | Path) -> str:
 
 
 def to_text(manifest: dict[str, Any]) -> str:
-    """Text of `network.json`: the manifest and, last, the SHA-256 of what stands before it."""
+    """Text of `network.json`: the manifest, followed by the SHA-256 of the manifest itself."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     content["sha256"] = hashlib.sha256(json.dumps(content, indent=2).encode()).hexdigest()
     return json.dumps(content, indent=2) + "\n"
 
 
 def read(folder: str | Path) -> dict[str, Any]:
-    """The manifest of an exported network, as it was when written.
+    """The manifest of an exported network.
 
-    Raises `UserError` where it is missing or damaged, or names a file outside its folder.
+    Raises `UserError` if it is missing or altered, or names a file outside its folder.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -50,7 +50,7 @@ def read(folder: str | Path) -> dict[str, Any]:
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
-    """The manifest that is the content of the file `path`; see `read`."""
+    """The manifest in the content of the file `path`; see `read`."""
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -74,9 +74,9 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The manifest, after checking that every file it names is there and unaltered.
+    """The manifest, once every file that it names has proved to be present and unaltered.
 
-    Raises `UserError` naming the first file that is missing, truncated or altered.
+    Raises `UserError` on the first file that is missing, truncated or altered.
     """
     folder = Path(folder)
     manifest = read(folder) if manifest is None else manifest
@@ -95,7 +95,7 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
-    """The content of `network.json`, but for the hashes and the training metrics."""
+    """The content of `network.json`, without the hashes and the training metrics."""
     network = quantised.network
     layers = []
     for stage in folded.stages:

@@ -1,4 +1,4 @@
-"""Which names a network can have, given what they meet in simulators and synthesis."""
+"""The names that a network can have in simulation and synthesis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from model.base.errors import UserError
 
-# Verilog-2005 and SystemVerilog: some tools read a .v file as either.
+# Of Verilog-2005 and SystemVerilog: some tools read .v files as SystemVerilog.
 KEYWORDS = frozenset(
     """
     accept_on alias always always_comb always_ff always_latch and assert assign assume automatic
@@ -35,7 +35,7 @@ KEYWORDS = frozenset(
 
 
 def check_name(name: str, taken: frozenset[str] = frozenset()) -> None:
-    """Raise `UserError` where `name` is no identifier, is a keyword, or is in `taken`."""
+    """Raise `UserError` if `name` is not an identifier, is a keyword, or is in `taken`."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise UserError(
             f"network name {name!r} is no Verilog identifier; use letters, digits and _, a letter "

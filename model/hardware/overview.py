@@ -1,4 +1,4 @@
-"""A folding as people look at it: a table in the terminal, a chart of what is busy."""
+"""Show a folding: a table for the terminal, a chart of how busy each stage is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from model.base import pictures
 
 
 def print_table(description: dict[str, Any]) -> None:
-    """The layers of a network as a table. description: the content of `network.json`."""
+    """Print a network's layers as a table. description: the content of `network.json`."""
     from rich.console import Console
     from rich.table import Table
 
@@ -50,7 +50,7 @@ def print_table(description: dict[str, Any]) -> None:
 
 
 def draw_occupancy(description: dict[str, Any], path: Path) -> None:
-    """Bar chart, as PNG, of the share of the time that each stage is busy."""
+    """Draw the share of time that each stage is busy, as a bar chart (PNG)."""
     layers, cycles = description["layers"], description["cycles"]
     names = ["input", *(layer["name"] for layer in layers)]
     busy = [description["input_beats"], *map(_interval, layers)]
@@ -70,5 +70,5 @@ def draw_occupancy(description: dict[str, Any], path: Path) -> None:
 
 
 def _interval(layer: dict[str, Any]) -> int:
-    """Cycles from image to image that this layer alone allows."""
+    """The initiation interval of this layer alone, in cycles."""
     return max(layer["cycles"], layer["input_beats"])

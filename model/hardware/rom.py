@@ -1,9 +1,9 @@
-"""The order of weights and biases in ROM words: the only place that knows it.
+"""The order of weights and biases in ROM words, defined here and nowhere else.
 
-A weight word is the `pe * simd` int8 weights of one cycle, lane (pe, simd) at bits
-`8*(pe*SIMD + simd)`. It holds output channels `nf*PE + pe` and elements `sf*SIMD + simd` of the
-flattened window; words lie at address `nf*SF + sf`, or `sf*NF + nf` in an input-major fc. A bias
-word is `pe` int32, lane pe at bits `32*pe`, at address nf. Lanes beyond either end are zero.
+A weight word holds the `PE * SIMD` int8 weights of one cycle, lane (pe, simd) at bits
+`8*(pe*SIMD + simd)`: output channel `nf*PE + pe`, element `sf*SIMD + simd` of the flattened window.
+Its address is `nf*SF + sf`, or `sf*NF + nf` in an input-major fc. A bias word holds `PE` int32,
+lane pe at bits `32*pe`, at address nf. Lanes beyond the last channel or element are zero.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from model.network.quantised import QuantisedNetwork
 
 
 def pack_weights(weight: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """ROM words of a layer's int8 weights: int8 (words, pe * simd), lane 0 first."""
+    """Pack a layer's int8 weights into ROM words: int8 (words, pe * simd), lane 0 first."""
     matrix = stage.weight_matrix(weight)
     pe, simd = stage.folding.pe, stage.folding.simd
     groups, chunks = stage.channel_folds, stage.window_folds
@@ -28,7 +28,7 @@ def pack_weights(weight: np.ndarray, stage: ComputeStage) -> np.ndarray:
 
 
 def unpack_weights(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """Weights back from ROM words: the inverse of `pack_weights`, same shape as the layer's."""
+    """The inverse of `pack_weights`: int8, in the shape of the layer's weights."""
     pe, simd = stage.folding.pe, stage.folding.simd
     groups, chunks = stage.channel_folds, stage.window_folds
     if stage.folding.input_major:
@@ -40,19 +40,19 @@ def unpack_weights(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
 
 
 def pack_bias(bias: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """ROM words of a layer's int32 biases: int32 (NF, pe), lane 0 first."""
+    """Pack a layer's int32 biases into ROM words: int32 (NF, pe), lane 0 first."""
     words = np.zeros((stage.channel_folds, stage.folding.pe), np.int32)
     words.reshape(-1)[: len(bias)] = bias
     return words
 
 
 def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """Biases back from ROM words: int32 (OC,)."""
+    """The inverse of `pack_bias`: int32 (OC,)."""
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
 
 def to_hex(words: np.ndarray) -> str:
-    """Text for `$readmemh`: one word a line, lane 0 in the lowest bits, hence rightmost."""
+    """Text for `$readmemh`: one word per line, lane 0 in the lowest bits, hence rightmost."""
     big_endian = words.astype(words.dtype.newbyteorder(">"))[:, ::-1]
     digits = np.ascontiguousarray(big_endian).tobytes().hex()
     width = 2 * words.shape[1] * words.dtype.itemsize
@@ -60,18 +60,18 @@ def to_hex(words: np.ndarray) -> str:
 
 
 def from_hex(text: str, dtype: type[np.int8 | np.int32]) -> np.ndarray:
-    """Words back from the text of a `.mem` file: `dtype` (words, lanes), lane 0 first."""
+    """The words of a `.mem` file: `dtype` (words, lanes), lane 0 first."""
     lines = text.split()
     words = np.frombuffer(bytes.fromhex("".join(lines)), np.dtype(dtype).newbyteorder(">"))
     return np.ascontiguousarray(words.reshape(len(lines), -1)[:, ::-1]).astype(dtype)
 
 
 def signature(weights: str, biases: str) -> int:
-    """What rtl/rom_signature.v makes of a layer's two ROMs, from the texts of their `.mem` files.
+    """The hash that rtl/rom_signature.v computes of a layer's ROMs, from the texts of the files.
 
-    The bias ROM's hash in the upper 16 bits, the weight ROM's in the lower: a CRC register (left
-    shift, polynomial 0x1021, from 0xFFFF) into which each word goes as the exclusive or of its
-    slices of 16 bits.
+    The upper 16 bits are the bias ROM's, the lower 16 the weight ROM's. Each is a CRC register
+    (left shift, polynomial 0x1021, initially 0xFFFF) that absorbs each word as the exclusive or of
+    its 16-bit slices.
     """
     halves = []
     for text in (biases, weights):
@@ -89,7 +89,7 @@ def signature(weights: str, biases: str) -> int:
 
 
 def names(network: str, layer: str) -> tuple[str, str]:
-    """File names of a layer's weights and biases: no two networks share one."""
+    """File names of a layer's weights and biases, unique across networks."""
     return f"{network}_{layer}_weight.mem", f"{network}_{layer}_bias.mem"
 
 

@@ -1,4 +1,4 @@
-"""The solver: the fewest multipliers for a number of cycles, the fewest cycles for a budget."""
+"""The solver: the fewest multipliers for a cycle target, the fewest cycles for a budget."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from model.hardware.layers import stage_class
 from model.hardware.stage import ComputeStage, Folding, Stage
 from model.network.graph import IMAGE, Network, Node
 
-STEPS_UP = 6  # next faster foldings of each layer that are tried for a shorter latency
+STEPS_UP = 6  # faster foldings of each layer to try for a shorter latency
 
-Price = Callable[[Folding, int], int]  # of a folding whose weights are so many ROM words
+Price = Callable[[Folding, int], int]  # the cost of a folding whose weights take so many ROM words
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A layer folded one way, and what that costs."""
+    """One folding of a layer and its cost."""
 
     interval: int
     multipliers: int
@@ -30,16 +30,16 @@ class _Choice:
 
 
 class _Solver:
-    """All sensible foldings of each layer of a network, and the cheapest for a target.
+    """The useful foldings of each layer, and the cheapest for a target.
 
-    The lanes into a layer are the PE of the layer with weights before it, so its input beats are
-    that layer's `groups * NF <= groups * NF * SF`: at most that layer's cycles. Input beats
-    therefore never bind, and layers can be folded independently of each other once the target is
-    fixed. A layer without weights passes lanes on; with stride 1 and padding a pool can give more
-    positions than it takes, so its `groups * NF` counts with the layer that sets its NF.
+    A layer's input lanes are the PE of the weighted layer before it. Its input beats are that
+    layer's `groups * NF`, which never exceeds that layer's cycles, `groups * NF * SF`. So input
+    beats never bind, and with a fixed target every layer can be folded on its own. Layers without
+    weights pass lanes on. A pool with stride 1 and padding can produce more positions than it
+    receives, so its `groups * NF` counts towards the layer that sets its NF.
 
-    For given NF and SF the smallest `pe` and `simd` cost least, so one choice per distinct (NF, SF)
-    covers the optimum: at most about 4 * sqrt(OC * window) of them.
+    For given NF and SF the smallest `pe` and `simd` are cheapest. One choice per distinct (NF, SF)
+    therefore covers the optimum: about 4 * sqrt(OC * window) choices at most.
     """
 
     def __init__(self, network: Network, pixels: int, price: Price | None) -> None:
@@ -48,7 +48,7 @@ class _Solver:
         self.price = price or _multipliers
         self.beat = beat_pixels(network, pixels)
         _, height, width = network.input_shape
-        # Before the first PE the lanes are all channels: one beat a group of pixels.
+        # Before the first PE, a beat holds all channels of its pixels.
         self.fixed = height * width // pixels
         self.fixed = max([self.fixed, *map(self._groups, self._passive(IMAGE))])
         self.choices = {
@@ -68,7 +68,7 @@ class _Solver:
         return height * width // self.beat[node.name]
 
     def _passive(self, name: str) -> Iterator[Node]:
-        """The nodes without foldings that take what `name` gives, directly or one after another."""
+        """The nodes without foldings that `name` feeds, directly or through each other."""
         for node in self.network.readers(name):
             if not stage_class(node).foldable:
                 yield node
@@ -107,7 +107,7 @@ class _Solver:
         return stage
 
     def solve(self, cycles: int) -> FoldedNetwork:
-        """The fewest multipliers for at most `cycles` an image; ties go to the simpler hardware."""
+        """The fewest multipliers for at most `cycles` an image; simpler hardware wins a tie."""
         foldings: dict[str, Folding] = {}
         lanes = {IMAGE: self.network.input_shape[0]}
         for node in self.network.nodes:
@@ -127,8 +127,8 @@ class _Solver:
     def hasten(self, folded: FoldedNetwork, latency: int) -> FoldedNetwork:
         """Add multipliers to `folded` until an isolated image takes at most `latency` cycles.
 
-        Layer by layer, always what saves most cycles for a multiplier. Raises `UserError` where
-        no more multipliers help.
+        Each step takes the change that saves the most cycles per multiplier. Raises `UserError` if
+        more multipliers no longer help.
         """
         reached = schedule.latency(folded)
         while reached > latency:
@@ -157,8 +157,8 @@ class _Solver:
     def cycles_for(self, multipliers: int) -> int:
         """The fewest cycles an image with at most `multipliers`.
 
-        The multipliers needed never grow with the cycles allowed, so bisection over the intervals
-        that some layer can take finds the first that fits.
+        The multipliers needed never grow with the cycles allowed, so bisection over the possible
+        intervals of all layers finds the first that fits.
         """
         fronts = [_pareto(choices) for choices in self.choices.values()]
         targets = sorted(
@@ -184,7 +184,7 @@ def _multipliers(folding: Folding, _words: int) -> int:
 
 
 def _cost(stage: ComputeStage, choice: _Choice) -> tuple[int, ...]:
-    """What makes one choice better than another: multipliers first, then the simpler hardware."""
+    """The order of preference: fewest multipliers first, then the simplest hardware."""
     pe, simd = choice.folding.pe, choice.folding.simd
     channels, window = stage.out_shape[0], stage.window
     rom = math.ceil(channels / pe) * pe * math.ceil(window / simd) * simd
@@ -195,7 +195,7 @@ def _cost(stage: ComputeStage, choice: _Choice) -> tuple[int, ...]:
 def _steps_up(stage: Stage, choices: list[_Choice]) -> list[Folding]:
     """The next few foldings of a stage with more multipliers and fewer cycles, cheapest first.
 
-    They keep the loop order.
+    The loop order stays.
     """
     assert stage.folding is not None
     cheapest: dict[int, _Choice] = {}
@@ -214,12 +214,12 @@ def _steps_up(stage: Stage, choices: list[_Choice]) -> list[Folding]:
 
 
 def _smallest_for_each_fold(size: int) -> list[int]:
-    """For each value that ceil(size / x) takes, the smallest x in 1..size that gives it."""
+    """The smallest x in 1..size for each value of ceil(size / x), in rising order."""
     return sorted({math.ceil(size / folds) for folds in range(1, size + 1)})
 
 
 def _pareto(choices: list[_Choice]) -> tuple[list[int], list[int]]:
-    """Intervals in rising order, and the fewest multipliers at each."""
+    """Intervals in rising order, and the fewest multipliers for each."""
     intervals: list[int] = []
     cheapest: list[int] = []
     for choice in sorted(choices, key=lambda c: (c.interval, c.multipliers)):
@@ -240,11 +240,11 @@ def solve(
 ) -> FoldedNetwork:
     """Fold `network` optimally for a target of cycles an image or a budget of multipliers.
 
-    cycles: the fewest multipliers that reach it. multipliers: the fewest cycles within it (and then
-    the fewest multipliers). Neither: as fast as pixels come in at `pixels` a beat, or as the layers
-    allow. The loop order of each fc is that of the shortest latency. latency: beyond that, add
-    multipliers until an isolated image takes no longer. Raises `UserError` on a target and a budget
-    at once, and on what no folding can reach.
+    cycles: find the fewest multipliers that reach it. multipliers: find the fewest cycles within
+    it, and then the fewest multipliers. With neither, the network is as fast as its pixels arrive
+    at `pixels` a beat, or as its layers allow. Each fc gets the loop order with the shortest
+    latency. latency: also add multipliers until an isolated image takes no longer. Raises
+    `UserError` if both a target and a budget are given, or no folding reaches them.
     """
     solver = _Solver(network, pixels, price)
     if multipliers is not None and (cycles is not None or latency is not None):

@@ -1,8 +1,8 @@
-"""One node of a folded network, with all that its RTL instance needs to know.
+"""One node of a folded network, with everything that its RTL instance needs.
 
-A layer that computes sums makes `pe` output channels at once and sums `simd` products for each in
-one cycle. The products of one output run over the flattened window (or input vector) densely: chunk
-`sf` is elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be ragged. With
+A layer with weights computes `pe` output channels in parallel and sums `simd` products for each per
+cycle. The products of one output cover the flattened window (or input vector) densely: chunk `sf`
+holds elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be ragged. With
 
     NF = ceil(OC / pe)       SF = ceil(window / simd)
 
@@ -32,11 +32,11 @@ from model.network.quantised import Parameters
 
 @dataclass(frozen=True)
 class Folding:
-    """Output channels at once (`pe`), products summed for each (`simd`); for fc the loop order.
+    """Output channels in parallel (`pe`), products summed for each (`simd`), and the loop order.
 
-    input_major: an fc consumes inputs as they come and keeps every accumulator; otherwise it keeps
-    the whole input vector and finishes one group of outputs after the other. fabric: how many of
-    the `simd` products are made in plain logic instead of DSP blocks.
+    input_major: an fc consumes inputs as they arrive and keeps every accumulator; otherwise it
+    stores the input vector and finishes one group of outputs after another. fabric: how many of the
+    `simd` products are computed in lookup tables instead of DSP blocks.
     """
 
     pe: int
@@ -48,8 +48,8 @@ class Folding:
 class Setting(NamedTuple):
     """A parameter of a module's instance.
 
-    named: the top module declares it as `<STAGE>_<name>`. default: that of the module; a parameter
-    that equals it is left out.
+    named: the top module declares it as `<STAGE>_<name>`. default: the module's own; a parameter
+    equal to it is left out.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Setting(NamedTuple):
 
 
 class Wiring(NamedTuple):
-    """What an instance is told beside its folding.
+    """What an instance needs beside its folding.
 
-    lanes: what the top module calls the channels of an input beat. own: the node's parameters, if
-    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of the FIFO at its end.
-    roms: file names of weights and biases.
+    lanes: the top module's name for the channels of an input beat. own: the node's parameters, if
+    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of its output FIFO. roms:
+    file names of weights and biases.
     """
 
     lanes: str
@@ -75,12 +75,12 @@ class Wiring(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage(ABC):
-    """A node and how it is built. A subclass a layer: see `model/hardware/layers/`.
+    """A node and how it is built. Each layer has its subclass in `model/hardware/layers/`.
 
-    lanes, pixels: channels and pixels in an input beat. folding: None where there is nothing to
-    fold. logits: its accumulators leave the network. whole: its output leads to logits of several
-    positions, which must follow each other without a gap. spacing: clocks that a pool's input
-    leaves between its windows, or fewer. compact: see `FoldedNetwork`.
+    lanes, pixels: channels and pixels in an input beat. folding: None if there is nothing to fold.
+    logits: its accumulators leave the network. whole: its output leads to logits of several
+    positions, which must follow each other without a gap. spacing: a lower bound on the clocks
+    between two windows of a pool. compact: see `FoldedNetwork`.
     """
 
     node: Node
@@ -93,11 +93,11 @@ class Stage(ABC):
     compact: bool = False
 
     foldable: ClassVar[bool] = False
-    # Whether its first output can only leave once the whole image has come in.
+    # Whether its first output can leave only after the whole image has arrived.
     takes_all: ClassVar[bool] = False
-    # Whether its folding has an order of loops to choose.
+    # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
-    # Whether it cuts chunks of `simd` out of its input beats: see rtl/width_converter.v.
+    # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
     converts: ClassVar[bool] = False
 
     @property
@@ -122,7 +122,7 @@ class Stage(ABC):
     def pixels_out(cls, node: Node, pixels: int) -> int:
         """Pixels in an output beat, given those in an input beat.
 
-        Raises `UserError` where the layer cannot take so many.
+        Raises `UserError` if the layer cannot take so many.
         """
 
     @property
@@ -160,17 +160,17 @@ class Stage(ABC):
 
     @property
     def channel_folds(self) -> int:
-        """NF: output beats a position."""
+        """NF: output beats per position."""
         return math.ceil(self.out_shape[0] / self.out_lanes)
 
     @property
     def window_folds(self) -> int:
-        """SF: chunks of products that make an output; 1 where there are none."""
+        """SF: chunks of products per output; 1 if there are none."""
         return 1
 
     @property
     def pace(self) -> int:
-        """Clocks for which each window is used, or fewer: PACE of rtl/sliding_window.v."""
+        """A lower bound on the clocks between windows: PACE of rtl/sliding_window.v."""
         return max(self.channel_folds * self.window_folds, self.spacing)
 
     @property
@@ -189,13 +189,13 @@ class Stage(ABC):
 
     @abstractmethod
     def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
-        """What its modules do with `images` images, to the clock: see model/hardware/timing.py."""
+        """Its modules at work on `images` images, to the clock: see model/hardware/timing.py."""
 
     # Cost
 
     @property
     def window(self) -> int:
-        """Products that make one output; 0 where there are none."""
+        """Products per output; 0 if there are none."""
         return 0
 
     @property
@@ -205,7 +205,7 @@ class Stage(ABC):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates an image, taps in the padding included."""
+        """Multiply-accumulates an image, including taps in the padding."""
         return self.node.macs
 
     @property
@@ -215,7 +215,7 @@ class Stage(ABC):
 
     @property
     def rom_bits(self) -> int:
-        """Bits of the weight and the bias ROM, padding included."""
+        """Bits of the weight ROM and the bias ROM, including unused lanes."""
         return 0
 
     # Description
@@ -228,11 +228,11 @@ class Stage(ABC):
     @property
     @abstractmethod
     def geometry(self) -> str:
-        """Window or order of loops, for a table."""
+        """Window or loop order, for a table."""
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What `network.json` says of the layer itself."""
+        """The layer's own entries in `network.json`."""
         return {}
 
     @abstractmethod
@@ -241,7 +241,7 @@ class Stage(ABC):
 
     # Fuzz
 
-    # Share of random layers that are of this kind, in so many.
+    # Relative frequency of this kind among random layers.
     frequency: ClassVar[int]
 
     @classmethod
@@ -250,14 +250,14 @@ class Stage(ABC):
         """A random layer on inputs of `shape`."""
 
     def check(self) -> None:
-        """Raise `UserError` where the folding does not fit."""
+        """Raise `UserError` if the folding does not fit."""
         if self.folding is not None:
             raise UserError(f"{self.name}: a folding, but there is nothing to fold")
 
 
 @dataclass(frozen=True)
 class ComputeStage(Stage):
-    """A stage that multiplies by weights of its own ROM."""
+    """A stage that multiplies by the weights in its ROM."""
 
     folding: Folding
 
@@ -296,11 +296,11 @@ class ComputeStage(Stage):
 
     @property
     def whole_beats(self) -> bool:
-        """Whether PE must divide the channels: beats of several pixels have no ragged group."""
+        """Whether PE must divide the channels: a beat of several pixels has no ragged group."""
         return self.out_pixels > 1 or self.whole
 
     def needs_shifter(self, simd: int) -> bool:
-        """Whether cutting chunks of `simd` out of its beats takes a byte shifter."""
+        """Whether cutting its beats into chunks of `simd` takes a byte shifter."""
         return self.converts and simd % self.lanes != 0 and self.lanes % simd != 0
 
     def check(self) -> None:
@@ -324,14 +324,14 @@ class ComputeStage(Stage):
 
     @abstractmethod
     def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """Weights as (OC, window) in the order in which the layer's elements come."""
+        """Weights as (OC, window), in the order in which the layer consumes its elements."""
 
     @abstractmethod
     def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
         """The inverse of `weight_matrix`."""
 
     def compute_settings(self, wiring: Wiring) -> list[Setting]:
-        """The parameters that all modules around rtl/matrix_vector.v have."""
+        """The parameters of all modules built around rtl/matrix_vector.v."""
         own = wiring.own
         assert own is not None
         requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]

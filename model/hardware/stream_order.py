@@ -1,4 +1,4 @@
-"""The order in which a tensor is streamed: the only place that derives it."""
+"""The order in which a tensor is streamed, defined here and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from model.network.layers import Shape
 
 
 def slots(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
-    """Which element of the flattened (channels, height, width) tensor stands in which lane.
+    """The element of the flattened (channels, height, width) tensor in each lane of each beat.
 
-    Groups of `pixels` come in raster order; in each, beats of `lanes` channels, lowest channels
-    first; in a beat pixel by pixel, channel fastest. Returns int64 (beats, pixels * lanes), -1
-    where a lane is beyond the last channel.
+    Groups of `pixels` follow in raster order. Each takes beats of `lanes` channels, lowest channels
+    first; within a beat, the channel varies fastest. Returns int64 (beats, pixels * lanes), -1 in
+    lanes beyond the last channel.
     """
     channels, height, width = shape
     folds = -(-channels // lanes)
@@ -22,6 +22,6 @@ def slots(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
 
 
 def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
-    """Indices into the flattened (channels, height, width) tensor as they arrive: int64."""
+    """Indices into the flattened (channels, height, width) tensor, in order of arrival: int64."""
     order = slots(shape, lanes, pixels)
     return order[order >= 0]

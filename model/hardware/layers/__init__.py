@@ -1,4 +1,4 @@
-"""How each layer is built: a `Stage` a file. Whoever adds a layer lists it here."""
+"""How each layer is built: one `Stage` per file. A new layer is listed here."""
 
 from model.hardware.layers.avgpool import AvgPoolStage
 from model.hardware.layers.conv import ConvStage
@@ -17,5 +17,5 @@ STAGES: dict[type[Layer], type[Stage]] = {
 
 
 def stage_class(node: Node) -> type[Stage]:
-    """How a node is built."""
+    """The `Stage` that builds a node."""
     return STAGES[type(node.layer)]

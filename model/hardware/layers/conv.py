@@ -1,4 +1,4 @@
-"""How a convolution is built: `conv2d`, or `pixel_conv2d` where it uses windows pixel by pixel."""
+"""How a convolution is built: `conv2d`, or `pixel_conv2d`, which reads windows by the pixel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ConvStage(ComputeStage, WindowStage):
 
     @property
     def pixelwise(self) -> bool:
-        """Whether it uses its windows pixel by pixel: see rtl/pixel_conv2d.v."""
+        """Whether it reads its windows pixel by pixel: see rtl/pixel_conv2d.v."""
         return self.pixels == 1 and self.folding.simd == self.in_shape[0]
 
     @property
@@ -54,7 +54,7 @@ class ConvStage(ComputeStage, WindowStage):
     # Order of ROM words
 
     def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """(OC, IC, K, K) to (OC, window) by (ky, kx, ic), ic fastest."""
+        """(OC, IC, K, K) to (OC, window), ordered by (ky, kx, ic) with ic fastest."""
         return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
     def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ class ConvStage(ComputeStage, WindowStage):
         yield self._pixels(rows, sink, images)
 
     def _pixels(self, rows: Rows, sink: Edge, images: int) -> Process:
-        """`pixel_reader` and what computes on its pixels."""
+        """`pixel_reader` and the pipeline behind it."""
         compute = self.pipeline(sink)
         width = self.in_shape[2]
         channel_folds, window_folds = self.channel_folds, self.window_folds

@@ -1,4 +1,4 @@
-"""How a max-pool is built: `maxpool2d`, or `running_max` where windows lie side by side."""
+"""How a max-pool is built: `maxpool2d`, or `running_max` if its windows do not overlap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MaxPoolStage(PoolStage):
 
     @property
     def running(self) -> bool:
-        """Whether it keeps maxima, not pixels: see rtl/running_max.v."""
+        """Whether it stores maxima instead of pixels: see rtl/running_max.v."""
         layer = self.window_layer
         side_by_side = layer.stride == layer.kernel and layer.padding == 0
         return self.compact and self.pixels == 1 and side_by_side
@@ -48,7 +48,7 @@ class MaxPoolStage(PoolStage):
             yield from self.window_processes(source, sink, images)
 
     def _maxima(self, source: Edge, sink: Edge, images: int) -> Process:
-        """`running_max`: takes a beat whenever its pipeline moves."""
+        """`running_max`, which accepts a beat whenever its pipeline moves."""
         pipeline = Pipeline(2, sink)
         _, height, width = self.in_shape
         kernel, folds = self.window_layer.kernel, self.channel_folds
@@ -71,5 +71,5 @@ class MaxPoolStage(PoolStage):
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
         kernel, padding = limits.window(choices, shape, range(2, 5))
         if kernel <= min(shape[1:]) and choices.now_and_then(2):
-            return MaxPool(kernel, kernel)  # windows side by side, as most networks have them
+            return MaxPool(kernel, kernel)  # windows that do not overlap, as in most networks
         return MaxPool(kernel, choices.integer(1, 4), padding)

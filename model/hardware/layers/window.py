@@ -1,4 +1,4 @@
-"""Stages that see their input through a window: streams, geometry, timing of `sliding_window`."""
+"""Stages with a sliding window: streams, geometry, and the timing of `sliding_window`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from model.network.layers.windows import Window
 class WindowStage(Stage):
     """A convolution or a pool."""
 
-    # Clocks from a read of rtl/sliding_window.v until the load that takes the column: READER there,
-    # which is one less where the window's registers follow their commands by a clock (LATE).
+    # Clocks from a read of rtl/sliding_window.v to the load that takes the column: READER there. It
+    # is one less if the window's registers follow their commands by a clock (LATE).
     reader: ClassVar[int] = 3
 
     @property
     def window_layer(self) -> Window:
-        """The layer as what it sees its input through."""
+        """The layer, as a `Window`."""
         return cast(Window, self.node.layer)
 
     @classmethod
@@ -59,30 +59,31 @@ class WindowStage(Stage):
 
     @abstractmethod
     def pipeline(self, sink: Edge) -> Compute | Pipeline:
-        """What computes on its windows."""
+        """The pipeline that computes on its windows."""
 
     def window_processes(self, source: Edge, sink: Edge, images: int) -> Iterator[Process]:
-        """`sliding_window`, and what computes on its windows."""
+        """`sliding_window` and the pipeline behind it."""
         rows = Rows(self)
-        # Whole slots, a row of each bank: ROWS of rtl/sliding_window.v.
+        # Whole slots, one row of each bank: ROWS of rtl/sliding_window.v.
         rows.rows = rows.kernel * math.ceil(rows.rows / rows.kernel)
         yield write_rows(rows, source, images)
         yield _windows(rows, self, sink, images)
 
 
 class PoolStage(WindowStage):
-    """A pool: it has its own output lanes and waits for its input, not for multipliers."""
+    """A pool: it passes its lanes on, and waits for its input instead of multipliers."""
 
     def spaced(self, cycles: int) -> int:
-        """Clocks between its windows, or fewer.
+        """A lower bound on the clocks between its windows.
 
-        It waits for its input, which in the rows that complete windows does so `stride` times as
-        often as on average. A convolution may have fallen behind and be in a hurry.
+        A pool waits for its input, whose beats complete a window `stride` times as often as on
+        average in the rows that complete any. A convolution has no such bound: it may be catching
+        up.
         """
         return max(1, cycles // (self.output_groups * self.window_layer.stride))
 
     def pool_settings(self, wiring: Wiring) -> list[Setting]:
-        """The parameters that all pools have."""
+        """The parameters of all pools."""
         channels, height, width = self.in_shape
         layer = self.window_layer
         return [
@@ -94,12 +95,12 @@ class PoolStage(WindowStage):
         ]
 
     def pipeline(self, sink: Edge) -> Pipeline:
-        """A tree of the window's taps, a level a clock: LEVELS of rtl/maxpool2d.v."""
+        """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
         return Pipeline(max(1, (self.window_layer.kernel**2 - 1).bit_length()), sink)
 
 
 class Rows:
-    """What the row writer and the window reader of one stage share: geometry and times."""
+    """Geometry and times shared by the row writer and the window reader of a stage."""
 
     def __init__(self, stage: WindowStage) -> None:
         layer, pixels = stage.window_layer, stage.pixels
@@ -127,7 +128,7 @@ class Rows:
 
 
 def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
-    """The row writer: takes beats as long as no row in use is overwritten."""
+    """The row writer: accepts beats as long as they overwrite no row in use."""
     oldest, free, seen = 0, 0, 0
     for row in range(images * rows.height):
         while oldest <= row - rows.rows:
@@ -142,7 +143,7 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
 
 
 def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
-    """Column reader, column queue, window register and what computes on the windows."""
+    """Column reader, column queue, window register and the pipeline behind them."""
     pipeline = stage.pipeline(sink)
     channel_folds, window_folds = stage.channel_folds, stage.window_folds
     taken: deque[int] = deque()  # loads that took the last `queue` columns
