@@ -54,33 +54,33 @@ module pool_tree #(
     // Nodes are as wide as the result; the bits that a level cannot reach are constant zeros.
     genvar level, node, lane;
     generate
-        for (level = 0; level <= LEVELS; level = level + 1) begin : gen_level
-            localparam NODES = (TAPS + (1 << level) - 1) >> level;
+        for (level = 1; level <= LEVELS; level = level + 1) begin : gen_level
+            localparam NODES  = (TAPS + (1 << level) - 1) >> level;
+            localparam BEFORE = (TAPS + (1 << (level - 1)) - 1) >> (level - 1);
             wire [WIDTH*NODES*LANES-1:0] nodes;
-            if (level == 0) begin : gen_taps
-                for (node = 0; node < TAPS*LANES; node = node + 1) begin : gen_tap
-                    assign nodes[WIDTH*node +: 8] = s_taps[8*node +: 8];
-                    if (WIDTH > 8) begin : gen_extend
-                        assign nodes[WIDTH*node + 8 +: WIDTH - 8] = {(WIDTH-8){1'b0}};
+            for (node = 0; node < NODES; node = node + 1) begin : gen_node
+                localparam PAIR  = 2*node + 1 < BEFORE;
+                localparam OTHER = PAIR ? 2*node + 1 : 2*node;
+                for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
+                    localparam ONE = 2*node*LANES + lane;
+                    localparam TWO = OTHER*LANES + lane;
+                    wire [WIDTH-1:0] one, two;
+                    reg  [WIDTH-1:0] node_reg;
+                    if (level > 1) begin : gen_nodes
+                        assign one = gen_level[level-1].nodes[WIDTH*ONE +: WIDTH];
+                        assign two = gen_level[level-1].nodes[WIDTH*TWO +: WIDTH];
+                    end else if (WIDTH > 8) begin : gen_wide
+                        assign one = {{(WIDTH-8){1'b0}}, s_taps[8*ONE +: 8]};
+                        assign two = {{(WIDTH-8){1'b0}}, s_taps[8*TWO +: 8]};
+                    end else begin : gen_taps
+                        assign one = s_taps[8*ONE +: 8];
+                        assign two = s_taps[8*TWO +: 8];
                     end
-                end
-            end else begin : gen_reduce
-                localparam BEFORE = (TAPS + (1 << (level - 1)) - 1) >> (level - 1);
-                for (node = 0; node < NODES; node = node + 1) begin : gen_node
-                    localparam PAIR  = 2*node + 1 < BEFORE;
-                    localparam OTHER = PAIR ? 2*node + 1 : 2*node;
-                    for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
-                        wire [WIDTH-1:0] one =
-                            gen_level[level-1].nodes[WIDTH*(2*node*LANES + lane) +: WIDTH];
-                        wire [WIDTH-1:0] two =
-                            gen_level[level-1].nodes[WIDTH*(OTHER*LANES + lane) +: WIDTH];
-                        reg  [WIDTH-1:0] node_reg;
-                        always @(posedge clk)
-                            if (enable)
-                                node_reg <= !PAIR      ? one :
-                                            (SUM != 0) ? one + two : (one > two) ? one : two;
-                        assign nodes[WIDTH*(node*LANES + lane) +: WIDTH] = node_reg;
-                    end
+                    always @(posedge clk)
+                        if (enable)
+                            node_reg <= !PAIR      ? one :
+                                        (SUM != 0) ? one + two : (one > two) ? one : two;
+                    assign nodes[WIDTH*(node*LANES + lane) +: WIDTH] = node_reg;
                 end
             end
         end

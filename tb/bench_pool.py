@@ -9,7 +9,8 @@ import numpy as np
 from bench_stream import CASE, TRAFFIC
 from testbench import Stream, Testbench
 
-STALLS = 30
+MOST_STALLS, LEAST_STALLS = 30, 5
+CLOCKS = 2500  # spent waiting in stalls, about
 
 
 @cocotb.test()
@@ -23,11 +24,13 @@ async def takes_up_results(dut) -> None:
     bench.monitors.append(lambda: valid.append(str(dut.m_axis_tvalid.value)))
     dut.m_axis_tready.value = 0
     await bench.reset()
-    images = STALLS * (3 + (depth + 8) // TRAFFIC.sink.beats)
+    wait = TRAFFIC.interval * (2 + (depth + 8) // TRAFFIC.sink.beats) + 20
+    stalls = max(LEAST_STALLS, min(MOST_STALLS, CLOCKS // wait))
+    images = stalls * (3 + (depth + 8) // TRAFFIC.sink.beats)
     for image in TRAFFIC.images(images, np.random.default_rng(bench.rng.getrandbits(32))):
         source.send(TRAFFIC.source.pack(image, random.Random(0)))
-    for _ in range(STALLS):
-        for _ in range(TRAFFIC.interval * (2 + (depth + 8) // TRAFFIC.sink.beats) + 20):
+    for _ in range(stalls):
+        for _ in range(wait):
             await bench.step()
         dut.m_axis_tready.value = 1
         valid.clear()
