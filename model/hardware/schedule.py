@@ -7,7 +7,7 @@ each stage names: see `model/hardware/timing.py`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from model.hardware.folding import FoldedNetwork
@@ -24,13 +24,11 @@ class Timing:
     """Clocks at which images come in and logits go out, input always valid, output always ready.
 
     first_in, last_in, last_out: of each image, its first and last input beat and its last logits.
-    occupancy: by node, the most beats that the FIFO at its end held.
     """
 
     first_in: Times
     last_in: Times
     last_out: Times
-    occupancy: dict[str, int]
 
     @property
     def latency(self) -> int:
@@ -54,31 +52,112 @@ class Timing:
         return most
 
 
-def simulate(folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Timing:
-    """Times of `images` images in succession through FIFOs of `depths`, by node.
+@dataclass(frozen=True)
+class Simulation:
+    """The times of all beats of `images` images in succession, input always valid.
 
-    depths: None, or 0 of a node: no end of room.
+    edges: the streams, the image's and then by node, each through the FIFO at its end. logits: of
+    each output beat, when `frame_drop` lets it go.
     """
-    stages = folded.stages
-    # Every beat of the image is there from the start.
-    edges = {IMAGE: Edge(None, [-1] * (images * folded.input_beats))}
-    processes: list[Process] = []
-    for stage in stages:
-        edges[stage.name] = sink = Edge(None if depths is None else depths[stage.name] or None)
-        sources = [edges[name] for name in stage.node.inputs]
-        processes.extend(stage.processes(sources, sink, images))
-    logits: Times = []
-    processes.append(_classify(folded, edges, logits, images))
-    run(processes)
 
-    beats = folded.input_beats
-    taken = edges[IMAGE].read
-    return Timing(
-        first_in=taken[::beats],
-        last_in=taken[beats - 1 :: beats],
-        last_out=logits[folded.output.output_beats - 1 :: folded.output.output_beats],
-        occupancy={stage.name: edges[stage.name].most_held for stage in stages},
-    )
+    folded: FoldedNetwork
+    images: int
+    edges: Mapping[str, Edge]
+    logits: Times
+
+    @classmethod
+    def of(
+        cls, folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int
+    ) -> Simulation:
+        """Through FIFOs of `depths`, by node; None, or 0 of a node: no end of room."""
+        # Every beat of the image is there from the start.
+        edges = {IMAGE: Edge(None, [-1] * (images * folded.input_beats))}
+        for stage in folded.stages:
+            edges[stage.name] = Edge(None if depths is None else depths[stage.name] or None)
+        return cls(folded, images, edges, [])._run(0, len(folded.stages))
+
+    def _run(self, first: int, last: int) -> Simulation:
+        """Run stages `first` to `last`, and the classification if that is the one after them."""
+        processes: list[Process] = []
+        for stage in self.folded.stages[first : last + 1]:
+            sources = [self.edges[name] for name in stage.node.inputs]
+            processes.extend(stage.processes(sources, self.edges[stage.name], self.images))
+        if last == len(self.folded.stages):
+            processes.append(_classify(self.folded, self.edges, self.logits, self.images))
+        run(processes)
+        return self
+
+    def refitted(
+        self, depths: Mapping[str, int], name: str, longest: int
+    ) -> Simulation | None:
+        """The same with `depths`, of which only that of the FIFO at the end of `name` is another.
+
+        None where a smaller FIFO makes the latency more than `longest`.
+
+        Each beat has but one time that agrees with all others. So where the stages around that FIFO
+        run again, and read and write at their ends when they did before, all others stay as they
+        are; otherwise more of them run.
+        """
+        end = len(self.folded.stages)  # the classification, after the last stage
+        names = list(self.edges)
+        first = names.index(name) - 1
+        last, reach = first + 1, 1
+        while True:
+            source, sink = names[first], names[min(last + 1, end)]
+            found = self._again(depths, first, last)
+            up = first > 0 and found.edges[source].read != self.edges[source].read
+            down = last < end and (
+                found.edges[sink].written != self.edges[sink].written
+                or (first == 0 and found._flags_matter(self))
+            )
+            if down:
+                # What follows may hold up the stages before it: their beats come then, or later.
+                rest = found._again(depths, last + 1, end)
+                if rest.timing.latency > longest:
+                    return None
+                down = rest.edges[sink].read != found.edges[sink].read
+                found = rest
+            if not up and not down:
+                return found
+            first = max(0, first - up * reach)
+            last = min(end, last + down * reach)
+            reach *= 2
+
+    def _again(self, depths: Mapping[str, int], first: int, last: int) -> Simulation:
+        """Run stages `first` to `last` again between the others, which stay as they are."""
+        end = len(self.folded.stages)
+        edges = dict(self.edges)
+        for number, name in enumerate(self.edges):
+            if not first <= number <= last + 1:
+                continue
+            edges[name] = edge = Edge(depths.get(name))
+            if number == first:
+                edge.written, edge.claimed = self.edges[name].written, self.edges[name].claimed
+            if number == last + 1:
+                edge.read = self.edges[name].read
+        logits = [] if last == end else self.logits
+        return Simulation(self.folded, self.images, edges, logits)._run(first, last)
+
+    def _flags_matter(self, before: Simulation) -> bool:
+        """Whether the ends of the images came at other times, late enough to hold logits up."""
+        beats = self.folded.output.output_beats
+        ends, known = self.timing.last_in, before.timing.last_in
+        return ends != known and any(
+            max(end, other) + 2 >= clock
+            for end, other, clock in zip(ends, known, self.logits[::beats], strict=True)
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """When images come and go."""
+        beats, taken = self.folded.input_beats, self.edges[IMAGE].read
+        out = self.folded.output.output_beats
+        return Timing(taken[::beats], taken[beats - 1 :: beats], self.logits[out - 1 :: out])
+
+
+def simulate(folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Timing:
+    """Times of `images` images through FIFOs of `depths`: see `Simulation.of`."""
+    return Simulation.of(folded, depths, images).timing
 
 
 def _classify(
@@ -129,8 +208,8 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     layer that gives one a clock needs as many as its pipeline is long, and a burst that meets a
     stage that is busy for longer needs more. Bisection finds how many.
     """
-    images = _images(folded)
     stages = folded.stages
+    counts = 1, _images(folded)
     least = {stage.name: 2 for stage in stages}
     if not any(stage.takes_all for stage in stages):
         # The first logits leave before the last pixel has come in: they wait until the length of
@@ -139,36 +218,41 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     soonest = latency(folded)
     enough = TOLERANCE * folded.cycles
 
-    def suffices(depths: dict[str, int]) -> bool:
-        return (
-            simulate(folded, depths, 1).latency <= soonest
-            and simulate(folded, depths, images).interval <= enough
-        )
+    def fit(simulations: Iterable[Simulation | None]) -> list[Simulation] | None:
+        """The simulations, unless one of them takes more time than it needs."""
+        fitting = []
+        for simulation in simulations:
+            if simulation is None:
+                return None
+            timing = simulation.timing
+            if timing.latency > soonest or timing.interval > enough:
+                return None
+            fitting.append(simulation)
+        return fitting
 
     depths = dict(least)
-    if not suffices(depths):
-        enough = max(enough, simulate(folded, None, images).interval)
-        while not suffices(depths) and max(depths.values()) < 1 << 16:
+    fitting = fit(Simulation.of(folded, depths, count) for count in counts)
+    if fitting is None:
+        enough = max(enough, simulate(folded, None, counts[-1]).interval)
+        while fitting is None:
             depths = {name: 2 * depth for name, depth in depths.items()}
-        # The widest streams first: there a beat saved saves most.
-        for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
-            name = stage.name
-            low, high = least[name], depths[name]
-            while low < high:
-                # Most need no more than the least, so that is tried first.
-                depths[name] = low if low == least[name] else (low + high) // 2
-                if suffices(depths):
-                    high = depths[name]
-                else:
-                    low = depths[name] + 1
-            depths[name] = high
-    timing = simulate(folded, depths, images)
-    return Buffers(
-        fifo_depths=depths,
-        flag_depth=max(FLAGS, timing.in_flight + 2),
-        latency=simulate(folded, depths, 1).latency,
-        interval=timing.interval,
-    )
+            fitting = fit(Simulation.of(folded, depths, count) for count in counts)
+    # The widest streams first: there a beat saved saves most.
+    for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
+        name = stage.name
+        low = least[name]
+        high = needed = max(low, *(simulation.edges[name].needed for simulation in fitting))
+        while low < high:
+            # Most need no more than the least, and most others all that they use.
+            depth = low if low == least[name] else high - 1 if high == needed else (low + high) // 2
+            smaller = fit(s.refitted({**depths, name: depth}, name, soonest) for s in fitting)
+            if smaller is None:
+                low = depth + 1
+            else:
+                high, fitting = depth, smaller
+        depths[name] = high
+    isolated, stream = (simulation.timing for simulation in fitting)
+    return Buffers(depths, max(FLAGS, stream.in_flight + 2), isolated.latency, stream.interval)
 
 
 def order_loops(folded: FoldedNetwork) -> FoldedNetwork:

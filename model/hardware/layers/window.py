@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from model.base.errors import UserError
 from model.hardware.stage import Setting, Stage, Wiring
-from model.hardware.timing import Compute, Edge, Pipeline, Process, Times, read
+from model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from model.network.graph import Node
 from model.network.layers.windows import Window
 
@@ -137,7 +137,9 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
             seen += 1
         for _ in range(rows.groups):
             for _ in range(rows.beats):
-                yield from read(edge, free)
+                while edge.empty:
+                    yield
+                edge.take(free)
             rows.written.append(edge.read[-1])
 
 
@@ -184,6 +186,8 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
                     rows.freed.append((image * rows.height + oldest, column_read + 1))
                 # The window is there a clock after its load, until its last beat has entered.
                 for _ in range(channel_folds):
-                    yield from pipeline.enter(load + 1, window_folds)
-                    yield from pipeline.leave()
-                    used = pipeline.entered
+                    while sink.full:
+                        yield
+                    pipeline.enter(load + 1, window_folds)
+                    pipeline.leave()
+                used = pipeline.entered
