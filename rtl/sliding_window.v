@@ -100,12 +100,15 @@ module sliding_window #(
     localparam SWEEP      = FIRST + SLIDES*SLIDE;         // to read for a row of windows
     localparam MOST       = at_least(FIRST, SLIDE);       // that a transfer takes at once
 
+    // Columns to read while the last transfers of a row take none, if a clock must not be lost.
+    localparam BETWEEN    = at_most(STEPS, SWEEP) - SLIDES;
+
     // A transfer's columns are there READER clocks after the load of the transfer before, if they
     // are read at once. Nothing is read ahead where transfers are used for longer than that.
     // `READER` of model/hardware/schedule.py is the same number, and `_Window` decides alike.
     localparam READER = (LATE != 0) ? 2 : 3;
     localparam BANKS  = (PACE >= KERNEL*MOST + READER) ? 1 : KERNEL;
-    localparam AHEAD  = (PACE >= MOST + READER) ? 0 : READER;
+    localparam AHEAD  = (PACE >= MOST + READER) ? 0 : READER + at_least(BETWEEN - MOST, 0);
 
     // Rows to store: those of a row of windows and those that the next one adds; at the end of an
     // image, all that the next image's first windows need. (`rows` of `_Window`.)

@@ -66,9 +66,7 @@ class Simulation:
     logits: Times
 
     @classmethod
-    def of(
-        cls, folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int
-    ) -> Simulation:
+    def of(cls, folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Simulation:
         """Through FIFOs of `depths`, by node; None, or 0 of a node: no end of room."""
         # Every beat of the image is there from the start.
         edges = {IMAGE: Edge(None, [-1] * (images * folded.input_beats))}
@@ -87,9 +85,7 @@ class Simulation:
         run(processes)
         return self
 
-    def refitted(
-        self, depths: Mapping[str, int], name: str, longest: int
-    ) -> Simulation | None:
+    def refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:
         """The same with `depths`, of which only that of the FIFO at the end of `name` is another.
 
         None where a smaller FIFO makes the latency more than `longest`.

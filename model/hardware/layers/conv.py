@@ -26,6 +26,10 @@ class ConvStage(ComputeStage, WindowStage):
         return self.pixels == 1 and self.folding.simd == self.in_shape[0]
 
     @property
+    def columns(self) -> int:
+        return 0 if self.pixelwise else super().columns
+
+    @property
     def module(self) -> str:
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 

@@ -57,6 +57,43 @@ class WindowStage(Stage):
         layer = self.window_layer
         return {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
 
+    # Columns of a window, in groups of `pixels`; the names are those of rtl/sliding_window.v.
+
+    @property
+    def slide(self) -> int:
+        """Columns by which an output beat moves on."""
+        return self.out_pixels * self.window_layer.stride // self.pixels
+
+    @property
+    def first(self) -> int:
+        """Columns that are read for the first output beat of a row."""
+        return min(self._right + 1, self._groups)
+
+    @property
+    def slides(self) -> int:
+        """Output beats of a row for which `slide` more are read; the others see padding."""
+        steps = self.out_shape[2] // self.out_pixels
+        return min(steps - 1, math.ceil(max(self._groups - self._right - 1, 0) / self.slide))
+
+    @property
+    def sweep(self) -> int:
+        """Columns that are read for a row of windows."""
+        return self.first + self.slides * self.slide
+
+    @property
+    def _groups(self) -> int:
+        return self.in_shape[2] // self.pixels
+
+    @property
+    def _right(self) -> int:
+        layer = self.window_layer
+        last = (self.out_pixels - 1) * layer.stride + layer.kernel - 1
+        return (last - layer.padding) // self.pixels
+
+    @property
+    def columns(self) -> int:
+        return self.out_shape[1] * self.sweep
+
     @abstractmethod
     def pipeline(self, sink: Edge) -> Compute | Pipeline:
         """What computes on its windows."""
@@ -110,15 +147,14 @@ class Rows:
         self.beats = math.ceil(stage.in_shape[0] / stage.lanes)
         self.steps = out_width // stage.out_pixels
         # The names from here on are those of rtl/sliding_window.v.
-        self.slide = stage.out_pixels * layer.stride // pixels
-        right = ((stage.out_pixels - 1) * layer.stride + layer.kernel - 1 - layer.padding) // pixels
-        self.first = min(right + 1, self.groups)
-        self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
+        self.slide, self.first, self.slides = stage.slide, stage.first, stage.slides
         most, pace = max(self.first, self.slide), stage.pace
         reader = stage.reader
         # Clocks to read a column, and columns that are read ahead; None: of no later window.
         self.rows_read = layer.kernel if pace >= layer.kernel * most + reader else 1
-        self.queue = None if pace >= most + reader else most + reader
+        # While a row's last windows take none, the columns of the next row's first ones are read.
+        between = min(self.steps, stage.sweep) - self.slides
+        self.queue = None if pace >= most + reader else max(most, between) + reader
         # Rows that fit into the line memories: ROWS of rtl/pixel_reader.v.
         unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
         self.rows = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
