@@ -63,9 +63,7 @@ def evaluate(
     doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -quantised.logits.sum_exponent))
     return Result(
         untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
-        trained=None
-        if trained is None
-        else _accuracy(trained.predict(test.pixels).argmax(1), test),
+        trained=None if trained is None else _accuracy(trained.predict(test.pixels).argmax(1), test),
         int8=_accuracy(classes, test),
         classes=classes,
         doubt=doubt[np.arange(len(test)), test.labels],

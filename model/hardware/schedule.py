@@ -1,184 +1,30 @@
 """A whole network's pipeline: interval, latency and FIFO depths, without a simulator.
 
-A model of the handshakes in rtl/, beat by beat and exact to the clock, made of the processes that
-each stage names: see `model/hardware/timing.py`.
+A model of the handshakes in rtl/, exact to the clock: see `model/hardware/simulation.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.hardware.folding import FoldedNetwork
-from model.hardware.timing import Edge, Process, Times, run
-from model.network.graph import IMAGE
+from model.hardware.simulation import Simulation, Timing
+from model.hardware.stage import Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
+LARGE = 50_000  # beats an image, in all streams: of more, only some rows are simulated
+KEPT = 3  # periods of rows to begin with
+REPEATS = 2  # periods more that must each add the same time
 MOST_ORDERS = 4  # layers whose loop orders are tried in every combination
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Clocks at which images come in and logits go out, input always valid, output always ready.
-
-    first_in, last_in, last_out: of each image, its first and last input beat and its last logits.
-    """
-
-    first_in: Times
-    last_in: Times
-    last_out: Times
-
-    @property
-    def latency(self) -> int:
-        """Clocks from an image's first pixel to its last logits; for an isolated image if alone."""
-        return self.last_out[0] - self.first_in[0]
-
-    @property
-    def interval(self) -> float:
-        """Clocks from image to image once the pipeline is full."""
-        half = len(self.last_out) // 2
-        return (self.last_out[-1] - self.last_out[half - 1]) / (len(self.last_out) - half)
-
-    @property
-    def in_flight(self) -> int:
-        """Most images that are in the pipeline at once after their last pixel."""
-        most = oldest = 0
-        for newest, entered in enumerate(self.last_in):
-            while self.last_out[oldest] < entered:
-                oldest += 1
-            most = max(most, newest - oldest + 1)
-        return most
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """The times of all beats of `images` images in succession, input always valid.
-
-    edges: the streams, the image's and then by node, each through the FIFO at its end. logits: of
-    each output beat, when `frame_drop` lets it go.
-    """
-
-    folded: FoldedNetwork
-    images: int
-    edges: Mapping[str, Edge]
-    logits: Times
-
-    @classmethod
-    def of(cls, folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Simulation:
-        """Through FIFOs of `depths`, by node; None, or 0 of a node: no end of room."""
-        # Every beat of the image is there from the start.
-        edges = {IMAGE: Edge(None, [-1] * (images * folded.input_beats))}
-        for stage in folded.stages:
-            edges[stage.name] = Edge(None if depths is None else depths[stage.name] or None)
-        return cls(folded, images, edges, [])._run(0, len(folded.stages))
-
-    def _run(self, first: int, last: int) -> Simulation:
-        """Run stages `first` to `last`, and the classification if that is the one after them."""
-        processes: list[Process] = []
-        for stage in self.folded.stages[first : last + 1]:
-            sources = [self.edges[name] for name in stage.node.inputs]
-            processes.extend(stage.processes(sources, self.edges[stage.name], self.images))
-        if last == len(self.folded.stages):
-            processes.append(_classify(self.folded, self.edges, self.logits, self.images))
-        run(processes)
-        return self
-
-    def refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:
-        """The same with `depths`, of which only that of the FIFO at the end of `name` is another.
-
-        None where a smaller FIFO makes the latency more than `longest`.
-
-        Each beat has but one time that agrees with all others. So where the stages around that FIFO
-        run again, and read and write at their ends when they did before, all others stay as they
-        are; otherwise more of them run.
-        """
-        end = len(self.folded.stages)  # the classification, after the last stage
-        names = list(self.edges)
-        first = names.index(name) - 1
-        last, reach = first + 1, 1
-        while True:
-            source, sink = names[first], names[min(last + 1, end)]
-            found = self._again(depths, first, last)
-            up = first > 0 and found.edges[source].read != self.edges[source].read
-            down = last < end and (
-                found.edges[sink].written != self.edges[sink].written
-                or (first == 0 and found._flags_matter(self))
-            )
-            if down:
-                # What follows may hold up the stages before it: their beats come then, or later.
-                rest = found._again(depths, last + 1, end)
-                if rest.timing.latency > longest:
-                    return None
-                down = rest.edges[sink].read != found.edges[sink].read
-                found = rest
-            if not up and not down:
-                return found
-            first = max(0, first - up * reach)
-            last = min(end, last + down * reach)
-            reach *= 2
-
-    def _again(self, depths: Mapping[str, int], first: int, last: int) -> Simulation:
-        """Run stages `first` to `last` again between the others, which stay as they are."""
-        end = len(self.folded.stages)
-        edges = dict(self.edges)
-        for number, name in enumerate(self.edges):
-            if not first <= number <= last + 1:
-                continue
-            edges[name] = edge = Edge(depths.get(name))
-            if number == first:
-                edge.written, edge.claimed = self.edges[name].written, self.edges[name].claimed
-            if number == last + 1:
-                edge.read = self.edges[name].read
-        logits = [] if last == end else self.logits
-        return Simulation(self.folded, self.images, edges, logits)._run(first, last)
-
-    def _flags_matter(self, before: Simulation) -> bool:
-        """Whether the ends of the images came at other times, late enough to hold logits up."""
-        beats = self.folded.output.output_beats
-        ends, known = self.timing.last_in, before.timing.last_in
-        return ends != known and any(
-            max(end, other) + 2 >= clock
-            for end, other, clock in zip(ends, known, self.logits[::beats], strict=True)
-        )
-
-    @property
-    def timing(self) -> Timing:
-        """When images come and go."""
-        beats, taken = self.folded.input_beats, self.edges[IMAGE].read
-        out = self.folded.output.output_beats
-        return Timing(taken[::beats], taken[beats - 1 :: beats], self.logits[out - 1 :: out])
 
 
 def simulate(folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Timing:
     """Times of `images` images through FIFOs of `depths`: see `Simulation.of`."""
-    return Simulation.of(folded, depths, images).timing
-
-
-def _classify(
-    folded: FoldedNetwork, edges: Mapping[str, Edge], logits: Times, images: int
-) -> Process:
-    """`argmax`, whose registers move on one by one, and `frame_drop`, which waits for the flag."""
-    stage, edge = folded.output, edges[folded.output.name]
-    beats, last_in = stage.output_beats, edges[IMAGE].read
-    # The clocks at which the beat before left each of argmax's registers.
-    left = [0] * (2 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
-    for image in range(images):
-        for _ in range(beats):
-            index = len(edge.read)
-            while len(edge.written) <= index:
-                yield
-            clock = max(edge.written[index] + 1, left[0])
-            edge.read.append(clock)
-            for register in range(1, len(left)):
-                clock = max(clock + 1, left[register])
-                left[register - 1] = clock
-            final = (image + 1) * folded.input_beats - 1
-            while len(last_in) <= final:
-                yield
-            left[-1] = max(clock + 1, last_in[final] + 2)
-            logits.append(left[-1])
+    return Simulation.of(folded.stages, depths, images).timing
 
 
 @dataclass(frozen=True)
@@ -204,15 +50,96 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     layer that gives one a clock needs as many as its pipeline is long, and a burst that meets a
     stage that is busy for longer needs more. Bisection finds how many.
     """
+    kept = KEPT
+    while True:
+        rhythm = _rhythm(folded, kept)
+        found = _smallest(rhythm.stages, rhythm.soonest)
+        if rhythm.left_out == 0:
+            return found
+        depths = dict(found.fifo_depths)
+        if not any(stage.takes_all for stage in folded.stages):
+            short, whole = rhythm.stages[-1].output_beats, folded.output.output_beats
+            depths[folded.output.name] += whole - short
+        images = _images(rhythm.stages)
+        longer = Simulation.of(rhythm.longer, depths, images).timing
+        step = longer.interval - found.interval
+        if longer.latency == rhythm.soonest + rhythm.step and step <= TOLERANCE * (
+            _slowest(rhythm.longer) - _slowest(rhythm.stages)
+        ):
+            return Buffers(
+                depths,
+                found.flag_depth,
+                rhythm.latency,
+                found.interval + rhythm.left_out * step,
+            )
+        kept = 2 * rhythm.kept
+
+
+@dataclass(frozen=True)
+class _Rhythm:
+    """What is simulated of a network: an image of fewer rows, if rows repeat.
+
+    stages: on images of `kept` periods of rows, a period being the input rows of an output row.
+    longer: on those of a period more. soonest: latency of an isolated image through `stages`.
+    step: what a period adds to it. left_out: periods.
+    """
+
+    stages: Sequence[Stage]
+    longer: Sequence[Stage]
+    soonest: int
+    step: int
+    kept: int
+    left_out: int
+
+    @property
+    def latency(self) -> int:
+        """That of the whole network."""
+        return self.soonest + self.left_out * self.step
+
+
+def _rhythm(folded: FoldedNetwork, kept: int = KEPT) -> _Rhythm:
+    """As few rows of a large image as show how they repeat, but at least `kept` periods."""
     stages = folded.stages
-    counts = 1, _images(folded)
+    period = math.prod(stage.stride for stage in stages)
+    periods = stages[0].in_shape[1] // period
+    while _beats(stages) > LARGE and kept + REPEATS < periods:
+        excerpts = [
+            _shortened(stages, (periods - kept - more) * period) for more in range(REPEATS + 1)
+        ]
+        ends = [Simulation.of(excerpt, None, 1).timing.latency for excerpt in excerpts]
+        steps = {after - before for before, after in itertools.pairwise(ends)}
+        if len(steps) == 1:
+            return _Rhythm(excerpts[0], excerpts[1], ends[0], steps.pop(), kept, periods - kept)
+        kept *= 2
+    return _Rhythm(stages, stages, Simulation.of(stages, None, 1).timing.latency, 0, periods, 0)
+
+
+def _shortened(stages: Sequence[Stage], rows: int) -> list[Stage]:
+    """The stages on images of so many rows less."""
+    channels, height, width = stages[0].in_shape
+    shape = channels, height - rows, width
+    found = []
+    for stage in stages:
+        node = replace(stage.node, in_shapes=(shape,), out_shape=stage.node.layer.out_shape(shape))
+        found.append(replace(stage, node=node))
+        shape = node.out_shape
+    return found
+
+
+def _slowest(stages: Sequence[Stage]) -> int:
+    return max(stage.interval for stage in stages)
+
+
+def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
+    """The smallest FIFOs for the latency `soonest` at the pace of the slowest of `stages`."""
+    counts = 1, _images(stages)
     least = {stage.name: 2 for stage in stages}
+    output = stages[-1]
     if not any(stage.takes_all for stage in stages):
         # The first logits leave before the last pixel has come in: they wait until the length of
         # the whole image is known.
-        least[folded.output.name] = folded.output.output_beats
-    soonest = latency(folded)
-    enough = TOLERANCE * folded.cycles
+        least[output.name] = output.output_beats
+    enough = TOLERANCE * _slowest(stages)
 
     def fit(simulations: Iterable[Simulation | None]) -> list[Simulation] | None:
         """The simulations, unless one of them takes more time than it needs."""
@@ -227,12 +154,12 @@ def buffers(folded: FoldedNetwork) -> Buffers:
         return fitting
 
     depths = dict(least)
-    fitting = fit(Simulation.of(folded, depths, count) for count in counts)
+    fitting = fit(Simulation.of(stages, depths, count) for count in counts)
     if fitting is None:
-        enough = max(enough, simulate(folded, None, counts[-1]).interval)
+        enough = max(enough, Simulation.of(stages, None, counts[-1]).timing.interval)
         while fitting is None:
             depths = {name: 2 * depth for name, depth in depths.items()}
-            fitting = fit(Simulation.of(folded, depths, count) for count in counts)
+            fitting = fit(Simulation.of(stages, depths, count) for count in counts)
     # The widest streams first: there a beat saved saves most.
     for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
         name = stage.name
@@ -278,17 +205,26 @@ def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
     if len(stages) > MOST_ORDERS:
         return first
     combinations = itertools.product((True, False), repeat=len(stages))
-    others = (ordered(dict(zip(alternate, orders, strict=True))) for orders in combinations)
-    best = min(others, key=latency)
-    return best if latency(best) < 0.98 * latency(first) else first
+    latencies = {
+        orders: latency(ordered(dict(zip(alternate, orders, strict=True))))
+        for orders in combinations
+    }
+    best = min(latencies, key=latencies.__getitem__)
+    if latencies[best] < 0.98 * latencies[tuple(alternate.values())]:
+        return ordered(dict(zip(alternate, best, strict=True)))
+    return first
 
 
 def latency(folded: FoldedNetwork) -> int:
     """Clocks from the first pixel to the last logits of an isolated image."""
-    return simulate(folded, None, 1).latency
+    return _rhythm(folded).latency
 
 
-def _images(folded: FoldedNetwork) -> int:
+def _beats(stages: Sequence[Stage]) -> int:
+    """Beats of all streams for an image."""
+    return sum(stage.input_beats + stage.output_beats for stage in stages)
+
+
+def _images(stages: Sequence[Stage]) -> int:
     """Images to simulate: more than are ever in the pipeline, at a bearable effort."""
-    beats = sum(stage.input_beats + stage.output_beats for stage in folded.stages)
-    return max(6, min(400, 40_000 // beats))
+    return max(6, min(400, 40_000 // _beats(stages)))

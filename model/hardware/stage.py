@@ -153,6 +153,11 @@ class Stage(ABC):
         return self.output_groups * self.channel_folds
 
     @property
+    def stride(self) -> int:
+        """Input rows by which an output row moves on."""
+        return 1
+
+    @property
     def out_bits(self) -> int:
         """Bits of an output value."""
         return 32 if self.logits else 8

@@ -55,12 +55,13 @@ class Edge:
         before = -1 if self.depth is None else len(self.written) - self.depth
         return self.read[before] + 1 if before >= 0 else 0
 
-    def take(self, earliest: int) -> None:
-        """Read the next beat, not before `earliest`; it must not be `empty`."""
-        clock = max(earliest, self.written[len(self.read)] + 1)
-        if self.read:
-            clock = max(clock, self.read[-1] + 1)
-        self.read.append(clock)
+    def take(self, earliest: int, most: int = 1) -> None:
+        """Read the next beats, `most` at most, that are known by now; none before `earliest`."""
+        read = self.read
+        clock = max(earliest - 1, read[-1] if read else -1)
+        for written in self.written[len(read) : len(read) + most]:
+            clock = (written if written > clock else clock) + 1
+            read.append(clock)
 
 
 class Compute:

@@ -27,6 +27,10 @@ class WindowStage(Stage):
         """The layer as what it sees its input through."""
         return cast(Window, self.node.layer)
 
+    @property
+    def stride(self) -> int:
+        return self.window_layer.stride
+
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         stride = cast(Window, node.layer).stride
@@ -171,18 +175,21 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
                 yield
             oldest, free = rows.freed[seen]
             seen += 1
-        for _ in range(rows.groups):
-            for _ in range(rows.beats):
-                while edge.empty:
-                    yield
-                edge.take(free)
-            rows.written.append(edge.read[-1])
+        start = len(edge.read)
+        end = start + rows.groups * rows.beats
+        while len(edge.read) < end:
+            while edge.empty:
+                yield
+            edge.take(free, end - len(edge.read))
+        rows.written.extend(edge.read[start + rows.beats - 1 :: rows.beats])
 
 
 def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
     """Column reader, column queue, window register and what computes on the windows."""
     pipeline = stage.pipeline(sink)
     channel_folds, window_folds = stage.channel_folds, stage.window_folds
+    first, slide, slides, groups = rows.first, rows.slide, rows.slides, rows.groups
+    queue, written, reader, unbounded = rows.queue, rows.written, stage.reader, sink.depth is None
     taken: deque[int] = deque()  # loads that took the last `queue` columns
     granted = -1  # load of the window before
     column_read = used = -1
@@ -192,37 +199,37 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
             newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
             column = 0
             for step in range(rows.steps):
-                wanted = rows.first if step == 0 else rows.slide
-                if step > rows.slides:
+                wanted = first if step == 0 else slide
+                if step > slides:
                     wanted = 0
                 load = used
                 for _ in range(wanted):
                     clock = column_read + 1
-                    if column < rows.groups:
-                        index = newest * rows.groups + column
-                        while len(rows.written) <= index:
+                    if column < groups:
+                        index = newest * groups + column
+                        while len(written) <= index:
                             yield
-                        clock = max(clock, rows.written[index] + 1)
-                    if rows.queue is None:
+                        clock = max(clock, written[index] + 1)
+                    if queue is None:
                         clock = max(clock, granted + 1)
-                    elif len(taken) == rows.queue:
+                    elif len(taken) == queue:
                         clock = max(clock, taken.popleft() + 1)
                     column_read = clock + rows.rows_read - 1
                     column += 1
                 if wanted:
-                    load = max(load, column_read + stage.reader)
+                    load = max(load, column_read + reader)
                 granted = load
-                if rows.queue is not None:
+                if queue is not None:
                     taken.extend([load] * wanted)
-                    while len(taken) > rows.queue:
+                    while len(taken) > queue:
                         taken.popleft()
-                if step == rows.slides:
+                if step == slides:
                     last = sweep == rows.out_height - 1
                     oldest = rows.height if last else max(top + rows.stride, 0)
                     rows.freed.append((image * rows.height + oldest, column_read + 1))
                 # The window is there a clock after its load, until its last beat has entered.
                 for _ in range(channel_folds):
-                    while sink.full:
+                    while not unbounded and sink.full:
                         yield
                     pipeline.enter(load + 1, window_folds)
                     pipeline.leave()
