@@ -16,9 +16,8 @@ from model.hardware.stage import Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
-LARGE = 50_000  # beats an image, in all streams: of more, only some rows are simulated
-KEPT = 3  # periods of rows to begin with
-REPEATS = 2  # periods more that must each add the same time
+LARGE = 50_000  # beats an image, in all streams: of more, only so many are simulated
+LEAST_ROWS = 4  # that each layer must then still give
 MOST_ORDERS = 4  # layers whose loop orders are tried in every combination
 
 
@@ -50,28 +49,20 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     layer that gives one a clock needs as many as its pipeline is long, and a burst that meets a
     stage that is busy for longer needs more. Bisection finds how many.
     """
-    kept = KEPT
+    kept = 1
     while True:
         rhythm = _rhythm(folded, kept)
         found = _smallest(rhythm.stages, rhythm.soonest)
         if rhythm.left_out == 0:
             return found
-        depths = dict(found.fifo_depths)
-        if not any(stage.takes_all for stage in folded.stages):
-            short, whole = rhythm.stages[-1].output_beats, folded.output.output_beats
-            depths[folded.output.name] += whole - short
-        images = _images(rhythm.stages)
-        longer = Simulation.of(rhythm.longer, depths, images).timing
+        depths = found.fifo_depths
+        longer = Simulation.of(rhythm.longer, depths, _images(rhythm.longer)).timing
         step = longer.interval - found.interval
-        if longer.latency == rhythm.soonest + rhythm.step and step <= TOLERANCE * (
-            _slowest(rhythm.longer) - _slowest(rhythm.stages)
+        if longer.latency == rhythm.soonest + rhythm.step and found.interval <= TOLERANCE * (
+            _slowest(rhythm.stages).interval
         ):
-            return Buffers(
-                depths,
-                found.flag_depth,
-                rhythm.latency,
-                found.interval + rhythm.left_out * step,
-            )
+            interval = found.interval + rhythm.left_out * step
+            return Buffers(depths, found.flag_depth, rhythm.latency, interval)
         kept = 2 * rhythm.kept
 
 
@@ -97,37 +88,60 @@ class _Rhythm:
         return self.soonest + self.left_out * self.step
 
 
-def _rhythm(folded: FoldedNetwork, kept: int = KEPT) -> _Rhythm:
-    """As few rows of a large image as show how they repeat, but at least `kept` periods."""
+def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
+    """As few rows of a large image as show how they repeat, but at least `kept` periods.
+
+    What a period adds must still hold for twice as many. Where the logits of the whole image wait
+    for its end, it changes late; then all rows are simulated.
+    """
     stages = folded.stages
     period = math.prod(stage.stride for stage in stages)
     periods = stages[0].in_shape[1] // period
-    while _beats(stages) > LARGE and kept + REPEATS < periods:
-        excerpts = [
-            _shortened(stages, (periods - kept - more) * period) for more in range(REPEATS + 1)
-        ]
-        ends = [Simulation.of(excerpt, None, 1).timing.latency for excerpt in excerpts]
-        steps = {after - before for before, after in itertools.pairwise(ends)}
-        if len(steps) == 1:
-            return _Rhythm(excerpts[0], excerpts[1], ends[0], steps.pop(), kept, periods - kept)
+    repeats = any(stage.takes_all for stage in stages) and _beats(stages) > LARGE
+    while repeats and 2 * kept < periods:
+        excerpt, longer, double = (
+            _shortened(stages, (periods - times * kept - one) * period)
+            for times, one in ((1, 0), (1, 1), (2, 0))
+        )
+        if not _tells(excerpt, stages):
+            kept += 1
+            continue
+        soonest, later, latest = (
+            Simulation.of(part, None, 1).timing.latency for part in (excerpt, longer, double)
+        )
+        step = later - soonest
+        if latest == soonest + kept * step:
+            return _Rhythm(excerpt, longer, soonest, step, kept, periods - kept)
         kept *= 2
     return _Rhythm(stages, stages, Simulation.of(stages, None, 1).timing.latency, 0, periods, 0)
 
 
 def _shortened(stages: Sequence[Stage], rows: int) -> list[Stage]:
-    """The stages on images of so many rows less."""
-    channels, height, width = stages[0].in_shape
-    shape = channels, height - rows, width
+    """The stages on images of so many rows less, a multiple of the product of all strides."""
     found = []
     for stage in stages:
-        node = replace(stage.node, in_shapes=(shape,), out_shape=stage.node.layer.out_shape(shape))
+        channels, height, width = stage.in_shape
+        in_shape = channels, height - rows, width
+        rows = 0 if stage.takes_all else rows // stage.stride
+        channels, height, width = stage.out_shape
+        out_shape = channels, height - rows, width
+        node = replace(stage.node, in_shapes=(in_shape,), out_shape=out_shape)
         found.append(replace(stage, node=node))
-        shape = node.out_shape
     return found
 
 
-def _slowest(stages: Sequence[Stage]) -> int:
-    return max(stage.interval for stage in stages)
+def _tells(excerpt: Sequence[Stage], stages: Sequence[Stage]) -> bool:
+    """Whether `excerpt` has enough rows to do as all `stages` do."""
+    rows = min((stage.out_shape[1] for stage in excerpt if not stage.takes_all), default=1)
+    return (
+        rows >= LEAST_ROWS
+        and _beats(excerpt) >= LARGE
+        and _slowest(excerpt).name == _slowest(stages).name
+    )
+
+
+def _slowest(stages: Sequence[Stage]) -> Stage:
+    return max(stages, key=lambda stage: stage.interval)
 
 
 def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
@@ -139,7 +153,7 @@ def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
         # The first logits leave before the last pixel has come in: they wait until the length of
         # the whole image is known.
         least[output.name] = output.output_beats
-    enough = TOLERANCE * _slowest(stages)
+    enough = TOLERANCE * _slowest(stages).interval
 
     def fit(simulations: Iterable[Simulation | None]) -> list[Simulation] | None:
         """The simulations, unless one of them takes more time than it needs."""
@@ -227,4 +241,5 @@ def _beats(stages: Sequence[Stage]) -> int:
 
 def _images(stages: Sequence[Stage]) -> int:
     """Images to simulate: more than are ever in the pipeline, at a bearable effort."""
-    return max(6, min(400, 40_000 // _beats(stages)))
+    beats = _beats(stages)
+    return max(6 if beats < LARGE else 4, min(400, 40_000 // beats))
