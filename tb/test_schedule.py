@@ -14,10 +14,11 @@ from random_networks import generator, random_images, random_network, random_par
 
 from model.base.errors import UserError
 from model.export import export
-from model.hardware import rom
+from model.hardware import rom, schedule
 from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from model.hardware.layers import stage_class
 from model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from model.hardware.simulation import Simulation
 from model.hardware.solver import solve
 from model.hardware.stage import Folding
 from model.hardware.stream_order import arrival_order
@@ -304,3 +305,37 @@ def test_logits_of_a_network_without_fc_wait_for_the_whole_image() -> None:
     found = buffers(folded)
     assert found.fifo_depths["conv2"] == folded.output.output_beats
     assert found.interval <= TOLERANCE * folded.cycles
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_another_fifo_changes_the_times_as_a_new_run_does(number: int, seed: str) -> None:
+    rng = generator(seed, 54, number)
+    folded = folded_at_random(rng, random_network(rng, max_size=12, max_layers=6).network)
+    depths = {stage.name: int(rng.integers(2, 12)) for stage in folded.stages}
+    before = Simulation.of(folded.stages, depths, 4)
+    for name in depths:
+        other = {**depths, name: int(rng.integers(1, 12))}
+        whole = Simulation.of(folded.stages, other, 4)
+        found = before.refitted(other, name, 10**9)
+        assert found is not None
+        assert found.logits == whole.logits
+        for stream, edge in whole.edges.items():
+            assert found.edges[stream].written == edge.written
+            assert found.edges[stream].read == edge.read
+        latency = before.timing.latency
+        if other[name] < depths[name] and before.refitted(other, name, latency) is None:
+            assert whole.timing.latency > latency
+
+
+@pytest.mark.parametrize("cycles", [20_000, 26_000])
+def test_some_rows_of_a_large_image_tell_of_all(
+    cycles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (Conv(3, 3, stride=2, padding=1), MaxPool(2, 2), Conv(4, 3, padding=1), Linear(5))
+    folded = solve(Network.chain("net", layers, (1, 800, 25)), cycles=cycles)
+    whole = buffers(folded)
+    monkeypatch.setattr(schedule, "LARGE", 3000)
+    assert buffers(folded) == whole
+    assert latency(folded) == whole.latency
+    rhythm = schedule._rhythm(folded)
+    assert rhythm.kept < rhythm.left_out

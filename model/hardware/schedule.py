@@ -17,7 +17,7 @@ from model.hardware.stage import Stage
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
 LARGE = 50_000  # beats an image, in all streams: of more, only so many are simulated
-LEAST_ROWS = 4  # that each layer must then still give
+LEAST_ROWS = 2  # that each layer must then still give
 MOST_ORDERS = 4  # layers whose loop orders are tried in every combination
 
 

@@ -84,7 +84,7 @@ class Simulation:
     def refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:
         """The same with `depths`, of which only that of the FIFO at the end of `name` is another.
 
-        None where a smaller FIFO makes the latency more than `longest`.
+        None as soon as it is clear that a smaller FIFO makes the latency more than `longest`.
 
         Each beat has but one time that agrees with all others. So where the stages around that FIFO
         run again, and read and write at their ends when they did before, all others stay as they
