@@ -28,6 +28,7 @@ CASES = {
     "stride2_leftover": case(8, 8, 2, 3, STRIDE=2),
     "stride3": case(9, 8, 1, 5, STRIDE=3, PADDING=4),
     "stride_beyond_kernel": case(9, 11, 2, 2, STRIDE=4, PADDING=1),
+    "stride2_ends_in_padding": case(2, 13, 1, 5, STRIDE=2, PADDING=4),
     "kernel1": case(4, 5, 3, 1, LANES=1),
     "kernel1_stride2": case(4, 7, 1, 1, STRIDE=2),
     "kernel2": case(4, 5, 1, 2, PADDING=1),

@@ -61,7 +61,7 @@ def buffers(folded: FoldedNetwork) -> Buffers:
         if longer.latency == rhythm.soonest + rhythm.step and found.interval <= TOLERANCE * (
             _slowest(rhythm.stages).interval
         ):
-            interval = found.interval + rhythm.left_out * step
+            interval = max(folded.cycles, found.interval + rhythm.left_out * step)
             return Buffers(depths, found.flag_depth, rhythm.latency, interval)
         kept = 2 * rhythm.kept
 
