@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout, Stream
 from traffic import Traffic
 
 from model.network import reference
-from model.network.layers import Conv
+from model.network.layers import Conv, MaxPool
 from model.network.layers.conv import conv2d
 
 
@@ -77,7 +78,9 @@ class SlidingWindow(Traffic):
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        self.interval = max(self.source.beats, self.sink.beats * p["PACE"])
+        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
+        columns = lone_stage(pool, in_shape, None, p["LANES"], p["PIXELS"]).columns
+        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], columns)
         self.late = bool(p["LATE"])
 
     def streams(self, dut) -> tuple[Stream, Stream]:
