@@ -23,6 +23,7 @@ from typing import Any  # noqa: E402
 from model.base.arguments import positive  # noqa: E402
 from model.base.errors import UserError, run  # noqa: E402
 from model.base.folders import put_in_place, staging  # noqa: E402
+from model.base.patience import patience  # noqa: E402
 from model.formats import text  # noqa: E402
 from model.formats.onnx import read_onnx, write_onnx  # noqa: E402
 from model.hardware import manifest, names, overview, rom, verilog  # noqa: E402
@@ -68,14 +69,16 @@ def export(
     check_name(name)
     check_folder(out_dir, name)
     if folded is None:
-        folded = solve(
-            quantised.network,
-            cycles=cycles,
-            multipliers=multipliers,
-            pixels=pixels,
-            latency=latency,
-        )
-    buffering = buffers(folded)
+        with patience(f"{name}: choosing a folding"):
+            folded = solve(
+                quantised.network,
+                cycles=cycles,
+                multipliers=multipliers,
+                pixels=pixels,
+                latency=latency,
+            )
+    with patience(f"{name}: finding the depths of FIFOs"):
+        buffering = buffers(folded)
     warn_inexact(quantised)
     files = rom.rom_files(quantised, folded)
     files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
@@ -245,16 +248,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     check_name(name)
     quantised = read_onnx(onnx, name)
-    folded = solve(
-        quantised.network,
-        cycles=options.cycles,
-        multipliers=options.multipliers,
-        pixels=options.pixels_per_beat,
-        latency=options.latency,
-    )
+    with patience(f"{name}: choosing a folding"):
+        folded = solve(
+            quantised.network,
+            cycles=options.cycles,
+            multipliers=options.multipliers,
+            pixels=options.pixels_per_beat,
+            latency=options.latency,
+        )
     if options.dry_run:
         warn_inexact(quantised)
-        description = manifest.describe(quantised, folded, buffers(folded))
+        with patience(f"{name}: finding the depths of FIFOs"):
+            buffering = buffers(folded)
+        description = manifest.describe(quantised, folded, buffering)
         overview.print_table(description)
         chart = BUILD / f"{name}.png"
         overview.draw_occupancy(description, chart)

@@ -2,9 +2,9 @@
 //
 // Where a column_reader finds its columns in the banks of a line_buffer.
 //
-// The rows of a window are in successive banks, the top one in `top_bank`. Rows in a bank below that
-// number have wrapped around into the next slot of their bank, so they are one row of addresses
-// further on. With one bank, the rows of a column are read one after the other.
+// The rows of a window are in successive banks, the top one in `top_bank`. Rows in a bank below
+// that number have wrapped around into the next slot of their bank, so they are one row of
+// addresses further on. With one bank, the rows of a column are read one after the other.
 //
 // Where a sweep's top row is stored takes a remainder and a product. Both come from a table, which
 // is looked up while the sweep before is read.
@@ -43,8 +43,8 @@ module bank_address #(
     localparam STEP_LINES = STRIDE % ROWS;
     localparam TURN_LINES = (HEIGHT - (OUT_HEIGHT - 1)*STRIDE + 2*PADDING*ROWS) % ROWS;
 
-    // Of a top line: its address, the address one slot further on, its bank, and the top line of the
-    // next sweep, in this image or in the next one.
+    // Of a top line: its address, the address one slot further on, its bank, and the top line of
+    // the next sweep, in this image or in the next one.
     // Only as many bits of these integers are used as their values need.
     /* verilator lint_off UNUSEDSIGNAL */
     function [ENTRY_BITS-1:0] entry;

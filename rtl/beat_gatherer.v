@@ -2,8 +2,8 @@
 //
 // Gathers the beats of PIXELS adjacent pixels until all their channels are there.
 //
-// A beat holds LANES channels of each pixel, lowest channels first. Pixel p, channel c of a group is
-// at byte p*CHANNELS + c. Lanes beyond the last channel are dropped.
+// A beat holds LANES channels of each pixel, lowest channels first. Pixel p, channel c of a group
+// is at byte p*CHANNELS + c. Lanes beyond the last channel are dropped.
 // Latency: none, a group is on the output in the clock of its last beat.
 
 `default_nettype none

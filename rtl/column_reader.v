@@ -5,10 +5,10 @@
 //
 // - A sweep reads SWEEP column groups of KERNEL rows. Groups right of the image are zeros, and so
 //   are rows above and below it.
-// - A column may be read as soon as the image's lowest row that it needs has come in so far, and the
-//   window_register has room for it.
-// - With KERNEL banks, a column is read in a clock and its rows are rotated into the window's order.
-//   With one bank, it is read row by row.
+// - A column may be read as soon as the image's lowest row that it needs has come in so far, and
+//   the window_register has room for it.
+// - With KERNEL banks, a column is read in a clock and its rows are rotated into the window's
+//   order. With one bank, it is read row by row.
 //
 // Latency: 2 clocks from `read` to what is read, on `unit`.
 

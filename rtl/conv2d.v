@@ -32,7 +32,7 @@ module conv2d #(
     parameter OUT_WIDTH    = 8,            // 8: uint8, 32: logits
     parameter FABRIC       = 0,            // of SIMD products, those in plain logic
     parameter FIFO_DEPTH   = 16,           // output beats taken up, see matrix_vector
-    parameter WEIGHT_FILE  = "",           // words of PE*SIMD weights, order as in model/hardware/rom.py
+    parameter WEIGHT_FILE  = "",           // words of PE*SIMD weights, as in hardware/rom.py
     parameter BIAS_FILE    = "",           // words of PE biases of 32 bits
     parameter OUT_PIXELS   = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
 ) (
@@ -100,7 +100,8 @@ module conv2d #(
     endgenerate
 
     matrix_vector #(
-        .PIXELS(OUT_PIXELS), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
+        .PIXELS(OUT_PIXELS), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS),
+        .CHUNKS(CHUNKS),
         .GROUP_INNER(0), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
         .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (

@@ -13,7 +13,8 @@
 //                  end: overlaps with the layer before it.
 //
 // Cycles an image: ceil(OUT_FEATURES / PE) * ceil(POSITIONS*CHANNELS / SIMD), or one an input beat
-// where those are more. Equals model.network.layers.linear.fc followed by model.network.reference.requantise.
+// where those are more. Equals model.network.layers.linear.fc followed by
+// model.network.reference.requantise.
 
 `default_nettype none
 
@@ -31,7 +32,7 @@ module fc #(
     parameter OUT_WIDTH    = 8,   // 8: uint8, 32: logits
     parameter FABRIC       = 0,   // of SIMD products, those in plain logic
     parameter FIFO_DEPTH   = 16,  // output beats taken up, see matrix_vector
-    parameter WEIGHT_FILE  = "",  // words of PE*SIMD weights, order as in model/hardware/rom.py
+    parameter WEIGHT_FILE  = "",  // words of PE*SIMD weights, as in hardware/rom.py
     parameter BIAS_FILE    = ""   // words of PE biases of 32 bits
 ) (
     input  wire                      clk,

@@ -38,8 +38,8 @@ module lut_products #(
                 );
             end
 
-            // Each row is four times the one before. The last is signed; the two lower bits of those
-            // below it go past the adders.
+            // Each row is four times the one before. The last is signed; the two lower bits of
+            // those below it go past the adders.
             wire [9:0]  lower = rows_reg[19:10] + {2'b0, rows_reg[9:2]};
             wire [9:0]  upper = rows_reg[39:30] + {2'b0, rows_reg[29:22]};
             wire [11:0] total = {upper, rows_reg[21:20]} + {4'b0, lower[9:2]};

@@ -10,12 +10,12 @@
 // chunk that it must be. Weights and biases are those of model/hardware/rom.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
-// Nothing in the pipeline ever waits. Results go into a FIFO, and a beat is taken only while there is
-// credit for its result: fewer than FIFO_DEPTH results are in the pipeline and the FIFO together. So
-// no late signal reaches the arithmetic. One result a clock needs a FIFO_DEPTH of the latency and 1;
-// where a result takes that many clocks, 2 is enough.
-// Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result. The FIFO takes it one
-// clock earlier: `length` of `_Compute` in model/hardware/schedule.py.
+// Nothing in the pipeline ever waits. Results go into a FIFO, and a beat is taken only while there
+// is credit for its result: fewer than FIFO_DEPTH results are in the pipeline and the FIFO
+// together. So no late signal reaches the arithmetic. One result a clock needs a FIFO_DEPTH of the
+// latency and 1; where a result takes that many clocks, 2 is enough.
+// Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result. The FIFO takes it
+// one clock earlier: `Compute.length` in model/hardware/timing.py.
 
 `default_nettype none
 
@@ -61,8 +61,8 @@ module matrix_vector #(
     localparam [CREDIT_WIDTH-1:0] CREDIT_ALL = FIFO_DEPTH[CREDIT_WIDTH-1:0];
     localparam [CREDIT_WIDTH-1:0] CREDIT_ONE = 1;
 
-    // Credit counts the results that may still begin. A group spends one with its last beat, so there
-    // is credit for all of its beats or for none.
+    // Credit counts the results that may still begin. A group spends one with its last beat, so
+    // there is credit for all of its beats or for none.
     reg  [CREDIT_WIDTH-1:0] credit_reg = CREDIT_ALL;
     reg                     ready_reg  = 1'b1;  // some is left
     wire                    s_group_last, s_chunk_last, s_last;
@@ -121,8 +121,8 @@ module matrix_vector #(
             addr_reg <= 0;
     end
 
-    // Bit 0 of these stands beside a beat's data as it comes, bit 1 beside x_reg and its weights, bit
-    // SUM beside the sums.
+    // Bit 0 of these stands beside a beat's data as it comes, bit 1 beside x_reg and its weights,
+    // bit SUM beside the sums.
     localparam SUM = LEVELS + 3;
     reg [SUM:0] valid_reg = 0;
     reg [SUM:0] image_last_reg;

@@ -25,7 +25,7 @@ module pixel_conv2d #(
     parameter OUT_WIDTH    = 8,            // 8: uint8, 32: logits
     parameter FABRIC       = 0,            // of IN_CHANNELS products, those in plain logic
     parameter FIFO_DEPTH   = 16,           // output beats taken up, see matrix_vector
-    parameter WEIGHT_FILE  = "",           // words of PE*IN_CHANNELS weights, as in model/hardware/rom.py
+    parameter WEIGHT_FILE  = "",           // words of PE*IN_CHANNELS weights, likewise
     parameter BIAS_FILE    = ""            // words of PE biases of 32 bits
 ) (
     input  wire                    clk,

@@ -6,12 +6,13 @@
 //
 // - Each window is given out REPEATS times, row by row, with zeros for pixels outside the image.
 // - A window begins as soon as its last pixel is stored.
-// - The memory holds the rows of a sweep (one row of windows) and those that the next sweep adds; at
-//   the end of an image, all that the next image's first sweep needs.
+// - The memory holds the rows of a sweep (one row of windows) and those that the next sweep adds;
+//   at the end of an image, all that the next image's first sweep needs.
 //
 // m_pixel (it alone) holds a pixel in the clock after its handshake. m_pixel_last marks the image's
 // last one.
-// Equals the windows of model/network/reference.py. model/hardware/schedule.py repeats its timing (`_pixels`).
+// Equals the windows of `windows_to_columns` in model/network/layers/windows.py. Its timing
+// stands again in `_pixels` of model/hardware/layers/conv.py.
 // Latency: 2 clocks from the last pixel of a window to its first one on m_pixel.
 
 `default_nettype none
@@ -117,8 +118,8 @@ module pixel_reader #(
         first_row = at_least(top_row(number), 0);
     endfunction
 
-    // A sweep's entry: which rows of the window are in the image, how many rows must be in memory for
-    // it, and how many of them nobody needs after it.
+    // A sweep's entry: which rows of the window are in the image, how many rows must be in memory
+    // for it, and how many of them nobody needs after it.
     localparam SWEEP_BITS = KERNEL + 2*HELD_WIDTH;
 
     // Only as many bits of these integers are used as their values need.
@@ -177,8 +178,8 @@ module pixel_reader #(
     // Complete rows in memory from the sweep's first one on. Negative while that is still to come.
     reg  [HELD_WIDTH-1:0] held_reg = 0;
 
-    // A window's last row may still be coming in, if its pixels have passed the window. A window that
-    // reaches beyond the right edge waits for the whole row.
+    // A window's last row may still be coming in, if its pixels have passed the window. A window
+    // that reaches beyond the right edge waits for the whole row.
     wire [HELD_WIDTH-1:0] missing  = wanted - held_reg;
     wire                  complete = missing[HELD_WIDTH-1] || missing == 0;
     wire                  passed   = {{(X_WIDTH-COL_WIDTH){1'b0}}, write_col_reg} > right_reg;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The windows of a pool, LANES channels at a time: what maxpool2d and avgpool2d have in common ahead
-// of their arithmetic.
+// The windows of a pool, LANES channels at a time: what maxpool2d and avgpool2d have in common
+// ahead of their arithmetic.
 //
 // A window is used for ceil(CHANNELS / LANES) beats. Tap t of the window of pixel p, lane l is at
 // byte (t*OUT_PIXELS + p)*LANES + l. Lanes beyond the last channel are zero.

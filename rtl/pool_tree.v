@@ -5,8 +5,8 @@
 //
 // Tap t, lane l is at byte t*LANES + l. The tree moves or holds as one: it holds while a result
 // waits at its end.
-// Latency: max(1, ceil(log2(TAPS))) clocks from a beat to its result, the length of the `_Pipeline`
-// in model/hardware/schedule.py.
+// Latency: max(1, ceil(log2(TAPS))) clocks from a beat to its result, the length of
+// `pipeline` of pools in model/hardware/layers/window.py.
 
 `default_nettype none
 

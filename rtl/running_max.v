@@ -8,7 +8,7 @@
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
 // ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.
 // Takes a beat every clock, unless a result waits. Latency: 2 clocks from the last beat of a window
-// to its result at the FIFO (the `_Pipeline` of `_maxima` in model/hardware/schedule.py), 1 through the FIFO.
+// to its result at the FIFO (`_maxima` in model/hardware/layers/maxpool.py), 1 through the FIFO.
 // Equals model.network.layers.maxpool.maxpool2d.
 
 `default_nettype none

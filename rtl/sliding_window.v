@@ -13,8 +13,9 @@
 //   the queue has room, into the next row too, which hides the refill of the window at a row's end.
 // - window_register takes a row's first window from its queue at once, and slides on from there.
 //   Columns right of the image are zeros that nobody reads.
-// - A window that is used for many clocks (PACE) needs less hardware: the queue holds the columns of
-//   the next window alone, and where there is time to read them row by row, one bank holds all rows.
+// - A window that is used for many clocks (PACE) needs less hardware: the queue holds the columns
+//   of the next window alone, and where there is time to read them row by row, one bank holds all
+//   rows.
 //
 // A transfer is OUT_PIXELS windows, adjacent in a row. Element (ky, kx, c) of its window p is at
 // byte p*K*K*C + (ky*K + kx)*C + c. m_window_last marks an image's last transfer.
@@ -22,7 +23,8 @@
 // With LATE, m_window (it alone) holds a transfer in the clock after its handshake. Then the wide
 // registers move on a command from a register, and not on m_window_ready.
 //
-// Equals the windows of model/network/reference.py. model/hardware/schedule.py repeats its timing to the clock.
+// Equals the windows of `windows_to_columns` in model/network/layers/windows.py. Its timing
+// stands again in model/hardware/layers/window.py.
 // Latency: 5 clocks from the last pixel of a window to m_window (KERNEL - 1 more where columns are
 // read row by row).
 
@@ -100,15 +102,18 @@ module sliding_window #(
     localparam SWEEP      = FIRST + SLIDES*SLIDE;         // to read for a row of windows
     localparam MOST       = at_least(FIRST, SLIDE);       // that a transfer takes at once
 
+    // Columns to read while the last transfers of a row take none, if a clock must not be lost.
+    localparam BETWEEN    = at_most(STEPS, SWEEP) - SLIDES;
+
     // A transfer's columns are there READER clocks after the load of the transfer before, if they
     // are read at once. Nothing is read ahead where transfers are used for longer than that.
-    // `READER` of model/hardware/schedule.py is the same number, and `_Window` decides alike.
+    // `reader` in model/hardware/layers/window.py is the same number, and `Rows` decides alike.
     localparam READER = (LATE != 0) ? 2 : 3;
     localparam BANKS  = (PACE >= KERNEL*MOST + READER) ? 1 : KERNEL;
-    localparam AHEAD  = (PACE >= MOST + READER) ? 0 : READER;
+    localparam AHEAD  = (PACE >= MOST + READER) ? 0 : READER + at_least(BETWEEN - MOST, 0);
 
     // Rows to store: those of a row of windows and those that the next one adds; at the end of an
-    // image, all that the next image's first windows need. (`rows` of `_Window`.)
+    // image, all that the next image's first windows need. (`rows` of `Rows`.)
     localparam UNUSED_ROWS = (HEIGHT + 2*PADDING - KERNEL) % STRIDE;
     localparam ROWS        = KERNEL * ceil_div(
         at_least(KERNEL + STRIDE, 2*KERNEL - 2*PADDING + UNUSED_ROWS), KERNEL);

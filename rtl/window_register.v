@@ -5,13 +5,14 @@
 // - A queue takes up the columns. The first transfer of a row takes FIRST of them at once, each of
 //   the next SLIDES transfers takes SLIDE, and the rest of the row is shifted in as zeros.
 // - The queue has room for a transfer's columns and AHEAD more, so that the reader can go on into
-//   the next row. With AHEAD = 0 a transfer's columns are read after the one before has been loaded.
+//   the next row. With AHEAD = 0 a transfer's columns are read after the one before has been
+//   loaded.
 // - With LATE, `window` holds a transfer in the clock after its handshake. What shifts the wide
 //   registers then comes from registers, and not from window_ready.
 //
 // A column is COLUMN_BITS wide, and comes in UNIT_BITS at a time, 2 clocks after `read`.
-// Latency: 3 clocks from `read` to the load that takes the column, 2 with LATE (`READER` of
-// model/hardware/schedule.py), and 1 from the load to window_valid.
+// Latency: 3 clocks from `read` to the load that takes the column, 2 with LATE (`reader` in
+// model/hardware/layers/window.py), and 1 from the load to window_valid.
 
 `default_nettype none
 
@@ -66,8 +67,9 @@ module window_register #(
     wire                  zeros_next = SLIDES < STEPS - 1 && step_reg >= STEP_SLIDES;
 
     // Columns that it takes, and that the one after it takes.
-    wire [FILL_WIDTH-1:0] wanted      = first_reg ? FILL_FIRST : zeros_reg ? FILL_ZEROS : FILL_SLIDE;
-    wire [FILL_WIDTH-1:0] wanted_next = step_last ? FILL_FIRST : zeros_next ? FILL_ZEROS : FILL_SLIDE;
+    wire [FILL_WIDTH-1:0] wanted = first_reg ? FILL_FIRST : zeros_reg ? FILL_ZEROS : FILL_SLIDE;
+    wire [FILL_WIDTH-1:0] wanted_next =
+        step_last ? FILL_FIRST : zeros_next ? FILL_ZEROS : FILL_SLIDE;
 
     // A column counts when it enters the queue, or a clock earlier with LATE, as the registers
     // follow a clock behind.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from random_networks import generator, random_images, random_network, random_par
 
 from model.base.errors import UserError
 from model.export import export
-from model.hardware import rom
-from model.hardware.folding import FoldedNetwork
+from model.hardware import rom, schedule
+from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from model.hardware.layers import stage_class
 from model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from model.hardware.simulation import Simulation
 from model.hardware.solver import solve
 from model.hardware.stage import Folding
 from model.hardware.stream_order import arrival_order
@@ -140,14 +142,72 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
 
 
 def check(
-    rng: np.random.Generator, quantised: QuantisedNetwork, folded: FoldedNetwork, folder: Path
-) -> None:
-    """Icarus gives the logits of `IMAGES` random images, and gives them when the model says."""
-    images = random_images(rng, quantised, IMAGES)
-    ends, logits = run(quantised, folded, images, folder)
-    timing = simulate(folded, buffers(folded).fifo_depths, IMAGES)
+    rng: np.random.Generator,
+    quantised: QuantisedNetwork,
+    folded: FoldedNetwork,
+    folder: Path,
+    images: int = IMAGES,
+) -> list[int]:
+    """Icarus gives the logits of random images, and when the model says; returns those clocks."""
+    batch = random_images(rng, quantised, images)
+    ends, logits = run(quantised, folded, batch, folder)
+    timing = simulate(folded, buffers(folded).fifo_depths, images)
     assert ends == [clock - timing.first_in[0] for clock in timing.last_out]
-    assert np.array_equal(logits, reference.predict(quantised, images))
+    assert np.array_equal(logits, reference.predict(quantised, batch))
+    return ends
+
+
+# Where padding is most of what windows see: more columns to read than beats come in, bursts of
+# windows that take several columns each.
+TINY = {
+    "pool_of_one_row": (MaxPool(2, 2, 1), (1, 16)),
+    "pool_of_two_rows": (MaxPool(2, 2, 1), (2, 16)),
+    "pool_that_ends_in_padding": (MaxPool(5, 2, 4), (2, 13)),
+    "conv_of_one_row": (Conv(2, 2, stride=2, padding=1), (1, 16)),
+    "conv_that_ends_in_padding": (Conv(2, 5, stride=2, padding=4), (1, 5)),
+    "conv_of_stride3": (Conv(2, 5, stride=3, padding=3), (2, 9)),
+}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(8))])
+def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path) -> None:
+    rng = generator(seed, 53, name)
+    layer, size = TINY[name] if name in TINY else tiny(rng)
+    network = Network.chain("net", (layer, Linear(2)), (1, *size))
+    pixels = [pixels for pixels in PIXELS_PER_BEAT if fits(network, pixels)]
+    window = layer.kernel**2
+    simd = int(rng.integers(1, window + 1)) if rng.random() < 0.3 else window
+    foldings = {
+        node.name: Folding(2, min(8, node.weight_shape[1]), input_major=True)
+        if stage_class(node).ordered
+        else Folding(2, simd)
+        for node in network.weighted
+    }
+    folded = FoldedNetwork(network, foldings, 1 if name in TINY else int(rng.choice(pixels)))
+    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    ends = check(rng, quantised, folded, tmp_path / "net", images=16)
+    # Images end in a rhythm of several where one of them takes no whole number of clocks.
+    assert (ends[-1] - ends[3]) / 12 == folded.cycles
+
+
+def tiny(rng: np.random.Generator) -> tuple[Conv | MaxPool, tuple[int, int]]:
+    """A window of any kernel, stride and padding on an image of a few rows."""
+    while True:
+        height, width = int(rng.integers(1, 5)), int(rng.integers(1, 17))
+        kernel, stride = int(rng.integers(1, 7)), int(rng.integers(1, 5))
+        padding = int(rng.integers(0, kernel))
+        if min(height, width) + 2 * padding >= kernel:
+            kind = partial(Conv, 2) if rng.random() < 0.5 else MaxPool
+            return kind(kernel, stride, padding), (height, width)
+
+
+def fits(network: Network, pixels: int) -> bool:
+    try:
+        beat_pixels(network, pixels)
+    except UserError:
+        return False
+    return True
 
 
 # Windows pixel by pixel, maxima instead of windows.
@@ -245,3 +305,37 @@ def test_logits_of_a_network_without_fc_wait_for_the_whole_image() -> None:
     found = buffers(folded)
     assert found.fifo_depths["conv2"] == folded.output.output_beats
     assert found.interval <= TOLERANCE * folded.cycles
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_another_fifo_changes_the_times_as_a_new_run_does(number: int, seed: str) -> None:
+    rng = generator(seed, 54, number)
+    folded = folded_at_random(rng, random_network(rng, max_size=12, max_layers=6).network)
+    depths = {stage.name: int(rng.integers(2, 12)) for stage in folded.stages}
+    before = Simulation.of(folded.stages, depths, 4)
+    for name in depths:
+        other = {**depths, name: int(rng.integers(1, 12))}
+        whole = Simulation.of(folded.stages, other, 4)
+        found = before.refitted(other, name, 10**9)
+        assert found is not None
+        assert found.logits == whole.logits
+        for stream, edge in whole.edges.items():
+            assert found.edges[stream].written == edge.written
+            assert found.edges[stream].read == edge.read
+        latency = before.timing.latency
+        if other[name] < depths[name] and before.refitted(other, name, latency) is None:
+            assert whole.timing.latency > latency
+
+
+@pytest.mark.parametrize("cycles", [20_000, 26_000])
+def test_some_rows_of_a_large_image_tell_of_all(
+    cycles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (Conv(3, 3, stride=2, padding=1), MaxPool(2, 2), Conv(4, 3, padding=1), Linear(5))
+    folded = solve(Network.chain("net", layers, (1, 800, 25)), cycles=cycles)
+    whole = buffers(folded)
+    monkeypatch.setattr(schedule, "LARGE", 3000)
+    assert buffers(folded) == whole
+    assert latency(folded) == whole.latency
+    rhythm = schedule._rhythm(folded)
+    assert rhythm.kept < rhythm.left_out

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout, Stream
 from traffic import Traffic
 
 from model.network import reference
-from model.network.layers import Conv
+from model.network.layers import Conv, MaxPool
 from model.network.layers.conv import conv2d
 
 
@@ -28,6 +29,7 @@ CASES = {
     "stride2_leftover": case(8, 8, 2, 3, STRIDE=2),
     "stride3": case(9, 8, 1, 5, STRIDE=3, PADDING=4),
     "stride_beyond_kernel": case(9, 11, 2, 2, STRIDE=4, PADDING=1),
+    "stride2_ends_in_padding": case(2, 13, 1, 5, STRIDE=2, PADDING=4),
     "kernel1": case(4, 5, 3, 1, LANES=1),
     "kernel1_stride2": case(4, 7, 1, 1, STRIDE=2),
     "kernel2": case(4, 5, 1, 2, PADDING=1),
@@ -76,7 +78,9 @@ class SlidingWindow(Traffic):
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        self.interval = max(self.source.beats, self.sink.beats * p["PACE"])
+        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
+        columns = lone_stage(pool, in_shape, None, p["LANES"], p["PIXELS"]).columns
+        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], columns)
         self.late = bool(p["LATE"])
 
     def streams(self, dut) -> tuple[Stream, Stream]:

@@ -1,109 +1,29 @@
 """A whole network's pipeline: interval, latency and FIFO depths, without a simulator.
 
-A model of the handshakes in rtl/, beat by beat and exact to the clock, made of the processes that
-each stage names: see `model/hardware/timing.py`.
+A model of the handshakes in rtl/, exact to the clock: see `model/hardware/simulation.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.hardware.folding import FoldedNetwork
-from model.hardware.timing import Edge, Process, Times, run
-from model.network.graph import IMAGE
+from model.hardware.simulation import Simulation, Timing
+from model.hardware.stage import Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
+LARGE = 50_000  # beats an image, in all streams: of more, only so many are simulated
+LEAST_ROWS = 2  # that each layer must then still give
 MOST_ORDERS = 4  # layers whose loop orders are tried in every combination
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Clocks at which images come in and logits go out, input always valid, output always ready.
-
-    first_in, last_in, last_out: of each image, its first and last input beat and its last logits.
-    occupancy: by node, the most beats that the FIFO at its end held.
-    """
-
-    first_in: Times
-    last_in: Times
-    last_out: Times
-    occupancy: dict[str, int]
-
-    @property
-    def latency(self) -> int:
-        """Clocks from an image's first pixel to its last logits; for an isolated image if alone."""
-        return self.last_out[0] - self.first_in[0]
-
-    @property
-    def interval(self) -> float:
-        """Clocks from image to image once the pipeline is full."""
-        half = len(self.last_out) // 2
-        return (self.last_out[-1] - self.last_out[half - 1]) / (len(self.last_out) - half)
-
-    @property
-    def in_flight(self) -> int:
-        """Most images that are in the pipeline at once after their last pixel."""
-        most = oldest = 0
-        for newest, entered in enumerate(self.last_in):
-            while self.last_out[oldest] < entered:
-                oldest += 1
-            most = max(most, newest - oldest + 1)
-        return most
-
-
 def simulate(folded: FoldedNetwork, depths: Mapping[str, int] | None, images: int) -> Timing:
-    """Times of `images` images in succession through FIFOs of `depths`, by node.
-
-    depths: None, or 0 of a node: no end of room.
-    """
-    stages = folded.stages
-    # Every beat of the image is there from the start.
-    edges = {IMAGE: Edge(None, [-1] * (images * folded.input_beats))}
-    processes: list[Process] = []
-    for stage in stages:
-        edges[stage.name] = sink = Edge(None if depths is None else depths[stage.name] or None)
-        sources = [edges[name] for name in stage.node.inputs]
-        processes.extend(stage.processes(sources, sink, images))
-    logits: Times = []
-    processes.append(_classify(folded, edges, logits, images))
-    run(processes)
-
-    beats = folded.input_beats
-    taken = edges[IMAGE].read
-    return Timing(
-        first_in=taken[::beats],
-        last_in=taken[beats - 1 :: beats],
-        last_out=logits[folded.output.output_beats - 1 :: folded.output.output_beats],
-        occupancy={stage.name: edges[stage.name].most_held for stage in stages},
-    )
-
-
-def _classify(
-    folded: FoldedNetwork, edges: Mapping[str, Edge], logits: Times, images: int
-) -> Process:
-    """`argmax`, whose registers move on one by one, and `frame_drop`, which waits for the flag."""
-    stage, edge = folded.output, edges[folded.output.name]
-    beats, last_in = stage.output_beats, edges[IMAGE].read
-    # The clocks at which the beat before left each of argmax's registers.
-    left = [0] * (2 + (stage.out_lanes * stage.out_pixels - 1).bit_length())
-    for image in range(images):
-        for _ in range(beats):
-            index = len(edge.read)
-            while len(edge.written) <= index:
-                yield
-            clock = max(edge.written[index] + 1, left[0])
-            edge.read.append(clock)
-            for register in range(1, len(left)):
-                clock = max(clock + 1, left[register])
-                left[register - 1] = clock
-            final = (image + 1) * folded.input_beats - 1
-            while len(last_in) <= final:
-                yield
-            left[-1] = max(clock + 1, last_in[final] + 2)
-            logits.append(left[-1])
+    """Times of `images` images through FIFOs of `depths`: see `Simulation.of`."""
+    return Simulation.of(folded.stages, depths, images).timing
 
 
 @dataclass(frozen=True)
@@ -129,46 +49,147 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     layer that gives one a clock needs as many as its pipeline is long, and a burst that meets a
     stage that is busy for longer needs more. Bisection finds how many.
     """
-    images = _images(folded)
+    kept = 1
+    while True:
+        rhythm = _rhythm(folded, kept)
+        found = _smallest(rhythm.stages, rhythm.soonest)
+        if rhythm.left_out == 0:
+            return found
+        depths = found.fifo_depths
+        longer = Simulation.of(rhythm.longer, depths, _images(rhythm.longer)).timing
+        step = longer.interval - found.interval
+        if longer.latency == rhythm.soonest + rhythm.step and found.interval <= TOLERANCE * (
+            _slowest(rhythm.stages).interval
+        ):
+            interval = max(folded.cycles, found.interval + rhythm.left_out * step)
+            return Buffers(depths, found.flag_depth, rhythm.latency, interval)
+        kept = 2 * rhythm.kept
+
+
+@dataclass(frozen=True)
+class _Rhythm:
+    """What is simulated of a network: an image of fewer rows, if rows repeat.
+
+    stages: on images of `kept` periods of rows, a period being the input rows of an output row.
+    longer: on those of a period more. soonest: latency of an isolated image through `stages`.
+    step: what a period adds to it. left_out: periods.
+    """
+
+    stages: Sequence[Stage]
+    longer: Sequence[Stage]
+    soonest: int
+    step: int
+    kept: int
+    left_out: int
+
+    @property
+    def latency(self) -> int:
+        """That of the whole network."""
+        return self.soonest + self.left_out * self.step
+
+
+def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
+    """As few rows of a large image as show how they repeat, but at least `kept` periods.
+
+    What a period adds must still hold for twice as many. Where the logits of the whole image wait
+    for its end, it changes late; then all rows are simulated.
+    """
     stages = folded.stages
+    period = math.prod(stage.stride for stage in stages)
+    periods = stages[0].in_shape[1] // period
+    repeats = any(stage.takes_all for stage in stages) and _beats(stages) > LARGE
+    while repeats and 2 * kept < periods:
+        excerpt, longer, double = (
+            _shortened(stages, (periods - times * kept - one) * period)
+            for times, one in ((1, 0), (1, 1), (2, 0))
+        )
+        if not _tells(excerpt, stages):
+            kept += 1
+            continue
+        soonest, later, latest = (
+            Simulation.of(part, None, 1).timing.latency for part in (excerpt, longer, double)
+        )
+        step = later - soonest
+        if latest == soonest + kept * step:
+            return _Rhythm(excerpt, longer, soonest, step, kept, periods - kept)
+        kept *= 2
+    return _Rhythm(stages, stages, Simulation.of(stages, None, 1).timing.latency, 0, periods, 0)
+
+
+def _shortened(stages: Sequence[Stage], rows: int) -> list[Stage]:
+    """The stages on images of so many rows less, a multiple of the product of all strides."""
+    found = []
+    for stage in stages:
+        channels, height, width = stage.in_shape
+        in_shape = channels, height - rows, width
+        rows = 0 if stage.takes_all else rows // stage.stride
+        channels, height, width = stage.out_shape
+        out_shape = channels, height - rows, width
+        node = replace(stage.node, in_shapes=(in_shape,), out_shape=out_shape)
+        found.append(replace(stage, node=node))
+    return found
+
+
+def _tells(excerpt: Sequence[Stage], stages: Sequence[Stage]) -> bool:
+    """Whether `excerpt` has enough rows to do as all `stages` do."""
+    rows = min((stage.out_shape[1] for stage in excerpt if not stage.takes_all), default=1)
+    return (
+        rows >= LEAST_ROWS
+        and _beats(excerpt) >= LARGE
+        and _slowest(excerpt).name == _slowest(stages).name
+    )
+
+
+def _slowest(stages: Sequence[Stage]) -> Stage:
+    return max(stages, key=lambda stage: stage.interval)
+
+
+def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
+    """The smallest FIFOs for the latency `soonest` at the pace of the slowest of `stages`."""
+    counts = 1, _images(stages)
     least = {stage.name: 2 for stage in stages}
+    output = stages[-1]
     if not any(stage.takes_all for stage in stages):
         # The first logits leave before the last pixel has come in: they wait until the length of
         # the whole image is known.
-        least[folded.output.name] = folded.output.output_beats
-    soonest = latency(folded)
-    enough = TOLERANCE * folded.cycles
+        least[output.name] = output.output_beats
+    enough = TOLERANCE * _slowest(stages).interval
 
-    def suffices(depths: dict[str, int]) -> bool:
-        return (
-            simulate(folded, depths, 1).latency <= soonest
-            and simulate(folded, depths, images).interval <= enough
-        )
+    def fit(simulations: Iterable[Simulation | None]) -> list[Simulation] | None:
+        """The simulations, unless one of them takes more time than it needs."""
+        fitting = []
+        for simulation in simulations:
+            if simulation is None:
+                return None
+            timing = simulation.timing
+            if timing.latency > soonest or timing.interval > enough:
+                return None
+            fitting.append(simulation)
+        return fitting
 
     depths = dict(least)
-    if not suffices(depths):
-        enough = max(enough, simulate(folded, None, images).interval)
-        while not suffices(depths) and max(depths.values()) < 1 << 16:
+    fitting = fit(Simulation.of(stages, depths, count) for count in counts)
+    if fitting is None:
+        enough = max(enough, Simulation.of(stages, None, counts[-1]).timing.interval)
+        while fitting is None:
             depths = {name: 2 * depth for name, depth in depths.items()}
-        # The widest streams first: there a beat saved saves most.
-        for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
-            name = stage.name
-            low, high = least[name], depths[name]
-            while low < high:
-                # Most need no more than the least, so that is tried first.
-                depths[name] = low if low == least[name] else (low + high) // 2
-                if suffices(depths):
-                    high = depths[name]
-                else:
-                    low = depths[name] + 1
-            depths[name] = high
-    timing = simulate(folded, depths, images)
-    return Buffers(
-        fifo_depths=depths,
-        flag_depth=max(FLAGS, timing.in_flight + 2),
-        latency=simulate(folded, depths, 1).latency,
-        interval=timing.interval,
-    )
+            fitting = fit(Simulation.of(stages, depths, count) for count in counts)
+    # The widest streams first: there a beat saved saves most.
+    for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
+        name = stage.name
+        low = least[name]
+        high = needed = max(low, *(simulation.edges[name].needed for simulation in fitting))
+        while low < high:
+            # Most need no more than the least, and most others all that they use.
+            depth = low if low == least[name] else high - 1 if high == needed else (low + high) // 2
+            smaller = fit(s.refitted({**depths, name: depth}, name, soonest) for s in fitting)
+            if smaller is None:
+                low = depth + 1
+            else:
+                high, fitting = depth, smaller
+        depths[name] = high
+    isolated, stream = (simulation.timing for simulation in fitting)
+    return Buffers(depths, max(FLAGS, stream.in_flight + 2), isolated.latency, stream.interval)
 
 
 def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
@@ -198,17 +219,27 @@ def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
     if len(stages) > MOST_ORDERS:
         return first
     combinations = itertools.product((True, False), repeat=len(stages))
-    others = (ordered(dict(zip(alternate, orders, strict=True))) for orders in combinations)
-    best = min(others, key=latency)
-    return best if latency(best) < 0.98 * latency(first) else first
+    latencies = {
+        orders: latency(ordered(dict(zip(alternate, orders, strict=True))))
+        for orders in combinations
+    }
+    best = min(latencies, key=latencies.__getitem__)
+    if latencies[best] < 0.98 * latencies[tuple(alternate.values())]:
+        return ordered(dict(zip(alternate, best, strict=True)))
+    return first
 
 
 def latency(folded: FoldedNetwork) -> int:
     """Clocks from the first pixel to the last logits of an isolated image."""
-    return simulate(folded, None, 1).latency
+    return _rhythm(folded).latency
 
 
-def _images(folded: FoldedNetwork) -> int:
+def _beats(stages: Sequence[Stage]) -> int:
+    """Beats of all streams for an image."""
+    return sum(stage.input_beats + stage.output_beats for stage in stages)
+
+
+def _images(stages: Sequence[Stage]) -> int:
     """Images to simulate: more than are ever in the pipeline, at a bearable effort."""
-    beats = sum(stage.input_beats + stage.output_beats for stage in folded.stages)
-    return max(6, min(400, 40_000 // beats))
+    beats = _beats(stages)
+    return max(6 if beats < LARGE else 4, min(400, 40_000 // beats))

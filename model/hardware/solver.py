@@ -50,7 +50,13 @@ class _Solver:
         _, height, width = network.input_shape
         # Before the first PE, a beat holds all channels of its pixels.
         self.fixed = height * width // pixels
-        self.fixed = max([self.fixed, *map(self._groups, self._passive(IMAGE))])
+        self.fixed = max(
+            [
+                self.fixed,
+                *map(self._groups, self._passive(IMAGE)),
+                *(self._stage(n).columns for n in network.nodes if not stage_class(n).foldable),
+            ]
+        )
         self.choices = {
             node.name: self._layer_choices(node)
             for node in network.nodes
@@ -81,21 +87,22 @@ class _Solver:
         groups = self._groups(node)
         passive_groups = max(map(self._groups, self._passive(node.name)), default=0)
         parallel = _smallest_for_each_fold(channels)
-        if self._stage(node, Folding(1, 1)).whole_beats:
+        if self._compute_stage(node, Folding(1, 1)).whole_beats:
             parallel = [pe for pe in range(1, channels + 1) if channels % pe == 0]
         choices = []
         for pe in parallel:
             channel_folds = math.ceil(channels / pe)
             for simd in _smallest_for_each_fold(window):
                 words = channel_folds * math.ceil(window / simd)
-                interval = max(groups * words, passive_groups * channel_folds)
                 folding = Folding(pe, simd)
+                columns = self._stage(node, folding).columns
+                interval = max(groups * words, passive_groups * channel_folds, columns)
                 cost = self.beat[node.name] * self.price(folding, words)
                 choices.append(_Choice(interval, cost, folding))
         return choices
 
-    def _stage(self, node: Node, folding: Folding, lanes: int = 1) -> ComputeStage:
-        stage = stage_class(node)(
+    def _stage(self, node: Node, folding: Folding | None = None, lanes: int = 1) -> Stage:
+        return stage_class(node)(
             node=node,
             lanes=lanes,
             pixels=self.beat[node.inputs[0]],
@@ -103,6 +110,9 @@ class _Solver:
             logits=node is self.network.output,
             whole=whole_channels(self.network, node),
         )
+
+    def _compute_stage(self, node: Node, folding: Folding, lanes: int = 1) -> ComputeStage:
+        stage = self._stage(node, folding, lanes)
         assert isinstance(stage, ComputeStage)
         return stage
 
@@ -115,7 +125,7 @@ class _Solver:
             lanes[node.name] = lanes[source]
             if node.name not in self.choices:
                 continue
-            stage = self._stage(node, Folding(1, 1), lanes[source])
+            stage = self._compute_stage(node, Folding(1, 1), lanes[source])
             chosen = min(
                 (choice for choice in self.choices[node.name] if choice.interval <= cycles),
                 key=partial(_cost, stage),

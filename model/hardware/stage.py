@@ -7,7 +7,8 @@ holds elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be
     NF = ceil(OC / pe)       SF = ceil(window / simd)
 
 a layer takes `positions / out_pixels * NF * SF` cycles an image with `out_pixels * pe * simd`
-multipliers. A stage is as slow as the largest of its cycles, its input beats and its output beats.
+multipliers. A stage is as slow as the largest of its cycles, its input beats, its output beats and
+the columns that it reads.
 
 What differs from layer to layer stands in `model/hardware/layers/`, a subclass of `Stage` each.
 """
@@ -152,6 +153,11 @@ class Stage(ABC):
         return self.output_groups * self.channel_folds
 
     @property
+    def stride(self) -> int:
+        """Input rows by which an output row moves on."""
+        return 1
+
+    @property
     def out_bits(self) -> int:
         """Bits of an output value."""
         return 32 if self.logits else 8
@@ -179,9 +185,17 @@ class Stage(ABC):
         return self.output_groups * self.channel_folds * self.window_folds
 
     @property
+    def columns(self) -> int:
+        """Columns of windows to read an image, at most one a clock; 0 where it reads none.
+
+        More than it computes or takes in only where padding makes most of the image.
+        """
+        return 0
+
+    @property
     def interval(self) -> int:
         """Cycles from image to image that this stage alone allows."""
-        return max(self.cycles, self.input_beats)
+        return max(self.cycles, self.input_beats, self.columns)
 
     def spaced(self, cycles: int) -> int:
         """`spacing` where an image comes every `cycles`."""

@@ -18,70 +18,84 @@ Process = Iterator[None]
 
 @dataclass
 class Edge:
-    """A stream through a FIFO of `depth` beats (None: no end of room)."""
+    """A stream through a FIFO of `depth` beats (None: no end of room).
+
+    claimed, written, read: of each beat, when its writer would not go on without room for it, when
+    it came in and when it went out.
+    """
 
     depth: int | None
     written: Times = field(default_factory=list)
     read: Times = field(default_factory=list)
+    claimed: Times = field(default_factory=list)
 
     @property
-    def most_held(self) -> int:
-        """Most beats that it held at once."""
+    def needed(self) -> int:
+        """The least depth that would change no time, if it was no more than this."""
         most = gone = 0
-        for index, clock in enumerate(self.written):
+        for index, clock in enumerate(self.claimed):
             while gone < index and self.read[gone] < clock:
                 gone += 1
             most = max(most, index - gone + 1)
         return most
 
+    @property
+    def empty(self) -> bool:
+        """Whether it is not known yet when the next beat to read was written."""
+        return len(self.written) <= len(self.read)
 
-def read(edge: Edge, earliest: int) -> Process:
-    """Read the next beat of `edge`, not before `earliest`."""
-    index = len(edge.read)
-    while len(edge.written) <= index:
-        yield
-    clock = max(earliest, edge.written[index] + 1)
-    if index:
-        clock = max(clock, edge.read[-1] + 1)
-    edge.read.append(clock)
+    @property
+    def full(self) -> bool:
+        """Whether it is not known yet when there is room for the next beat to write."""
+        return self.depth is not None and len(self.written) - self.depth >= len(self.read)
+
+    @property
+    def room(self) -> int:
+        """The clock from which there is room for the next beat to write; it must not be `full`."""
+        before = -1 if self.depth is None else len(self.written) - self.depth
+        return self.read[before] + 1 if before >= 0 else 0
+
+    def take(self, earliest: int, most: int = 1) -> None:
+        """Read the next beats, `most` at most, that are known by now; none before `earliest`."""
+        read = self.read
+        clock = max(earliest - 1, read[-1] if read else -1)
+        for written in self.written[len(read) : len(read) + most]:
+            clock = (written if written > clock else clock) + 1
+            read.append(clock)
 
 
 class Compute:
     """`matrix_vector`: a pipeline that never holds, with a FIFO at its end.
 
     A beat enters only while there is credit for its result: fewer than the FIFO's depth are between
-    here and the FIFO's output.
+    here and the FIFO's output. So it must not be `full` then.
     """
 
     def __init__(self, simd: int, edge: Edge) -> None:
-        # From a result's last beat until the FIFO takes it: LATENCY of rtl/matrix_vector.v.
+        # From a result's last beat until the FIFO takes it: the latency in rtl/matrix_vector.v, less a clock.
         self.length = 5 + (simd - 1).bit_length()
         self.edge = edge
         self.entered = -1
 
-    def enter(self, earliest: int, beats: int = 1) -> Process:
+    def enter(self, earliest: int, beats: int = 1) -> None:
         """Take `beats` successive beats, the first not before; `entered` is when the last came."""
         edge = self.edge
-        clock = max(earliest, self.entered + 1)
-        if edge.depth is not None:
-            before = len(edge.written) - edge.depth
-            if before >= 0:
-                while len(edge.read) <= before:
-                    yield
-                clock = max(clock, edge.read[before] + 1)
+        clock = max(earliest, self.entered + 1, edge.room)
+        if len(edge.claimed) == len(edge.written):
+            edge.claimed.append(clock)
         self.entered = clock + beats - 1
 
-    def leave(self) -> Process:
+    def leave(self) -> None:
         """Write the result of the beat that entered last."""
         self.edge.written.append(self.entered + self.length)
-        yield from ()
 
 
 class Pipeline:
     """A pipeline of `length` registers that moves or holds as one, like maxpool2d's.
 
     It holds while a result waits at its end. Results are written to `edge` as soon as their
-    operands enter, since nothing that enters later can change when they leave.
+    operands enter, since nothing that enters later can change when they leave; it must not be
+    `full` then.
     """
 
     def __init__(self, length: int, edge: Edge) -> None:
@@ -90,7 +104,7 @@ class Pipeline:
         self.holds: deque[tuple[int, int]] = deque()  # clocks [from, to) in which it holds
         self.entered = -1
 
-    def enter(self, earliest: int, beats: int = 1) -> Process:
+    def enter(self, earliest: int, beats: int = 1) -> None:
         """Take `beats` successive beats, the first not before; `entered` is when the last came."""
         clock = max(earliest, self.entered + 1)
         while self.holds and self.holds[0][1] <= clock:
@@ -101,22 +115,15 @@ class Pipeline:
         else:
             clock += beats - 1
         self.entered = clock
-        yield from ()
 
-    def leave(self) -> Process:
+    def leave(self) -> None:
         """Write the result of the beat that entered last."""
-        edge = self.edge
         ready = self._after(self.entered, self.length - 1) + 1
-        clock = ready
-        if edge.depth is not None:
-            before = len(edge.written) - edge.depth
-            if before >= 0:
-                while len(edge.read) <= before:
-                    yield
-                clock = max(clock, edge.read[before] + 1)
+        clock = max(ready, self.edge.room)
         if clock > ready:
             self.holds.append((ready, clock))
-        edge.written.append(clock)
+        self.edge.claimed.append(clock)
+        self.edge.written.append(clock)
 
     def _moving(self, clock: int) -> int:
         for start, end in self.holds:

@@ -26,6 +26,10 @@ class ConvStage(ComputeStage, WindowStage):
         return self.pixels == 1 and self.folding.simd == self.in_shape[0]
 
     @property
+    def columns(self) -> int:
+        return 0 if self.pixelwise else super().columns
+
+    @property
     def module(self) -> str:
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
@@ -91,8 +95,10 @@ class ConvStage(ComputeStage, WindowStage):
                     while len(rows.written) <= index:
                         yield
                     for _ in range(channel_folds):
-                        yield from compute.enter(rows.written[index] + 1, window_folds)
-                        yield from compute.leave()
+                        while sink.full:
+                            yield
+                        compute.enter(rows.written[index] + 1, window_folds)
+                        compute.leave()
                 last = sweep == rows.out_height - 1
                 oldest = rows.height if last else max(top + rows.stride, 0)
                 rows.freed.append((image * rows.height + oldest, compute.entered + 1))

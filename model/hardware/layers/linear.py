@@ -10,7 +10,7 @@ import numpy as np
 from model.hardware.draws import Choices, Limits
 from model.hardware.stage import ComputeStage, Setting, Wiring
 from model.hardware.stream_order import arrival_order
-from model.hardware.timing import Compute, Edge, Process, Times, read
+from model.hardware.timing import Compute, Edge, Process, Times
 from model.network.graph import Node
 from model.network.layers import Layer, Linear, Shape
 
@@ -86,12 +86,13 @@ class LinearStage(ComputeStage):
             for chunk in range(converter.chunks):
                 yield from chunks.next()
                 earliest = converter.given[-1] + 1
-                if chunk < converter.chunks - 1:
-                    yield from compute.enter(earliest, groups)
-                else:
-                    for _ in range(groups):
-                        yield from compute.enter(earliest)
-                        yield from compute.leave()
+                whole = chunk < converter.chunks - 1
+                for _ in range(1 if whole else groups):
+                    while sink.full:
+                        yield
+                    compute.enter(earliest, groups if whole else 1)
+                    if not whole:
+                        compute.leave()
                 chunks.taken = compute.entered
 
     def _keep(
@@ -118,19 +119,21 @@ class LinearStage(ComputeStage):
         chunks, groups = self.window_folds, self.channel_folds
         fetched = -1
         for image in range(images):
-            for chunk in range(chunks):
-                index = image * chunks + chunk
-                while len(kept) <= index:
+            for group in range(groups):
+                while sink.full:
                     yield
-                fetched = max(fetched + 1, compute.entered, kept[index] + 1)
-                yield from compute.enter(fetched + 1)
-            yield from compute.leave()
-            for _ in range(groups - 1):
-                if chunks > 1:
-                    yield from compute.enter(compute.entered + 1, chunks - 1)
-                fetched = compute.entered
-                yield from compute.enter(fetched + 1)
-                yield from compute.leave()
+                if group == 0:
+                    for index in range(image * chunks, (image + 1) * chunks):
+                        while len(kept) <= index:
+                            yield
+                        fetched = max(fetched + 1, compute.entered, kept[index] + 1)
+                        compute.enter(fetched + 1)
+                else:
+                    if chunks > 1:
+                        compute.enter(compute.entered + 1, chunks - 1)
+                    fetched = compute.entered
+                    compute.enter(fetched + 1)
+                compute.leave()
             freed.append(fetched)
 
     # Fuzz
@@ -174,7 +177,9 @@ def _pack(converter: _Converter, edge: Edge, images: int) -> Process:
                     while len(converter.given) < needed:
                         yield
                     earliest = converter.given[needed - 1] + 1
-                yield from read(edge, earliest)
+                while edge.empty:
+                    yield
+                edge.take(earliest)
                 if beat < converter.beats - 1:
                     units += converter.full
                 elif group < converter.groups - 1:

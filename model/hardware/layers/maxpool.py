@@ -55,13 +55,12 @@ class MaxPoolStage(PoolStage):
         for _ in range(images):
             for row, column in itertools.product(range(height), range(width)):
                 for _ in range(folds):
-                    index = len(source.read)
-                    while len(source.written) <= index:
+                    while source.empty or sink.full:
                         yield
-                    yield from pipeline.enter(source.written[index] + 1)
+                    pipeline.enter(source.written[len(source.read)] + 1)
                     source.read.append(pipeline.entered)
                     if row % kernel == column % kernel == kernel - 1:
-                        yield from pipeline.leave()
+                        pipeline.leave()
 
     # Fuzz
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from model.base.errors import UserError
 from model.hardware.stage import Setting, Stage, Wiring
-from model.hardware.timing import Compute, Edge, Pipeline, Process, Times, read
+from model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from model.network.graph import Node
 from model.network.layers.windows import Window
 
@@ -26,6 +26,10 @@ class WindowStage(Stage):
     def window_layer(self) -> Window:
         """The layer, as a `Window`."""
         return cast(Window, self.node.layer)
+
+    @property
+    def stride(self) -> int:
+        return self.window_layer.stride
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
@@ -56,6 +60,43 @@ class WindowStage(Stage):
     def attributes(self) -> dict[str, Any]:
         layer = self.window_layer
         return {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+
+    # Columns of a window, in groups of `pixels`; the names are those of rtl/sliding_window.v.
+
+    @property
+    def slide(self) -> int:
+        """Columns by which an output beat moves on."""
+        return self.out_pixels * self.window_layer.stride // self.pixels
+
+    @property
+    def first(self) -> int:
+        """Columns that are read for the first output beat of a row."""
+        return min(self._right + 1, self._groups)
+
+    @property
+    def slides(self) -> int:
+        """Output beats of a row for which `slide` more are read; the others see padding."""
+        steps = self.out_shape[2] // self.out_pixels
+        return min(steps - 1, math.ceil(max(self._groups - self._right - 1, 0) / self.slide))
+
+    @property
+    def sweep(self) -> int:
+        """Columns that are read for a row of windows."""
+        return self.first + self.slides * self.slide
+
+    @property
+    def _groups(self) -> int:
+        return self.in_shape[2] // self.pixels
+
+    @property
+    def _right(self) -> int:
+        layer = self.window_layer
+        last = (self.out_pixels - 1) * layer.stride + layer.kernel - 1
+        return (last - layer.padding) // self.pixels
+
+    @property
+    def columns(self) -> int:
+        return self.out_shape[1] * self.sweep
 
     @abstractmethod
     def pipeline(self, sink: Edge) -> Compute | Pipeline:
@@ -111,15 +152,14 @@ class Rows:
         self.beats = math.ceil(stage.in_shape[0] / stage.lanes)
         self.steps = out_width // stage.out_pixels
         # The names from here on are those of rtl/sliding_window.v.
-        self.slide = stage.out_pixels * layer.stride // pixels
-        right = ((stage.out_pixels - 1) * layer.stride + layer.kernel - 1 - layer.padding) // pixels
-        self.first = min(right + 1, self.groups)
-        self.slides = min(self.steps - 1, math.ceil(max(self.groups - right - 1, 0) / self.slide))
+        self.slide, self.first, self.slides = stage.slide, stage.first, stage.slides
         most, pace = max(self.first, self.slide), stage.pace
         reader = stage.reader
         # Clocks to read a column, and columns that are read ahead; None: of no later window.
         self.rows_read = layer.kernel if pace >= layer.kernel * most + reader else 1
-        self.queue = None if pace >= most + reader else most + reader
+        # While a row's last windows take none, the columns of the next row's first ones are read.
+        between = min(self.steps, stage.sweep) - self.slides
+        self.queue = None if pace >= most + reader else max(most, between) + reader
         # Rows that fit into the line memories: ROWS of rtl/pixel_reader.v.
         unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
         self.rows = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
@@ -136,16 +176,21 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
                 yield
             oldest, free = rows.freed[seen]
             seen += 1
-        for _ in range(rows.groups):
-            for _ in range(rows.beats):
-                yield from read(edge, free)
-            rows.written.append(edge.read[-1])
+        start = len(edge.read)
+        end = start + rows.groups * rows.beats
+        while len(edge.read) < end:
+            while edge.empty:
+                yield
+            edge.take(free, end - len(edge.read))
+        rows.written.extend(edge.read[start + rows.beats - 1 :: rows.beats])
 
 
 def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
     """Column reader, column queue, window register and the pipeline behind them."""
     pipeline = stage.pipeline(sink)
     channel_folds, window_folds = stage.channel_folds, stage.window_folds
+    first, slide, slides, groups = rows.first, rows.slide, rows.slides, rows.groups
+    queue, written, reader, unbounded = rows.queue, rows.written, stage.reader, sink.depth is None
     taken: deque[int] = deque()  # loads that took the last `queue` columns
     granted = -1  # load of the window before
     column_read = used = -1
@@ -155,36 +200,38 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
             newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
             column = 0
             for step in range(rows.steps):
-                wanted = rows.first if step == 0 else rows.slide
-                if step > rows.slides:
+                wanted = first if step == 0 else slide
+                if step > slides:
                     wanted = 0
                 load = used
                 for _ in range(wanted):
                     clock = column_read + 1
-                    if column < rows.groups:
-                        index = newest * rows.groups + column
-                        while len(rows.written) <= index:
+                    if column < groups:
+                        index = newest * groups + column
+                        while len(written) <= index:
                             yield
-                        clock = max(clock, rows.written[index] + 1)
-                    if rows.queue is None:
+                        clock = max(clock, written[index] + 1)
+                    if queue is None:
                         clock = max(clock, granted + 1)
-                    elif len(taken) == rows.queue:
+                    elif len(taken) == queue:
                         clock = max(clock, taken.popleft() + 1)
                     column_read = clock + rows.rows_read - 1
                     column += 1
                 if wanted:
-                    load = max(load, column_read + stage.reader)
+                    load = max(load, column_read + reader)
                 granted = load
-                if rows.queue is not None:
+                if queue is not None:
                     taken.extend([load] * wanted)
-                    while len(taken) > rows.queue:
+                    while len(taken) > queue:
                         taken.popleft()
-                if step == rows.slides:
+                if step == slides:
                     last = sweep == rows.out_height - 1
                     oldest = rows.height if last else max(top + rows.stride, 0)
                     rows.freed.append((image * rows.height + oldest, column_read + 1))
                 # The window is there a clock after its load, until its last beat has entered.
                 for _ in range(channel_folds):
-                    yield from pipeline.enter(load + 1, window_folds)
-                    yield from pipeline.leave()
-                    used = pipeline.entered
+                    while not unbounded and sink.full:
+                        yield
+                    pipeline.enter(load + 1, window_folds)
+                    pipeline.leave()
+                used = pipeline.entered
