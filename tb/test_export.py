@@ -118,7 +118,7 @@ def slow_bias(stage: Stage, bias: np.ndarray) -> list[int]:
 def test_rom_words_are_those_of_the_description(seed: str) -> None:
     rng = np.random.default_rng([int(seed), 41])
     kinds = set()
-    for _ in range(40):
+    for _ in range(150):
         quantised = random_network(rng, max_size=9, max_layers=4)
         folded = folded_at_random(rng, quantised.network)
         files = rom.rom_files(quantised, folded)
