@@ -28,8 +28,21 @@ DEVICE ?=
 CYCLES ?=
 CLOCK  ?=
 
+OPTIONS := NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST MODULE BOARD DEVICE CYCLES CLOCK
+
 # Passed as arguments only: simulators and cocotb must not see them in the environment.
-unexport NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST BOARD DEVICE CYCLES CLOCK MODULE MAKEFLAGS
+unexport $(OPTIONS) MAKEFLAGS
+
+# A misspelt variable would be ignored. These are read from the environment, too.
+KNOWN   := $(OPTIONS) SEED PYTHON VENV MNIST_ROOT MNIST_DOWNLOAD MLPERF_TINY
+UNKNOWN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(filter-out $(KNOWN),$(name))))
+ifneq ($(strip $(UNKNOWN)),)
+$(error unknown variable $(firstword $(UNKNOWN))=; expected one of $(KNOWN))
+endif
+
+# $(call quoted,TEXT): as one word of the shell. $(call option,--flag,NAME): if NAME is not empty.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $($(2)),$(1) $(call quoted,$($(2))))
 
 .PHONY: help
 help: ## list the targets
@@ -48,9 +61,9 @@ help: ## list the targets
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
-	@$(PY) -m sim.run --net '$(NET)' --sim '$(SIM)' $(if $(N),--n '$(N)') \
-	    $(if $(IMAGES),--images '$(IMAGES)') $(if $(filter-out 0,$(WAVES)),--waves) \
-	    $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
+	@$(PY) -m sim.run --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
+	    $(call option,--images,IMAGES) $(if $(filter-out 0,$(WAVES)),--waves) \
+	    $(call option,--scheduler,SCHEDULER)
 
 .PHONY: test
 test: $(VENV)/.stamp-test icarus ## run the tests; the slow ones: PYTEST="-m slow"
@@ -58,7 +71,7 @@ test: $(VENV)/.stamp-test icarus ## run the tests; the slow ones: PYTEST="-m slo
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-test icarus ## check random networks end to end; a failure becomes a test
-	@$(PY) tb/fuzz.py $(if $(N),--n '$(N)') $(if $(SEED),--seed '$(SEED)')
+	@$(PY) tb/fuzz.py $(call option,--n,N) $(call option,--seed,SEED)
 
 .PHONY: formal
 formal: $(VENV)/.stamp-formal ## prove modules for all time; each proof must fail on a planted bug
@@ -66,8 +79,8 @@ formal: $(VENV)/.stamp-formal ## prove modules for all time; each proof must fai
 
 .PHONY: mutate
 mutate: $(VENV)/.stamp-test icarus ## plant faults in each module; its own bench must find them
-	@$(PY) tb/mutate.py $(if $(MODULE),--module '$(MODULE)') $(if $(N),--n '$(N)') \
-	    $(if $(SEED),--seed '$(SEED)')
+	@$(PY) tb/mutate.py $(call option,--module,MODULE) $(call option,--n,N) \
+	    $(call option,--seed,SEED)
 
 .PHONY: coverage
 coverage: $(VENV)/.stamp-test icarus ## run the tests and report their coverage of Verilog and Python
@@ -88,12 +101,12 @@ lint-verilog: $(VENV)/.stamp-test
 
 .PHONY: bench
 bench: $(VENV)/.stamp-sim ## measure every network at many foldings
-	@$(PY) -m sim.bench --net '$(NET)'
+	@$(PY) -m sim.bench --net $(call quoted,$(NET))
 
 .PHONY: compare
 compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
-	@$(PY) -m sim.compare --net '$(NET)' $(if $(N),--n '$(N)') \
-	    $(if $(SLOW),--slow '$(SLOW)') $(if $(IMAGES),--images '$(IMAGES)')
+	@$(PY) -m sim.compare --net $(call quoted,$(NET)) $(call option,--n,N) \
+	    $(call option,--slow,SLOW) $(call option,--images,IMAGES)
 
 .PHONY: figures
 figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
@@ -101,27 +114,27 @@ figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README a
 
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
-	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
-	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
+	@$(PY) -m fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: prog
 prog: $(VENV)/.stamp-fpga ## load that bitstream into the board
-	@$(PY) -m fpga.build --net '$(NET)' --board '$(BOARD)' --prog
+	@$(PY) -m fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) --prog
 
 .PHONY: board-sim
 board-sim: $(VENV)/.stamp-fpga ## simulate a board that the host program can talk to
-	@$(PY) -m fpga.board_sim --net '$(NET)' --board '$(BOARD)' $(if $(DEVICE),--device '$(DEVICE)') \
-	    $(if $(CYCLES),--cycles '$(CYCLES)') $(if $(CLOCK),--clock '$(CLOCK)')
+	@$(PY) -m fpga.board_sim --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: sim-netlist
 sim-netlist: $(VENV)/.stamp-fpga ## simulate the synthesised netlist of a network for a board
-	@$(PY) -m fpga.netlist --net '$(NET)' --board '$(BOARD)' $(if $(N),--n '$(N)') \
-	    $(if $(DEVICE),--device '$(DEVICE)') $(if $(CYCLES),--cycles '$(CYCLES)') \
-	    $(if $(IMAGES),--images '$(IMAGES)')
+	@$(PY) -m fpga.netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
+	    $(call option,--device,DEVICE) $(call option,--cycles,CYCLES) \
+	    $(call option,--images,IMAGES)
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores
-	@PYTHONPATH=. $(VENV)/bin/dask worker '$(SCHEDULER)' --nworkers auto --nthreads 1
+	@PYTHONPATH=. $(VENV)/bin/dask worker $(call quoted,$(SCHEDULER)) --nworkers auto --nthreads 1
 
 .PHONY: clean
 clean: ## remove all build results, but not .venv

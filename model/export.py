@@ -123,7 +123,8 @@ def warn_inexact(quantised: QuantisedNetwork) -> None:
 
 def check_name(name: str) -> None:
     """Raise `UserError` where a network's name cannot be that of its module."""
-    names.check_name(name, frozenset(path.stem for path in (ROOT / "rtl").glob("*.v")))
+    modules = (path.stem for room in ("rtl", "fpga") for path in (ROOT / room).rglob("*.v"))
+    names.check_name(name, frozenset(modules))
 
 
 def check_folder(out_dir: Path, name: str, onnx: Path | None = None) -> None:

@@ -97,7 +97,8 @@ def table(reports: list[dict[str, Any]]) -> Table:
     """One row a network."""
     from rich.table import Table
 
-    made = Table(title=f"{reports[0]['simulator']} against the int8 reference")
+    title = f"{reports[0]['simulator']} against the int8 reference, on {reports[0]['dataset']}"
+    made = Table(title=title)
     made.add_column("network")
     for title in (
         "images",

@@ -97,7 +97,6 @@ def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> in
             for line in report.shorten(wrong):
                 print(f"{design.name}: {line}", file=sys.stderr)
     console.print(report.table(summaries))
-    console.print(f"images: {dataset}", highlight=False)
     if options.waves:
         suffix = ".fst" if options.sim == "icarus" else ".vcd"
         for design in designs:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import gzip
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from model.base.errors import UserError
+from model.formats.onnx import read_onnx
 from model.learning import data
 from model.learning.data import check_number, load_for, load_images, load_user_images, read_idx
+from model.network import reference
+from model.network.examples import NETWORKS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -208,6 +214,17 @@ def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
     assert set(test.labels) == set(range(10))
     assert test.images.max() == 255
     assert not any(tmp_path.iterdir())
+
+
+def test_networks_read_the_digits_that_stand_in(tmp_path, monkeypatch):
+    """They are rendered as MNIST is: what was trained on the one reads the other."""
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    test = load_images("test", download=False)
+    for name in NETWORKS:
+        quantised = read_onnx(ROOT / "mem" / name / "network.onnx")
+        classes = reference.argmax(reference.predict(quantised, test.images[:, None]))
+        assert 100 * np.mean(classes == test.labels) > 85, name
 
 
 def test_a_damaged_download_is_refused(tmp_path, monkeypatch):

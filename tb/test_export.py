@@ -256,7 +256,22 @@ def test_damaged_manifest(tmp_path: Path, text: str | None) -> None:
         manifest.verify(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["module", "logic", "my-net", "1net", "conv2d", "", "a b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "module",
+        "logic",
+        "my-net",
+        "1net",
+        "conv2d",
+        "",
+        "a b",
+        "harness",
+        "std",
+        "board_core",
+        "top",
+    ],
+)
 def test_names_that_no_module_can_have(tmp_path: Path, name: str) -> None:
     network = Network.chain(name, LITTLE.layers, LITTLE.input_shape)
     with pytest.raises(UserError, match="network name"):

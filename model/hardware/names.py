@@ -33,6 +33,9 @@ KEYWORDS = frozenset(
     """.split()
 )
 
+# The module around a network in a simulation, and SystemVerilog's package.
+OTHERS = frozenset({"harness", "std"})
+
 
 def check_name(name: str, taken: frozenset[str] = frozenset()) -> None:
     """Raise `UserError` if `name` is not an identifier, is a keyword, or is in `taken`."""
@@ -43,5 +46,5 @@ def check_name(name: str, taken: frozenset[str] = frozenset()) -> None:
         )
     if name in KEYWORDS:
         raise UserError(f"network name {name!r} is a Verilog keyword; choose another")
-    if name in taken:
-        raise UserError(f"network name {name!r} is a module in rtl/; choose another")
+    if name in taken | OTHERS:
+        raise UserError(f"network name {name!r} is that of another module; choose another")

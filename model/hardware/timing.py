@@ -72,7 +72,8 @@ class Compute:
     """
 
     def __init__(self, simd: int, edge: Edge) -> None:
-        # From a result's last beat until the FIFO takes it: the latency in rtl/matrix_vector.v, less a clock.
+        # From a result's last beat until the FIFO takes it: a clock less than the latency that
+        # rtl/matrix_vector.v names.
         self.length = 5 + (simd - 1).bit_length()
         self.edge = edge
         self.entered = -1

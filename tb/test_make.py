@@ -1,0 +1,40 @@
+"""What `make` does with its variables."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess:
+    command = ["make", "--dry-run", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["LABELS", "IMAGE", "net"])
+def test_an_unknown_variable_is_refused(name: str) -> None:
+    done = make("sim", f"{name}=x")
+    assert done.returncode == 2
+    assert f"unknown variable {name}=; expected one of NET " in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("value", ["it's/", 'a "b" c', "a b", "x;y"])
+def test_values_reach_the_command_as_they_are(value: str) -> None:
+    done = make("sim", f"IMAGES={value}", "N=5")
+    assert done.returncode == 0
+    line = next(line for line in done.stdout.splitlines() if "--images" in line)
+    shown = line.split("--images", 1)[1].rstrip("\\ ")
+    said = subprocess.run(
+        ["bash", "-c", f"printf %s {shown}"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == value
+
+
+def test_environment_variables_of_other_names_do_no_harm(monkeypatch) -> None:
+    monkeypatch.setenv("LABELS", "x")
+    assert make("sim").returncode == 0
