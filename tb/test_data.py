@@ -31,6 +31,12 @@ def images(seed) -> np.ndarray:
     return np.random.default_rng(int(seed)).integers(0, 256, (5, 6, 7), np.uint8)
 
 
+def test_idx_of_no_values_and_absurd_sizes(tmp_path):
+    (tmp_path / "odd").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1))
+    with pytest.raises(UserError, match="odd: IDX file of shape"):
+        read_idx(tmp_path / "odd")
+
+
 def test_idx_and_its_gzip(tmp_path, images):
     (tmp_path / "plain").write_bytes(idx(images))
     (tmp_path / "zipped.gz").write_bytes(gzip.compress(idx(images)))

@@ -154,7 +154,10 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise UserError(
             f"{path}: IDX file of {len(data)} bytes, its header asks for {expected}; fetch it again"
         )
-    array = np.frombuffer(data, dtype, offset=header).reshape(shape)
+    try:
+        array = np.frombuffer(data, dtype, offset=header).reshape(shape)
+    except ValueError:  # of no values, but of sizes beyond those that an array can have
+        raise UserError(f"{path}: IDX file of shape {shape}; fetch it again") from None
     return array.astype(dtype.newbyteorder("="))
 
 
