@@ -49,7 +49,6 @@ module window_register #(
     localparam ROW_WIDTH  = (ROWS > 1) ? $clog2(ROWS) : 1;
 
     localparam [STEP_WIDTH-1:0] STEP_LAST   = STEPS[STEP_WIDTH-1:0] - 1'b1;
-    localparam [STEP_WIDTH-1:0] STEP_SLIDES = SLIDES[STEP_WIDTH-1:0];
     localparam [ROW_WIDTH-1:0]  ROW_LAST    = ROWS[ROW_WIDTH-1:0] - 1'b1;
     localparam [FILL_WIDTH-1:0] ROOM_START  = ROOM[FILL_WIDTH-1:0] - 1'b1;
     localparam [FILL_WIDTH-1:0] FILL_FIRST  = FIRST[FILL_WIDTH-1:0];
@@ -64,7 +63,18 @@ module window_register #(
     reg                   valid_reg = 1'b0;
     reg                   last_reg;
     wire                  step_last  = step_reg == STEP_LAST;
-    wire                  zeros_next = SLIDES < STEPS - 1 && step_reg >= STEP_SLIDES;
+    wire                  zeros_next;
+
+    generate
+        if (SLIDES >= STEPS - 1) begin : gen_no_zeros
+            assign zeros_next = 1'b0;
+        end else if (SLIDES == 0) begin : gen_zeros
+            assign zeros_next = 1'b1;
+        end else begin : gen_zeros_late
+            localparam [STEP_WIDTH-1:0] STEP_SLIDES = SLIDES[STEP_WIDTH-1:0];
+            assign zeros_next = step_reg >= STEP_SLIDES;
+        end
+    endgenerate
 
     // Columns that it takes, and that the one after it takes.
     wire [FILL_WIDTH-1:0] wanted = first_reg ? FILL_FIRST : zeros_reg ? FILL_ZEROS : FILL_SLIDE;
