@@ -61,7 +61,7 @@ help: ## list the targets
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
-	@$(PY) -m sim.run --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
+	@$(PY) -m convstream.sim.run --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
 	    $(call option,--images,IMAGES) $(if $(filter-out 0,$(WAVES)),--waves) \
 	    $(call option,--scheduler,SCHEDULER)
 
@@ -101,11 +101,11 @@ lint-verilog: $(VENV)/.stamp-test
 
 .PHONY: bench
 bench: $(VENV)/.stamp-sim ## measure every network at many foldings
-	@$(PY) -m sim.bench --net $(call quoted,$(NET))
+	@$(PY) -m convstream.sim.bench --net $(call quoted,$(NET))
 
 .PHONY: compare
 compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
-	@$(PY) -m sim.compare --net $(call quoted,$(NET)) $(call option,--n,N) \
+	@$(PY) -m convstream.sim.compare --net $(call quoted,$(NET)) $(call option,--n,N) \
 	    $(call option,--slow,SLOW) $(call option,--images,IMAGES)
 
 .PHONY: figures
@@ -114,27 +114,27 @@ figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README a
 
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
-	@$(PY) -m fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	@$(PY) -m convstream.fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
 	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: prog
 prog: $(VENV)/.stamp-fpga ## load that bitstream into the board
-	@$(PY) -m fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) --prog
+	@$(PY) -m convstream.fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) --prog
 
 .PHONY: board-sim
 board-sim: $(VENV)/.stamp-fpga ## simulate a board that the host program can talk to
-	@$(PY) -m fpga.board_sim --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	@$(PY) -m convstream.fpga.board_sim --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
 	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: sim-netlist
 sim-netlist: $(VENV)/.stamp-fpga ## simulate the synthesised netlist of a network for a board
-	@$(PY) -m fpga.netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
+	@$(PY) -m convstream.fpga.netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
 	    $(call option,--device,DEVICE) $(call option,--cycles,CYCLES) \
 	    $(call option,--images,IMAGES)
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores
-	@PYTHONPATH=. $(VENV)/bin/dask worker $(call quoted,$(SCHEDULER)) --nworkers auto --nthreads 1
+	@$(VENV)/bin/dask worker $(call quoted,$(SCHEDULER)) --nworkers auto --nthreads 1
 
 .PHONY: clean
 clean: ## remove all build results, but not .venv

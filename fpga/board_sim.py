@@ -1,9 +1,10 @@
 """Simulate a board: its real top module in Verilator, its UART on a pseudo-terminal.
 
-python -m fpga.board_sim --board ulx3s --net lenet5
+python -m convstream.fpga.board_sim --board ulx3s --net lenet5
 
-Prints the path of a port for `python -m fpga.host --port PATH` and runs until Ctrl-C. Two times are
-shorter than on the board, counted in clocks: a UART bit, and the silence that ends a frame.
+Prints the path of a port for `python -m convstream.fpga.host --port PATH` and runs until Ctrl-C.
+Two times are shorter than on the board, counted in clocks: a UART bit, and the silence that ends a
+frame.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from fpga import boards, flow
-from fpga.build import BUILD, Project, prepare
-from model.base import errors
-from model.base.arguments import positive
-from model.base.errors import ToolError, UserError
-from model.hardware import manifest
-from sim import design, report, tools
-from sim.build import MAKE_FLAGS, once, simulator_version, verilate
+from convstream.fpga import boards, flow
+from convstream.fpga.build import BUILD, Project, prepare
+from convstream.model.base import errors
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.hardware import manifest
+from convstream.sim import design, report, tools
+from convstream.sim.build import MAKE_FLAGS, once, simulator_version, verilate
 
 FOLDER = Path(__file__).parent
 MAIN = FOLDER / "board_sim.cpp"
@@ -177,7 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt), Running(simulator) as running:
         project = simulator.project
         print(f"{project.name} on {board.title} at {running.port}; end it with Ctrl-C. Try:")
-        print(f"  {sys.executable} -m fpga.host --port {running.port} identify", flush=True)
+        print(
+            f"  {sys.executable} -m convstream.fpga.host --port {running.port} identify", flush=True
+        )
         running.process.wait()
         raise ToolError("the simulated board ended by itself")
     return 0

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 FOLDER = Path(__file__).parent / "boards"
 BAUDS = (3_000_000, 2_000_000, 1_000_000, 500_000, 115_200)

@@ -1,8 +1,8 @@
 """Build the bitstream of a network, and load it: `make bitstream`, `make prog`.
 
-python -m fpga.build --net lenet5 --board ulx3s
-python -m fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
-python -m fpga.build --net convnet --board icebreaker --prog
+python -m convstream.fpga.build --net lenet5 --board ulx3s
+python -m convstream.fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
+python -m convstream.fpga.build --net convnet --board icebreaker --prog
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpga import flow, identity
-from fpga.boards import BOARDS, Board, Device, Pll, find
-from fpga.fold import fold
-from model.base import errors
-from model.base.arguments import positive
-from model.base.errors import ToolError, UserError
-from model.export import export
-from model.hardware import manifest
-from model.hardware.folding import FoldedNetwork
-from sim import design, report
+from convstream.fpga import flow, identity
+from convstream.fpga.boards import BOARDS, Board, Device, Pll, find
+from convstream.fpga.fold import fold
+from convstream.model.base import errors
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.export import export
+from convstream.model.hardware import manifest
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.sim import design, report
 
 BUILD = design.ROOT / "build" / "fpga"
 TIMEOUT_S = 0.05  # the silence that ends a frame of the link
@@ -100,7 +100,7 @@ def prepare(
     net: a name or an exported folder. cycles: per image; by default the fewest that fit. Raises
     `UserError` if the network does not fit.
     """
-    from model.formats.onnx import read_onnx
+    from convstream.model.formats.onnx import read_onnx
 
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)

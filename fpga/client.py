@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fpga import identity
-from fpga.identity import Identity
-from fpga.link import Command, Link, LinkError
+from convstream.fpga import identity
+from convstream.fpga.identity import Identity
+from convstream.fpga.link import Command, Link, LinkError
 
 MOST_LAYERS = 255
 MOST_REPEATS = 2**16 - 1

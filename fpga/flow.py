@@ -16,9 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fpga.boards import ICE40, Board, Device, Family
-from model.base.errors import ToolError, UserError
-from sim.design import ROOT
+from convstream.fpga.boards import ICE40, Board, Device, Family
+from convstream.model.base.errors import ToolError, UserError
+from convstream.sim.design import ROOT
 
 RTL = ROOT / "rtl"
 FPGA_RTL = ROOT / "fpga" / "rtl"

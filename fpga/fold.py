@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from fpga.boards import Board, Device, Family
-from model.base.errors import UserError
-from model.hardware.folding import FoldedNetwork
-from model.hardware.solver import solve
-from model.hardware.stage import Folding, Stage
-from model.network.graph import Network, Node
+from convstream.fpga.boards import Board, Device, Family
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.solver import solve
+from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.network.graph import Network, Node
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # per product whose weight never changes

@@ -1,10 +1,10 @@
 """Talk to a board and compare its every logit with the int8 reference.
 
-python -m fpga.host --port /dev/ttyUSB0 identify
-python -m fpga.host --port /dev/ttyUSB0 classify digit.png 7    # a file, test image number 7
-python -m fpga.host --port /dev/ttyUSB0 mnist --count 1000
-python -m fpga.host --port /dev/ttyUSB0 bench
-python -m fpga.host --port /dev/ttyUSB0 status
+python -m convstream.fpga.host --port /dev/ttyUSB0 identify
+python -m convstream.fpga.host --port /dev/ttyUSB0 classify digit.png 7  # a file, test image 7
+python -m convstream.fpga.host --port /dev/ttyUSB0 mnist --count 1000
+python -m convstream.fpga.host --port /dev/ttyUSB0 bench
+python -m convstream.fpga.host --port /dev/ttyUSB0 status
 
 Exit code 1: a logit differs. 2: the board cannot be reached, or is not the one to compare with.
 """
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpga.client import Board, Repeated
-from fpga.link import TIMEOUT_S, Link, describe
-from fpga.verify import check, classify_all, rate_on_chip, repeat_on_chip
-from model.base import errors
-from model.base.arguments import positive
-from model.learning import data
-from sim import report
+from convstream.fpga.client import Board, Repeated
+from convstream.fpga.link import TIMEOUT_S, Link, describe
+from convstream.fpga.verify import check, classify_all, rate_on_chip, repeat_on_chip
+from convstream.model.base import errors
+from convstream.model.base.arguments import positive
+from convstream.model.learning import data
+from convstream.sim import report
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fpga.host", description="Talk to a board.")
+    parser = argparse.ArgumentParser(
+        prog="python -m convstream.fpga.host", description="Talk to a board."
+    )
     parser.add_argument("--port", required=True, help="serial port, such as /dev/ttyUSB0")
     parser.add_argument(
         "--baud", type=positive("--baud"), default=BAUD, help="default: %(default)s"

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 FILE_NAME = "identity.mem"
 HASH_BYTES = 8

@@ -21,7 +21,7 @@ from enum import IntEnum
 import serial
 from serial.tools import list_ports
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 HOST_START = 0xC5
 BOARD_START = 0x5C

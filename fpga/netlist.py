@@ -1,6 +1,6 @@
 """Simulate the synthesised netlist of a network against the reference: `make sim-netlist`.
 
-python -m fpga.netlist --net convnet --board icebreaker --n 20
+python -m convstream.fpga.netlist --net convnet --board icebreaker --n 20
 
 The network is folded and synthesised as for a bitstream, but without the rest of the board. Its
 netlist then replaces the RTL in the simulation of `make sim`. The models of the board's cells are
@@ -16,15 +16,15 @@ import re
 import shutil
 from pathlib import Path
 
-from fpga import build, flow
-from fpga.boards import BOARDS, Board, Family, find
-from model.base import errors
-from model.base.arguments import positive
-from model.base.errors import UserError
-from model.hardware import manifest
-from sim import design, report, run, tools
-from sim.build import once
-from sim.design import Design
+from convstream.fpga import build, flow
+from convstream.fpga.boards import BOARDS, Board, Family, find
+from convstream.model.base import errors
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import UserError
+from convstream.model.hardware import manifest
+from convstream.sim import design, report, run, tools
+from convstream.sim.build import once
+from convstream.sim.design import Design
 
 BUILD = design.ROOT / "build" / "netlist"
 YOSYS_MODELS = {"ice40": ("cells_sim.v",), "ecp5": ("common_sim.vh", "ccu2c_sim.vh")}

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fpga import identity
-from fpga.client import MOST_REPEATS, Board, Repeated, Result
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx
-from model.hardware import rom
-from model.hardware.manifest import FILE_NAME
-from model.network import reference
-from model.network.quantised import QuantisedNetwork
-from sim import report
-from sim.design import ROOT, Design, find
+from convstream.fpga import identity
+from convstream.fpga.client import MOST_REPEATS, Board, Repeated, Result
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware import rom
+from convstream.model.hardware.manifest import FILE_NAME
+from convstream.model.network import reference
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import report
+from convstream.sim.design import ROOT, Design, find
 
 BUILD = ROOT / "build" / "fpga"
 # The shortest measurement, unless a counter of the board limits it.

@@ -15,22 +15,22 @@ if __package__ in (None, ""):
     # In place of this folder, whose modules would shadow others' names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import argparse  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
+import argparse
+from dataclasses import dataclass
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from model.base import errors, pictures  # noqa: E402
-from model.export import find_network  # noqa: E402
-from model.formats.onnx import read_onnx  # noqa: E402
-from model.hardware import manifest as manifests  # noqa: E402
-from model.learning.data import ROOT  # noqa: E402
-from model.learning.initial import initial_network  # noqa: E402
-from model.learning.source import Split, hold_out, load_split  # noqa: E402
-from model.learning.training import CALIBRATION  # noqa: E402
-from model.network import reference  # noqa: E402
-from model.network.floats import FloatNetwork, log_softmax  # noqa: E402
-from model.network.quantised import QuantisedNetwork  # noqa: E402
+from convstream.model.base import errors, pictures
+from convstream.model.export import find_network
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware import manifest as manifests
+from convstream.model.learning.data import ROOT
+from convstream.model.learning.initial import initial_network
+from convstream.model.learning.source import Split, hold_out, load_split
+from convstream.model.learning.training import CALIBRATION
+from convstream.model.network import reference
+from convstream.model.network.floats import FloatNetwork, log_softmax
+from convstream.model.network.quantised import QuantisedNetwork
 
 BUILD = ROOT / "build" / "evaluate"
 WORST = 25

@@ -7,32 +7,27 @@ python model/export.py my.onnx --out mem/my --multipliers 100
 
 from __future__ import annotations
 
+import argparse
+import shutil
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-if __package__ in (None, ""):
-    # As a script: find the package `model`, not this folder.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import argparse  # noqa: E402
-import shutil  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-from functools import partial  # noqa: E402
-from typing import Any  # noqa: E402
-
-from model.base.arguments import positive  # noqa: E402
-from model.base.errors import UserError, run  # noqa: E402
-from model.base.folders import put_in_place, staging  # noqa: E402
-from model.base.patience import patience  # noqa: E402
-from model.formats import text  # noqa: E402
-from model.formats.onnx import read_onnx, write_onnx  # noqa: E402
-from model.hardware import manifest, names, overview, rom, verilog  # noqa: E402
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork  # noqa: E402
-from model.hardware.schedule import buffers  # noqa: E402
-from model.hardware.solver import solve  # noqa: E402
-from model.network.examples import NETWORKS  # noqa: E402
-from model.network.layers.base import EXACT_IN_FLOAT32  # noqa: E402
-from model.network.quantised import QuantisedNetwork  # noqa: E402
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import UserError, run
+from convstream.model.base.folders import put_in_place, staging
+from convstream.model.base.patience import patience
+from convstream.model.formats import text
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.hardware import manifest, names, overview, rom, verilog
+from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from convstream.model.hardware.schedule import buffers
+from convstream.model.hardware.solver import solve
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.layers.base import EXACT_IN_FLOAT32
+from convstream.model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 MEM = ROOT / "mem"

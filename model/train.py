@@ -18,29 +18,29 @@ if __package__ in (None, ""):
     # In place of this folder, whose modules would shadow others' names.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import argparse  # noqa: E402
-import dataclasses  # noqa: E402
-import time  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import dataclasses
+import time
+from typing import Any
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from model.base import errors  # noqa: E402
-from model.base.errors import UserError  # noqa: E402
-from model.base.folders import put_in_place, staging  # noqa: E402
-from model.export import check_folder, export  # noqa: E402
-from model.formats.onnx import write_onnx  # noqa: E402
-from model.learning import training  # noqa: E402
-from model.learning.backend import Backend  # noqa: E402
-from model.learning.data import ROOT  # noqa: E402
-from model.learning.recipes import RECIPES, Recipe  # noqa: E402
-from model.learning.report import Display, draw_curve  # noqa: E402
-from model.learning.source import hold_out, load_split  # noqa: E402
-from model.learning.training import Trained  # noqa: E402
-from model.network.examples import NETWORKS  # noqa: E402
-from model.network.floats import FloatNetwork  # noqa: E402
-from model.network.graph import Network  # noqa: E402
-from model.network.reference import argmax, predict  # noqa: E402
+from convstream.model.base import errors
+from convstream.model.base.errors import UserError
+from convstream.model.base.folders import put_in_place, staging
+from convstream.model.export import check_folder, export
+from convstream.model.formats.onnx import write_onnx
+from convstream.model.learning import training
+from convstream.model.learning.backend import Backend
+from convstream.model.learning.data import ROOT
+from convstream.model.learning.recipes import RECIPES, Recipe
+from convstream.model.learning.report import Display, draw_curve
+from convstream.model.learning.source import hold_out, load_split
+from convstream.model.learning.training import Trained
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.reference import argmax, predict
 
 BACKENDS = ("torch", "numpy")
 
@@ -48,13 +48,13 @@ BACKENDS = ("torch", "numpy")
 def load_backend(name: str) -> type[Backend]:
     """The class of a backend; that of NumPy needs no torch."""
     if name == "numpy":
-        from model.learning.numpy_backend import NumpyBackend
+        from convstream.model.learning.numpy_backend import NumpyBackend
 
         return NumpyBackend
     if name != "torch":
         raise UserError(f"unknown backend {name!r}; expected one of {', '.join(BACKENDS)}")
     try:
-        from model.learning.torch_backend import TorchBackend
+        from convstream.model.learning.torch_backend import TorchBackend
     except ImportError as error:
         raise UserError(
             f"the backend torch needs the extra [train] ({error}); "

@@ -26,13 +26,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 
-from model import export
-from model.base import errors
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx
-from model.hardware.schedule import buffers
-from model.hardware.solver import solve
-from sim import report
+from convstream.model import export
+from convstream.model.base import errors
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware.schedule import buffers
+from convstream.model.hardware.solver import solve
+from convstream.sim import report
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/*.md")

@@ -1,7 +1,7 @@
 """Measure networks at many foldings against what the folding predicts: `make bench`.
 
-python -m sim.bench
-python -m sim.bench --net lenet5,convnet --targets 5
+python -m convstream.sim.bench
+python -m convstream.sim.bench --net lenet5,convnet --targets 5
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from model.base import errors, pictures
-from model.base.arguments import positive
-from model.base.errors import ToolError, UserError
-from model.export import export
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
-from model.hardware.solver import solve
-from model.learning import data
-from model.network import reference
-from model.network.quantised import QuantisedNetwork
-from sim import report, shard, tools
-from sim.build import build
-from sim.cluster import cores
-from sim.design import ROOT, Design, read_all
-from sim.shard import Shard
+from convstream.model.base import errors, pictures
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.export import export
+from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from convstream.model.hardware.solver import solve
+from convstream.model.learning import data
+from convstream.model.network import reference
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import report, shard, tools
+from convstream.sim.build import build
+from convstream.sim.cluster import cores
+from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim.shard import Shard
 
 BUILD = ROOT / "build" / "bench"
 CLOCK_HZ = 100e6

@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from model.base.errors import ToolError
-from sim import tools
-from sim.design import Design
+from convstream.model.base.errors import ToolError
+from convstream.sim import tools
+from convstream.sim.design import Design
 
 # Verilog's delays run on Verilator's coroutines, hence C++20. Nothing but the harness's own signals
 # is public, so all of the network can be optimised.

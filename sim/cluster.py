@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from model.base.errors import UserError
-from sim.collect import Result
-from sim.design import Design
-from sim.shard import Shard, run
+from convstream.model.base.errors import UserError
+from convstream.sim.collect import Result
+from convstream.sim.design import Design
+from convstream.sim.shard import Shard, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.design import Design
+from convstream.sim.design import Design
 
 UNKNOWN = int(np.iinfo(np.int32).min)
 """Stands for a value that is X, or that never came, among the integers."""

@@ -1,7 +1,7 @@
 """The same images through every implementation of a network, side by side: `make compare`.
 
-python -m sim.compare --net convnet
-python -m sim.compare --net simplecnn --n 2000 --slow 20
+python -m convstream.sim.compare --net convnet
+python -m convstream.sim.compare --net simplecnn --n 2000 --slow 20
 
 Two networks are compared. The int8 one of `network.onnx` is computed by all six: NumPy, slow and
 fast, and PyTorch in floating point that rounds as int8 does, the int8 reference, ONNX Runtime, and
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from model.base import errors, pictures
-from model.base.arguments import positive
-from model.learning import data
-from model.network.floats import FloatNetwork
-from sim import report, run, tools
-from sim.design import ROOT, Design, read_all
-from sim.implementations import (
+from convstream.model.base import errors, pictures
+from convstream.model.base.arguments import positive
+from convstream.model.learning import data
+from convstream.model.network.floats import FloatNetwork
+from convstream.sim import report, run, tools
+from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim.implementations import (
     ONNX_RUNTIME,
     REFERENCE,
     RTL,
@@ -39,7 +39,7 @@ from sim.implementations import (
     measure,
     simulate,
 )
-from sim.shard import Shard
+from convstream.sim.shard import Shard
 
 BUILD = ROOT / "build" / "compare"
 IMAGES = 1000

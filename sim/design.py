@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.hardware import manifest as manifests
-from model.hardware import rom
-from model.hardware.stream_order import slots
-from model.network.examples import NETWORKS
-from model.network.quantised import QuantisedNetwork
-from model.network.reference import argmax
+from convstream.model.base.errors import UserError
+from convstream.model.hardware import manifest as manifests
+from convstream.model.hardware import rom
+from convstream.model.hardware.stream_order import slots
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.model.network.reference import argmax
 
 ROOT = Path(__file__).resolve().parents[1]
 MEM = ROOT / "mem"
@@ -142,7 +142,7 @@ class Design:
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
         """The weights, from the `network.onnx` in `folder`."""
-        from model.formats.onnx import read_onnx
+        from convstream.model.formats.onnx import read_onnx
 
         return read_onnx(folder / "network.onnx", self.name)
 

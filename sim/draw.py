@@ -1,7 +1,7 @@
 """Look inside a network: what each layer makes of an image, and how well int8 holds its values.
 
-    python -m sim.draw lenet5 --image 7            # of the test images, counted from 0
-    python -m sim.draw lenet5 --image digit.png --rtl
+    python -m convstream.sim.draw lenet5 --image 7            # of the test images, counted from 0
+    python -m convstream.sim.draw lenet5 --image digit.png --rtl
 
 Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
 histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.base import errors, pictures
-from model.learning import data
-from model.network import reference
-from model.network.graph import IMAGE, Network, Node
-from model.network.quantised import Parameters, QuantisedNetwork
-from sim import tools
-from sim.design import ROOT, Design, find
-from sim.probe import layer_outputs
+from convstream.model.base import errors, pictures
+from convstream.model.learning import data
+from convstream.model.network import reference
+from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.sim import tools
+from convstream.sim.design import ROOT, Design, find
+from convstream.sim.probe import layer_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -249,7 +249,7 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
 def main(arguments: list[str] | None = None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
     parser = argparse.ArgumentParser(
-        prog="python -m sim.draw",
+        prog="python -m convstream.sim.draw",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model.network import reference
-from model.network.exponents import Exponents
-from model.network.floats import FloatNetwork
-from model.network.layers.base import EXACT_IN_FLOAT32
-from model.network.quantised import QuantisedNetwork
-from sim import report, shard
-from sim.design import Design
-from sim.shard import FEWEST_IMAGES, Shard
+from convstream.model.network import reference
+from convstream.model.network.exponents import Exponents
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.layers.base import EXACT_IN_FLOAT32
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import report, shard
+from convstream.sim.design import Design
+from convstream.sim.shard import FEWEST_IMAGES, Shard
 
 BATCH = 250
 REFERENCE = "int8 reference"
@@ -67,7 +67,7 @@ def float_predictors(
     try:
         import torch
 
-        from model.learning.torch_network import TorchNetwork
+        from convstream.model.learning.torch_network import TorchNetwork
     except ImportError:
         return
     twin = TorchNetwork(model)

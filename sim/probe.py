@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sim import report, run, shard
-from sim.collect import unpack
-from sim.design import Design, layer_slots
-from sim.shard import Shard
+from convstream.sim import report, run, shard
+from convstream.sim.collect import unpack
+from convstream.sim.design import Design, layer_slots
+from convstream.sim.shard import Shard
 
 # A probe writes down each beat that a layer hands on, from the harness, by hierarchical name.
 _PROBE = """

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.base.files import write_atomically
-from model.network.reference import argmax
-from sim.collect import Result, compare
-from sim.design import Design
+from convstream.model.base.files import write_atomically
+from convstream.model.network.reference import argmax
+from convstream.sim.collect import Result, compare
+from convstream.sim.design import Design
 
 if TYPE_CHECKING:
     from rich.console import Console

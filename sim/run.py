@@ -1,8 +1,8 @@
 """Stream images through the RTL of a network in a simulator and compare every logit: `make sim`.
 
-python -m sim.run --net lenet5 --n 1000
-python -m sim.run --net all --sim icarus --n 20
-python -m sim.run --net lenet5 --images photos/ --waves
+python -m convstream.sim.run --net lenet5 --n 1000
+python -m convstream.sim.run --net all --sim icarus --n 20
+python -m convstream.sim.run --net lenet5 --images photos/ --waves
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.base import errors
-from model.base.arguments import positive
-from model.base.errors import UserError
-from model.learning import data
-from model.network import reference
-from sim import cluster, report, tools
-from sim.build import build, executable
-from sim.collect import Result
-from sim.design import ROOT, Design, read_all
-from sim.shard import FEWEST_IMAGES, Shard
-from sim.shard import run as run_shard
+from convstream.model.base import errors
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import UserError
+from convstream.model.learning import data
+from convstream.model.network import reference
+from convstream.sim import cluster, report, tools
+from convstream.sim.build import build, executable
+from convstream.sim.collect import Result
+from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim.shard import FEWEST_IMAGES, Shard
+from convstream.sim.shard import run as run_shard
 
 if TYPE_CHECKING:
     from distributed import Client

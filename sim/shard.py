@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model.base.errors import ToolError
-from sim import tools
-from sim.build import build, executable
-from sim.collect import Result, collect
-from sim.design import Design
+from convstream.model.base.errors import ToolError
+from convstream.sim import tools
+from convstream.sim.build import build, executable
+from convstream.sim.collect import Result, collect
+from convstream.sim.design import Design
 
 # The first image is alone, the second fills the pipeline; it takes two more to see an interval.
 FEWEST_IMAGES = 4
@@ -120,7 +120,9 @@ def _simulate(
         if shard.waves:
             command += ["--trace", "--trace-file", str(waves.with_suffix(".vcd"))]
     command += [f"+{name}={value}" for name, value in plusargs.items()]
-    environment = tools.cocotb_environment("sim.stream", "harness", scratch / "results.xml")
+    environment = tools.cocotb_environment(
+        "convstream.sim.stream", "harness", scratch / "results.xml"
+    )
     environment["CONVSTREAM_SCRATCH"] = str(scratch)
     environment["CONVSTREAM_PARENT"] = str(os.getpid())
     told = 0

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 SIMULATORS = ("verilator", "icarus")
 

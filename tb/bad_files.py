@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 MOST_MEMORY = 1 << 30
 MOST_SECONDS = 10

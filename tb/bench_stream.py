@@ -16,7 +16,7 @@ import cocotb
 import numpy as np
 from testbench import Stall, Testbench
 
-from model.hardware import rom
+from convstream.model.hardware import rom
 
 CASE = json.loads(Path("case.json").read_text())
 TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from runner import TB
 
-from model.base.errors import ToolError
+from convstream.model.base.errors import ToolError
 
 SEED = "1"  # of the benches, as `make test` has it
 

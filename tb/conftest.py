@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-import runner  # noqa: E402
+import runner
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

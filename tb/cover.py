@@ -25,14 +25,13 @@ from pathlib import Path
 
 import pytest
 
+from convstream.model.base import errors
+from convstream.model.base.errors import UserError
+from convstream.sim import report, tools
+from convstream.sim.cluster import cores
+
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
-sys.path[:0] = [str(ROOT)]
-
-from model.base import errors  # noqa: E402
-from model.base.errors import UserError  # noqa: E402
-from sim import report, tools  # noqa: E402
-from sim.cluster import cores  # noqa: E402
 
 BUILD = ROOT / "build" / "coverage"
 COUNTS = BUILD / "verilator"  # one file a simulation

@@ -16,8 +16,8 @@ import contextlib
 import re
 from pathlib import Path
 
-from fpga import flow
-from model.base.errors import ToolError
+from convstream.fpga import flow
+from convstream.model.base.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
 LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second

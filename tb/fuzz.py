@@ -29,28 +29,27 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import hypothesis
+import numpy as np
+import torch
+from oracles import as_integers, fits_float32, run_onnx, run_torch
+from random_networks import STALLS, Case, cases
+from rich.console import Console
+from rich.table import Table
+
+from convstream.model.base.errors import ToolError, UserError, run
+from convstream.model.export import export
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.hardware import schedule
+from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.network import reference
+from convstream.sim import cluster, report
+from convstream.sim.build import build
+from convstream.sim.collect import collect, compare
+from convstream.sim.design import Design
+
 TB = Path(__file__).resolve().parent
-sys.path[:0] = [str(TB), str(TB.parent)]
-
-import hypothesis  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from oracles import as_integers, fits_float32, run_onnx, run_torch  # noqa: E402
-from random_networks import STALLS, Case, cases  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from model.base.errors import ToolError, UserError, run  # noqa: E402
-from model.export import export  # noqa: E402
-from model.formats.onnx import read_onnx, write_onnx  # noqa: E402
-from model.hardware import schedule  # noqa: E402
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork  # noqa: E402
-from model.hardware.stage import Folding, Stage  # noqa: E402
-from model.network import reference  # noqa: E402
-from sim import cluster, report  # noqa: E402
-from sim.build import build  # noqa: E402
-from sim.collect import collect, compare  # noqa: E402
-from sim.design import Design  # noqa: E402
 
 RTL = TB.parent / "rtl"
 REGRESSIONS = TB / "regressions"

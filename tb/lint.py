@@ -14,19 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import benches
+import runner
+from benches import Bench
+from runner import FPGA_RTL, RTL, spread
+
+from convstream.model.base import errors
+from convstream.model.hardware import manifest
+from convstream.sim import tools
+from convstream.sim.cluster import cores
+from convstream.sim.design import HARNESS, MEM, ROOT, Design
+
 TB = Path(__file__).resolve().parent
-sys.path[:0] = [str(TB), str(TB.parent)]
-
-import benches  # noqa: E402
-import runner  # noqa: E402
-from benches import Bench  # noqa: E402
-from runner import FPGA_RTL, RTL, spread  # noqa: E402
-
-from model.base import errors  # noqa: E402
-from model.hardware import manifest  # noqa: E402
-from sim import tools  # noqa: E402
-from sim.cluster import cores  # noqa: E402
-from sim.design import HARNESS, MEM, ROOT, Design  # noqa: E402
 
 MOST_SETS = 8  # of a module, beside its defaults
 

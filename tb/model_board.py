@@ -15,8 +15,8 @@ import zlib
 
 import numpy as np
 
-from model.network import reference
-from model.network.quantised import QuantisedNetwork
+from convstream.model.network import reference
+from convstream.model.network.quantised import QuantisedNetwork
 
 SILENCE_S = 0.05
 FAULTS = {

@@ -20,7 +20,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 import tomllib
 import zlib
@@ -31,19 +30,19 @@ from xml.etree import ElementTree
 
 # One core a simulator: more threads would only fight each other. Inherited by the simulators.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import benches
+import equivalent
+from benches import Bench
+from runner import FPGA_RTL, QUICK_START, RTL, prepare, source, spread, traffic_of
+
+from convstream.fpga import flow
+from convstream.model.base import errors
+from convstream.model.base.errors import ToolError, UserError
+from convstream.sim import report, tools
+from convstream.sim.cluster import cores
+
 TB = Path(__file__).resolve().parent
-sys.path[:0] = [str(TB), str(TB.parent)]
-
-import benches  # noqa: E402
-import equivalent  # noqa: E402
-from benches import Bench  # noqa: E402
-from runner import FPGA_RTL, QUICK_START, RTL, prepare, source, spread, traffic_of  # noqa: E402
-
-from fpga import flow  # noqa: E402
-from model.base import errors  # noqa: E402
-from model.base.errors import ToolError, UserError  # noqa: E402
-from sim import report, tools  # noqa: E402
-from sim.cluster import cores  # noqa: E402
 
 BUILD = TB.parent / "build" / "mutate"
 REASONS = TB / "mutants.toml"

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.network.quantised import QuantisedNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 
 
 def assert_equal_networks(a: QuantisedNetwork, b: QuantisedNetwork) -> None:

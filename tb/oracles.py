@@ -9,9 +9,9 @@ import onnx
 import onnxruntime
 import torch
 
-from model.network.graph import IMAGE
-from model.network.layers.base import EXACT_IN_FLOAT32
-from model.network.quantised import QuantisedNetwork
+from convstream.model.network.graph import IMAGE
+from convstream.model.network.layers.base import EXACT_IN_FLOAT32
+from convstream.model.network.quantised import QuantisedNetwork
 
 
 def run_onnx(

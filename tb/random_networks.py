@@ -16,16 +16,21 @@ from typing import Any, TypeVar
 import numpy as np
 from hypothesis import strategies
 
-from model.base.errors import UserError
-from model.hardware.draws import Limits
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels, whole_channels
-from model.hardware.layers import STAGES, stage_class
-from model.hardware.stage import Folding
-from model.network import reference
-from model.network.graph import IMAGE, Network
-from model.network.layers import Layer, Linear, Shape
-from model.network.layers.base import int32
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.draws import Limits
+from convstream.model.hardware.folding import (
+    PIXELS_PER_BEAT,
+    FoldedNetwork,
+    beat_pixels,
+    whole_channels,
+)
+from convstream.model.hardware.layers import STAGES, stage_class
+from convstream.model.hardware.stage import Folding
+from convstream.model.network import reference
+from convstream.model.network.graph import IMAGE, Network
+from convstream.model.network.layers import Layer, Linear, Shape
+from convstream.model.network.layers.base import int32
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from random_networks import generator
 
-from model.learning.source import Split
+from convstream.model.learning.source import Split
 
 
 def digits(seed: str, count: int) -> Split:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from model.hardware.layers import stage_class
-from model.hardware.stage import Folding, Stage
-from model.network.graph import IMAGE, Node
-from model.network.layers import Layer, Shape
+from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.network.graph import IMAGE, Node
+from convstream.model.network.layers import Layer, Shape
 
 
 def lone_stage(

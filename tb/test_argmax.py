@@ -12,7 +12,7 @@ from runner import on_simulators
 from testbench import Layout, Stream, Testbench
 from traffic import Traffic
 
-from model.network import reference
+from convstream.model.network import reference
 
 CASES = {
     "lanes_do_not_divide": dict(CLASSES=10, LANES=3),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from model.base.arguments import positive
-from model.base.errors import UserError
+from convstream.model.base.arguments import positive
+from convstream.model.base.errors import UserError
 
 MODEL = Path(__file__).resolve().parents[1] / "model"
 SCRIPTS = sorted(path.name for path in MODEL.glob("*.py") if "__main__" in path.read_text())

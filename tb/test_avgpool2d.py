@@ -10,8 +10,8 @@ from runner import on_simulators, refuse
 from test_maxpool2d import TESTS, MaxPool2d, case
 from testbench import Layout
 
-from model.network import reference
-from model.network.layers.avgpool import avgpool2d
+from convstream.model.network import reference
+from convstream.model.network.layers.avgpool import avgpool2d
 
 CASES = {
     "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2, SHIFT=2),

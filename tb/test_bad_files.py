@@ -27,19 +27,19 @@ from PIL import Image
 from random_networks import random_parameters
 from test_data import idx
 
-import fpga.build
-import sim.run
-from model.base import errors
-from model.base.errors import UserError
-from model.base.files import read_npz
-from model.export import export
-from model.formats.onnx import read_onnx, write_onnx
-from model.hardware import manifest
-from model.learning.data import load_user_images, read_idx
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim.design import Design
+from convstream.fpga import build
+from convstream.model.base import errors
+from convstream.model.base.errors import UserError
+from convstream.model.base.files import read_npz
+from convstream.model.export import export
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.hardware import manifest
+from convstream.model.learning.data import load_user_images, read_idx
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import run
+from convstream.sim.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = 150
@@ -358,7 +358,7 @@ def test_one_flipped_bit_is_found(folder: Path, tmp_path: Path) -> None:
     check()
 
 
-@pytest.mark.parametrize("command", [sim.run.main, fpga.build.main], ids=["sim", "bitstream"])
+@pytest.mark.parametrize("command", [run.main, build.main], ids=["sim", "bitstream"])
 @pytest.mark.parametrize(
     "name", ["network.onnx", "tiny_conv1_weight.mem", "tiny_fc_bias.mem", "network.json"]
 )
@@ -371,7 +371,7 @@ def test_commands_refuse_flipped_bits(
     content[len(content) // 2] ^= 1
     (tmp_path / "tiny" / name).write_bytes(content)
     arguments = ["--net", str(tmp_path / "tiny")]
-    if command is fpga.build.main:
+    if command is build.main:
         arguments += ["--board", "ulx3s"]
     with pytest.raises(SystemExit) as end:
         errors.run(lambda: command(arguments))

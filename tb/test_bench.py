@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from random_networks import generator, random_images, random_parameters
 
-from model.base.errors import ToolError, UserError
-from model.export import export
-from model.hardware import manifest
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import bench
-from sim.design import ROOT
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.export import export
+from convstream.model.hardware import manifest
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import bench
+from convstream.sim.design import ROOT
 
 LITTLE = Network.chain("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
 # Its width is no multiple of 2, so there is but one pixel a beat.
@@ -172,7 +172,7 @@ def test_refuses_in_one_line(arguments, words):
 
 
 def test_the_command_ends_with_2_on_a_mistake():
-    command = [sys.executable, "-m", "sim.bench", "--targets", "-1"]
+    command = [sys.executable, "-m", "convstream.sim.bench", "--targets", "-1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: --targets=-1: expected a whole number of at least 1\n"

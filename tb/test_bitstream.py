@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from random_networks import generator, random_parameters
 
-from fpga import build, flow, identity
-from fpga.boards import BOARDS, ICE40, find
-from model.base.errors import ToolError, UserError
-from model.export import export
-from model.hardware import manifest
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
+from convstream.fpga import build, flow, identity
+from convstream.fpga.boards import BOARDS, ICE40, find
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.export import export
+from convstream.model.hardware import manifest
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
 
 pytestmark = pytest.mark.board
 KEYS = (
@@ -217,8 +217,8 @@ def test_identity(tiny, tmp_path):
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_network_that_fits_is_folded_within_the_device(board):
     """No folding takes more DSPs or block RAMs than there are."""
-    from fpga import fold
-    from model.network.examples import NETWORKS
+    from convstream.fpga import fold
+    from convstream.model.network.examples import NETWORKS
 
     chosen = find(board)
     folded = 0

@@ -39,11 +39,11 @@ from runner import TB, on_simulators, refuse
 from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
 
-from model.formats.onnx import read_onnx
-from model.hardware.rom import signature
-from model.learning.data import load_images
-from model.network.reference import predict
-from sim.design import Design, find
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware.rom import signature
+from convstream.model.learning.data import load_images
+from convstream.model.network.reference import predict
+from convstream.sim.design import Design, find
 
 # Orders to the stand-in: the first byte of an image.
 SILENT, FLAG, OTHER, LONG, STUCK = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4

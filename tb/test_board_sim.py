@@ -19,11 +19,11 @@ import pytest
 import serial
 from random_networks import generator
 
-from fpga import board_sim, boards, host, verify
-from fpga.board_sim import Running, Simulator
-from fpga.build import BUILD, prepare
-from fpga.client import Board
-from fpga.link import (
+from convstream.fpga import board_sim, boards, host, verify
+from convstream.fpga.board_sim import Running, Simulator
+from convstream.fpga.build import BUILD, prepare
+from convstream.fpga.client import Board
+from convstream.fpga.link import (
     BOARD_START,
     HOST_START,
     VERSION,
@@ -34,12 +34,12 @@ from fpga.link import (
     Status,
     build_frame,
 )
-from model.base.errors import UserError
-from model.learning.data import load_images
-from model.network import reference
-from model.network.examples import NETWORKS
-from sim import tools
-from sim.design import ROOT, Design
+from convstream.model.base.errors import UserError
+from convstream.model.learning.data import load_images
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.sim import tools
+from convstream.sim.design import ROOT, Design
 
 pytestmark = pytest.mark.board
 
@@ -416,7 +416,7 @@ def test_host_killed_amid_answers(running, digits):
 def test_cable_pulled(simulator, digits):
     """The port vanishes under a host, which says so; another board, another port, all is well."""
     with Running(simulator) as running:
-        command = [sys.executable, "-m", "fpga.host", "--port", running.port]
+        command = [sys.executable, "-m", "convstream.fpga.host", "--port", running.port]
         command += ["--build", str(simulator.project.folder), "mnist", "--count", "1000"]
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -447,7 +447,7 @@ def test_idle_board_rests(running, digits):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_command(simulator, digits, number):
     """`make board-sim`: names a port that works, ends when told to, leaves nothing behind."""
-    command = [sys.executable, "-m", "fpga.board_sim", "--board", BOARD, "--net", NET]
+    command = [sys.executable, "-m", "convstream.fpga.board_sim", "--board", BOARD, "--net", NET]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         while not (found := re.search(r"--port (\S+)", process.stdout.readline())):

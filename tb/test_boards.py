@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fpga import fold
-from fpga.boards import BAUD_ERROR, BOARDS, FOLDER, ICE40, Board, find
-from model.base.errors import UserError
-from model.network.examples import NETWORKS
+from convstream.fpga import fold
+from convstream.fpga.boards import BAUD_ERROR, BOARDS, FOLDER, ICE40, Board, find
+from convstream.model.base.errors import UserError
+from convstream.model.network.examples import NETWORKS
 
 pytestmark = pytest.mark.board
 CLOCKS = (24, 25, 30, 48, 62.5, 80, 100, 120, 150)

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.base.errors import UserError
-from model.export import export
-from model.formats.onnx import write_onnx
-from model.learning.data import load_images
-from model.network import reference
-from model.network.exponents import parameter_shapes
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import compare
-from sim.design import ROOT, Design
-from sim.implementations import Row, int8_predictors
+from convstream.model.base.errors import UserError
+from convstream.model.export import export
+from convstream.model.formats.onnx import write_onnx
+from convstream.model.learning.data import load_images
+from convstream.model.network import reference
+from convstream.model.network.exponents import parameter_shapes
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import compare
+from convstream.sim.design import ROOT, Design
+from convstream.sim.implementations import Row, int8_predictors
 
 TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
 
@@ -199,7 +199,7 @@ def test_refuses_in_one_line(folder, arguments, words):
 
 
 def test_the_command_ends_with_2_on_a_mistake():
-    command = [sys.executable, "-m", "sim.compare", "--n", "0"]
+    command = [sys.executable, "-m", "convstream.sim.compare", "--n", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: N=0: expected a whole number of at least 1\n"

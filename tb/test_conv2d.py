@@ -11,9 +11,9 @@ from stages import lone_stage
 from testbench import Layout
 from traffic import Weighted
 
-from model.hardware.stage import Folding
-from model.network.layers import Conv
-from model.network.layers.conv import conv2d
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Conv
+from convstream.model.network.layers.conv import conv2d
 
 
 def case(height, width, ic, oc, kernel, pe=1, simd=1, **others) -> dict:

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx
-from model.learning import data
-from model.learning.data import check_number, load_for, load_images, load_user_images, read_idx
-from model.network import reference
-from model.network.examples import NETWORKS
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.learning import data
+from convstream.model.learning.data import (
+    check_number,
+    load_for,
+    load_images,
+    load_user_images,
+    read_idx,
+)
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
-from model.network.layers.linear import fc
+from convstream.model.network.layers.linear import fc
 
 CASES = {f"simd{simd}": dict(SIMD=simd) for simd in (3, 1, 2, 4, 5, 7, 9, 16, 25, 33)}
 CASES |= {

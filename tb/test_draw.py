@@ -18,23 +18,23 @@ from random_networks import (
     telling_network,
 )
 
-from model.base import pictures
-from model.base.errors import UserError
-from model.export import export
-from model.hardware.rom import from_hex, to_hex
-from model.hardware.solver import solve
-from model.hardware.stream_order import slots
-from model.learning.data import load_images
-from model.network import reference
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import draw
-from sim.collect import UNKNOWN, unpack
-from sim.design import ROOT, Design
-from sim.draw import Subject
-from sim.probe import layer_outputs
+from convstream.model.base import pictures
+from convstream.model.base.errors import UserError
+from convstream.model.export import export
+from convstream.model.hardware.rom import from_hex, to_hex
+from convstream.model.hardware.solver import solve
+from convstream.model.hardware.stream_order import slots
+from convstream.model.learning.data import load_images
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import draw
+from convstream.sim.collect import UNKNOWN, unpack
+from convstream.sim.design import ROOT, Design
+from convstream.sim.draw import Subject
+from convstream.sim.probe import layer_outputs
 
 # Folds that do not divide, two pixels a beat, a hidden vector.
 TINY = Network.chain(
@@ -213,7 +213,7 @@ def test_refuses_unknown_networks_and_other_shapes(quantised, tmp_path):
 
 def test_the_command_refuses_in_one_line_with_status_2():
     name = next(iter(NETWORKS))
-    command = [sys.executable, "-m", "sim.draw", name, "--image", "99999999"]
+    command = [sys.executable, "-m", "convstream.sim.draw", name, "--image", "99999999"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )

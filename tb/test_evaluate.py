@@ -11,18 +11,18 @@ import pytest
 import small_mnist
 from random_networks import generator, random_parameters
 
-from model import evaluate
-from model.base.errors import UserError
-from model.export import export
-from model.learning.initial import initial_network
-from model.learning.source import Split
-from model.network import reference
-from model.network.exponents import Exponents, to_integers
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
-from model.network.layers import Conv, Linear
-from model.network.quantised import QuantisedNetwork
-from sim.design import ROOT
+from convstream.model import evaluate
+from convstream.model.base.errors import UserError
+from convstream.model.export import export
+from convstream.model.learning.initial import initial_network
+from convstream.model.learning.source import Split
+from convstream.model.network import reference
+from convstream.model.network.exponents import Exponents, to_integers
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim.design import ROOT
 
 MINI = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
 

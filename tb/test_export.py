@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from random_networks import random_network
 
-from model import export
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx, write_onnx
-from model.hardware import manifest, rom
-from model.hardware.folding import FoldedNetwork
-from model.hardware.solver import solve
-from model.hardware.stage import Stage, Wiring
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model import export
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.hardware import manifest, rom
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.solver import solve
+from convstream.model.hardware.stage import Stage, Wiring
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,9 +11,9 @@ from stages import lone_stage
 from testbench import Layout
 from traffic import Weighted
 
-from model.hardware.stage import Folding
-from model.network.layers import Linear
-from model.network.layers.linear import fc
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Linear
+from convstream.model.network.layers.linear import fc
 
 
 def case(positions, channels, out, pe=1, simd=1, **others) -> dict:

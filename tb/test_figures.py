@@ -12,7 +12,7 @@ from pathlib import Path
 import fuzz
 import pytest
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.base.errors import UserError
-from model.base.files import write_atomically
+from convstream.model.base.errors import UserError
+from convstream.model.base.files import write_atomically
 
 
 def test_a_file_and_its_folder_are_made(tmp_path):

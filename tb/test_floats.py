@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.base.errors import UserError
-from model.network import floats, reference
-from model.network.examples import NETWORKS
-from model.network.exponents import from_integers, parameter_shapes, to_integers
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
-from model.network.layers.avgpool import avgpool2d_backward
-from model.network.layers.base import FAST
-from model.network.layers.conv import (
+from convstream.model.base.errors import UserError
+from convstream.model.network import floats, reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import from_integers, parameter_shapes, to_integers
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
+from convstream.model.network.layers.avgpool import avgpool2d_backward
+from convstream.model.network.layers.base import FAST
+from convstream.model.network.layers.conv import (
     conv2d_backward_fast,
     conv2d_backward_slow,
     conv2d_fast,
     conv2d_slow,
 )
-from model.network.layers.linear import fc_backward, fc_forward
-from model.network.layers.maxpool import maxpool2d, maxpool2d_backward
-from model.network.layers.windows import images_innermost, windows_to_columns
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.linear import fc_backward, fc_forward
+from convstream.model.network.layers.maxpool import maxpool2d, maxpool2d_backward
+from convstream.model.network.layers.windows import images_innermost, windows_to_columns
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(12)
 TOLERANCE = 1e-9
@@ -225,7 +225,7 @@ def random_float_network(rng: np.random.Generator, network: Network) -> FloatNet
 def torch_gradients(model: FloatNetwork, images, labels, exponents=None):
     """Logits and gradients of `model` as `model/train.py` computes them with PyTorch."""
     torch = pytest.importorskip("torch")
-    from model.learning.torch_network import TorchNetwork
+    from convstream.model.learning.torch_network import TorchNetwork
 
     twin = TorchNetwork(model)
     logits = twin(torch.from_numpy(images).double(), exponents)

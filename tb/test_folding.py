@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from random_networks import random_network
 
-from model.base.errors import UserError
-from model.hardware.folding import FoldedNetwork, beat_pixels
-from model.hardware.schedule import buffers
-from model.hardware.solver import solve
-from model.hardware.stage import Folding
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.folding import FoldedNetwork, beat_pixels
+from convstream.model.hardware.schedule import buffers
+from convstream.model.hardware.solver import solve
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.

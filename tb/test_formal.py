@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 from tb.formal import certificate, run
 from tb.formal.proofs import PROOFS, Bug, Proof
 

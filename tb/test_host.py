@@ -16,16 +16,23 @@ from PIL import Image
 from random_networks import generator, random_images, random_parameters
 from small_mnist import digits, write
 
-from fpga import host, verify
-from fpga.identity import BLOCK_BYTES, Identity, network_hash, read_mem, unpack, unpack_reply
-from fpga.link import LinkError
-from model.base.errors import UserError
-from model.export import export
-from model.network import reference
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim.design import ROOT, Design
+from convstream.fpga import host, verify
+from convstream.fpga.identity import (
+    BLOCK_BYTES,
+    Identity,
+    network_hash,
+    read_mem,
+    unpack,
+    unpack_reply,
+)
+from convstream.fpga.link import LinkError
+from convstream.model.base.errors import UserError
+from convstream.model.export import export
+from convstream.model.network import reference
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim.design import ROOT, Design
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +408,7 @@ def test_user_errors(board, folder, mnist, arguments, message):
 
 def test_exit_codes(board, folder, capsys):
     """0, 1, 2 as a shell sees them; errors are one line."""
-    command = [sys.executable, "-m", "fpga.host", "--port", board.port]
+    command = [sys.executable, "-m", "convstream.fpga.host", "--port", board.port]
     command += ["--net", str(folder), "--build", str(folder)]
     board.faults = [None, "wrong class"]
 

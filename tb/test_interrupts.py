@@ -16,14 +16,14 @@ import pytest
 import small_mnist
 from random_networks import generator, random_images, random_parameters
 
-from model.base import folders
-from model.export import export
-from model.hardware import manifest
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import run
+from convstream.model.base import folders
+from convstream.model.export import export
+from convstream.model.hardware import manifest
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import run
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
@@ -153,10 +153,10 @@ def test_simulation(seed: str, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", images)
     arguments = ["--net", str(folder), "--sim", "icarus", "--images", str(tmp_path / "images.npy")]
     try:
-        seconds = finish(start(["-m", "sim.run", *arguments]))
+        seconds = finish(start(["-m", "convstream.sim.run", *arguments]))
         for number, share in moments(seed, "sim", 2):
             shutil.rmtree(cache)
-            stop(start(["-m", "sim.run", *arguments]), number, share * seconds)
+            stop(start(["-m", "convstream.sim.run", *arguments]), number, share * seconds)
             manifest.verify(folder)
             assert run.main(arguments) == 0
     finally:

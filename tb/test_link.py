@@ -11,7 +11,7 @@ import tty
 import pytest
 from random_networks import generator
 
-from fpga.link import (
+from convstream.fpga.link import (
     ATTEMPTS,
     BOARD_START,
     HOST_START,

@@ -12,12 +12,12 @@ import pytest
 from benches import Bench
 from random_networks import generator, random_parameters
 
-from model.export import export
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear
-from model.network.quantised import QuantisedNetwork
-from sim.design import ROOT
+from convstream.model.export import export
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim.design import ROOT
 
 # Sound at 8 bits alone.
 ADDER = """

@@ -16,9 +16,9 @@ from stages import lone_stage
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
-from model.hardware.stage import Folding
-from model.network.layers import Linear
-from model.network.layers.linear import fc
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Linear
+from convstream.model.network.layers.linear import fc
 
 
 def case(pe, simd, groups, chunks, inner=0, **others) -> dict:

@@ -10,8 +10,8 @@ from runner import on_simulators
 from testbench import Layout
 from traffic import Traffic
 
-from model.network.layers import MaxPool
-from model.network.layers.maxpool import maxpool2d
+from convstream.model.network.layers import MaxPool
+from convstream.model.network.layers.maxpool import maxpool2d
 
 
 def case(height, width, channels, kernel, stride, **others) -> dict:

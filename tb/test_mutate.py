@@ -12,8 +12,8 @@ import equivalent
 import mutate
 import pytest
 
-from fpga import flow
-from model.base.errors import UserError
+from convstream.fpga import flow
+from convstream.model.base.errors import UserError
 
 
 @pytest.fixture

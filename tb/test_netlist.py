@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_parameters
 
-from fpga import flow, fold, netlist
-from fpga.boards import ECP5, ICE40, find
-from model.export import export
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import run
+from convstream.fpga import flow, fold, netlist
+from convstream.fpga.boards import ECP5, ICE40, find
+from convstream.model.export import export
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import run
 
 pytestmark = pytest.mark.board
 

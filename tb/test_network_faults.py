@@ -12,11 +12,11 @@ import pytest
 from testbench import Layout, Stream, Testbench
 from traffic import Traffic
 
-from model.formats.onnx import read_onnx
-from model.hardware import manifest
-from model.network import reference
-from model.network.examples import NETWORKS
-from sim.design import Design, find
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware import manifest
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.sim.design import Design, find
 
 NAME = next(iter(NETWORKS))
 SOME = 10  # resets in the default run

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.export import export
-from model.export import main as export_main
-from model.formats.onnx import write_onnx
-from model.hardware.solver import solve
-from model.learning.data import load_images
-from model.network import reference
-from model.network.examples import NETWORKS
-from sim import report, run, shard, tools
-from sim.build import build
-from sim.design import Design, find
-from sim.shard import Shard
+from convstream.model.export import export
+from convstream.model.export import main as export_main
+from convstream.model.formats.onnx import write_onnx
+from convstream.model.hardware.solver import solve
+from convstream.model.learning.data import load_images
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.sim import report, run, shard, tools
+from convstream.sim.build import build
+from convstream.sim.design import Design, find
+from convstream.sim.shard import Shard
 
 FOREIGN = 6
 
@@ -92,7 +92,7 @@ def test_foreign_chain(index, seed, monkeypatch, tmp_path):
 @pytest.mark.parametrize("pixels", [2, 4])
 def test_several_pixels_a_beat(pixels, monkeypatch, tmp_path):
     """The harness packs pixels as the RTL unpacks them."""
-    from model.formats.onnx import read_onnx
+    from convstream.model.formats.onnx import read_onnx
 
     name = next(iter(NETWORKS))
     out = tmp_path / name

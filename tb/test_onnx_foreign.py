@@ -13,9 +13,9 @@ from onnx_graphs import Graph, assert_equal_networks
 from oracles import as_integers, run_onnx
 from random_networks import generator, random_images
 
-from model.formats.onnx import read_onnx, write_onnx
-from model.network import reference
-from model.network.layers import Conv, Linear, MaxPool
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.network import reference
+from convstream.model.network.layers import Conv, Linear, MaxPool
 
 
 def pool_before_relu() -> Graph:

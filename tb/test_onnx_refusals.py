@@ -16,13 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import Graph, assert_equal_networks
 from random_networks import generator
 
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx
-from model.formats.onnx.limits import MAX_FILE_BYTES
-from model.formats.onnx.writer import to_model
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.formats.onnx.limits import MAX_FILE_BYTES
+from convstream.model.formats.onnx.writer import to_model
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 

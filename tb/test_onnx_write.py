@@ -13,12 +13,12 @@ from onnx_graphs import assert_equal_networks
 from oracles import as_integers, fits_float32, run_onnx, run_torch
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx, write_onnx
-from model.network import reference
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.network import reference
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 

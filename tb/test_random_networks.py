@@ -15,7 +15,7 @@ import pytest
 from fuzz import REGRESSIONS, RTL, Failure, check, hunt, load, save
 from random_networks import Case
 
-from model.network.layers import Conv
+from convstream.model.network.layers import Conv
 
 CASES = 25
 

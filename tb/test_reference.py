@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.base.errors import UserError
-from model.network import reference
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
-from model.network.layers.avgpool import avgpool2d
-from model.network.layers.conv import conv2d
-from model.network.layers.linear import fc
-from model.network.layers.maxpool import maxpool2d
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.network import reference
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers.avgpool import avgpool2d
+from convstream.model.network.layers.conv import conv2d
+from convstream.model.network.layers.linear import fc
+from convstream.model.network.layers.maxpool import maxpool2d
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(40)
 

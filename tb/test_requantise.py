@@ -11,7 +11,7 @@ import numpy as np
 from cocotb.triggers import Timer
 from runner import on_simulators
 
-from model.network import reference
+from convstream.model.network import reference
 
 CASES = {
     "narrow": dict(ACC_WIDTH=12, SHIFT=3),

@@ -12,7 +12,7 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
-from model.hardware import rom
+from convstream.model.hardware import rom
 
 CASES = {
     "words7": dict(WIDTH=104, DEPTH=7),

@@ -14,12 +14,12 @@ PYTHON = sorted(path for room in ("model", "sim", "fpga") for path in (ROOT / ro
 VERILOG = sorted((ROOT / "rtl").glob("*.v"))
 # From the ground up; rooms on one floor do not know each other.
 FLOORS = (
-    ("model.base",),
-    ("model.network",),
-    ("model.learning", "model.formats", "model.hardware"),
-    ("model",),
-    ("sim",),
-    ("fpga",),
+    ("convstream.model.base",),
+    ("convstream.model.network",),
+    ("convstream.model.learning", "convstream.model.formats", "convstream.model.hardware"),
+    ("convstream.model",),
+    ("convstream.sim",),
+    ("convstream.fpga",),
 )
 # Where a layer is read, written, computed or built.
 PLACES = ("model/network/layers/", "model/hardware/layers/", "model/formats/onnx/")
@@ -30,6 +30,10 @@ ASKS = re.compile(
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("convstream", *path.relative_to(ROOT).with_suffix("").parts))
 
 
 def room(module: str) -> str:
@@ -54,7 +58,7 @@ def imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_imports_point_down(path: Path) -> None:
     floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    own = room(module_of(path))
     for module in imports(path):
         other = room(module)
         if other and other != own:
@@ -62,7 +66,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_no_circle() -> None:
-    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PYTHON}
+    modules = {module_of(path): path for path in PYTHON}
     graph = {module: set(imports(path)) & modules.keys() for module, path in modules.items()}
     while graph:
         free = [module for module, wanted in graph.items() if not wanted & graph.keys()]

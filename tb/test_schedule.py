@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
-from model.base.errors import UserError
-from model.export import export
-from model.hardware import rom, schedule
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
-from model.hardware.layers import stage_class
-from model.hardware.schedule import TOLERANCE, buffers, latency, simulate
-from model.hardware.simulation import Simulation
-from model.hardware.solver import solve
-from model.hardware.stage import Folding
-from model.hardware.stream_order import arrival_order
-from model.network import reference
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.export import export
+from convstream.model.hardware import rom, schedule
+from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
+from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from convstream.model.hardware.simulation import Simulation
+from convstream.model.hardware.solver import solve
+from convstream.model.hardware.stage import Folding
+from convstream.model.hardware.stream_order import arrival_order
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 IMAGES = 8

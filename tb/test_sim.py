@@ -21,22 +21,22 @@ from PIL import Image
 from random_networks import generator, random_images, random_parameters, telling_network
 from rich.console import Console
 
-import sim.build
-from model.base.errors import ToolError, UserError
-from model.export import export
-from model.hardware import manifest
-from model.hardware.folding import FoldedNetwork
-from model.hardware.stage import Folding
-from model.network import reference
-from model.network.examples import NETWORKS
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
-from sim import cluster, run, shard
-from sim.build import build, executable, key, once
-from sim.collect import UNKNOWN, Mismatch, collect, compare
-from sim.design import ROOT, Design, find
-from sim.shard import Shard
+import convstream.sim.build
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.export import export
+from convstream.model.hardware import manifest
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.stage import Folding
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import cluster, run, shard
+from convstream.sim.build import build, executable, key, once
+from convstream.sim.collect import UNKNOWN, Mismatch, collect, compare
+from convstream.sim.design import ROOT, Design, find
+from convstream.sim.shard import Shard
 
 KEYS = [
     "network",
@@ -242,7 +242,16 @@ def test_exit_codes_and_no_torch(folder, images, tmp_path):
     """From the command line: 0 without torch, 2 and one line on a mistake."""
     (tmp_path / "torch.py").write_text("raise ImportError('simulating must not need torch')\n")
     environment = dict(os.environ, PYTHONPATH=str(tmp_path))
-    command = [sys.executable, "-m", "sim.run", "--sim", "icarus", "--images", images, "--net"]
+    command = [
+        sys.executable,
+        "-m",
+        "convstream.sim.run",
+        "--sim",
+        "icarus",
+        "--images",
+        images,
+        "--net",
+    ]
     good = subprocess.run([*command, str(folder)], cwd=ROOT, env=environment, capture_output=True)
     # Reports of the command line go to the project's own build folder.
     report = ROOT / "build" / "sim" / "tiny"
@@ -267,7 +276,7 @@ def test_builds_are_cached_by_content(folder, tmp_path, monkeypatch):
     rewrite(folder, "tiny_fc_bias.mem", (folder / "tiny_fc_bias.mem").read_text().upper())
     altered = Design.read(folder)
     assert key(altered, "icarus", False) == key(design, "icarus", False)
-    monkeypatch.setattr("sim.build._run", None)
+    monkeypatch.setattr("convstream.sim.build._run", None)
     assert build(altered, "icarus", False, root) == program
 
     sources = altered.sources | {"tiny.v": altered.sources["tiny.v"] + "\n"}
@@ -340,7 +349,7 @@ def test_the_quicker_of_two_runtimes_stays(tmp_path, monkeypatch):
     runtime.parent.mkdir()
     for name in ("verilated.o", "verilated_vpi.o", "verilator.o", "Vtop__1.o"):
         (objects / name).write_text("mine")
-    keep = sim.build._keep_runtime
+    keep = convstream.sim.build._keep_runtime
     keep(objects, runtime)
     found = sorted(path.name for path in runtime.iterdir())
     assert found == ["verilated.o", "verilated_vpi.o", "verilator.o"]
@@ -542,7 +551,7 @@ def test_find(monkeypatch, tmp_path):
         find("../mem")
     name = next(iter(NETWORKS))
     assert find(name) == ROOT / "mem" / name
-    monkeypatch.setattr("sim.design.MEM", tmp_path)
+    monkeypatch.setattr("convstream.sim.design.MEM", tmp_path)
     with pytest.raises(UserError, match=f"make it with: python model/train.py {name}"):
         find(name)
 

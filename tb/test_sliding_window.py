@@ -8,9 +8,9 @@ from stages import lone_stage
 from testbench import Layout, Stream
 from traffic import Traffic
 
-from model.network import reference
-from model.network.layers import Conv, MaxPool
-from model.network.layers.conv import conv2d
+from convstream.model.network import reference
+from convstream.model.network.layers import Conv, MaxPool
+from convstream.model.network.layers.conv import conv2d
 
 
 def case(height, width, channels, kernel, **others) -> dict:

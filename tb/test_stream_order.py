@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.hardware.stream_order import slots
+from convstream.model.hardware.stream_order import slots
 
 
 def test_one_channel_a_beat_is_position_major():

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
 
-from model.formats.onnx import read_onnx
-from model.learning.data import load_images
-from model.learning.initial import initial_network
-from model.learning.quantiser import choose_exponents
-from model.network import reference
-from model.network.examples import NETWORKS
-from model.network.exponents import parameter_shapes, to_integers
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
-from model.network.quantised import QuantisedNetwork
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.learning.data import load_images
+from convstream.model.learning.initial import initial_network
+from convstream.model.learning.quantiser import choose_exponents
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import parameter_shapes, to_integers
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.quantised import QuantisedNetwork
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from model.learning.torch_network import TorchNetwork, fake_quantise  # noqa: E402
+from convstream.model.learning.torch_network import TorchNetwork, fake_quantise  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 300

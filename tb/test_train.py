@@ -15,24 +15,24 @@ import small_mnist
 from random_networks import generator
 from small_mnist import digits
 
-from model.base.errors import UserError
-from model.formats.onnx import read_onnx
-from model.hardware import manifest as manifests
-from model.learning.augment import augment
-from model.learning.imitation import minimise, solve_last
-from model.learning.initial import initial_network
-from model.learning.numpy_backend import NumpyBackend
-from model.learning.quantiser import choose_exponents
-from model.learning.recipes import INTERPOLATIONS, Recipe
-from model.learning.source import Split, hold_out
-from model.learning.training import train, train_float, tune_int8
-from model.network import reference
-from model.network.examples import NETWORKS
-from model.network.exponents import to_integers
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
-from model.network.layers import AvgPool, Conv, Linear, MaxPool
-from model.train import load_teacher
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware import manifest as manifests
+from convstream.model.learning.augment import augment
+from convstream.model.learning.imitation import minimise, solve_last
+from convstream.model.learning.initial import initial_network
+from convstream.model.learning.numpy_backend import NumpyBackend
+from convstream.model.learning.quantiser import choose_exponents
+from convstream.model.learning.recipes import INTERPOLATIONS, Recipe
+from convstream.model.learning.source import Split, hold_out
+from convstream.model.learning.training import train, train_float, tune_int8
+from convstream.model.network import reference
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import to_integers
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.train import load_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Network.chain(
@@ -130,7 +130,7 @@ def test_images_of_any_size_are_distorted(seed, size, interpolation):
 def losses(network: Network, recipe: Recipe, data: Split, teacher: FloatNetwork | None):
     """Both backends' stages, float training and tuning, in float64."""
     torch = pytest.importorskip("torch")
-    from model.learning.torch_backend import TorchBackend
+    from convstream.model.learning.torch_backend import TorchBackend
 
     trained, tuned = [], []
     for backend in (NumpyBackend(4, np.float64), TorchBackend(4, torch.float64)):
@@ -222,7 +222,7 @@ def test_exponents_never_ask_for_a_negative_shift(seed):
 
 def test_the_last_layer_is_solved_as_by_torch(seed):
     torch = pytest.importorskip("torch")
-    from model.learning.torch_backend import imitation_loss as loss_of_torch
+    from convstream.model.learning.torch_backend import imitation_loss as loss_of_torch
 
     data = digits(seed, 300)
     rng = generator(seed, "solve")

@@ -12,7 +12,7 @@ import numpy as np
 from runner import on_simulators
 from testbench import start_clock
 
-from model.hardware import rom
+from convstream.model.hardware import rom
 
 CASES = {
     "words11": dict(WIDTH=24, DEPTH=11, FILE="weight.mem"),

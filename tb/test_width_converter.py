@@ -7,7 +7,7 @@ from runner import on_simulators
 from testbench import Layout
 from traffic import Traffic
 
-from model.hardware.stream_order import arrival_order
+from convstream.model.hardware.stream_order import arrival_order
 
 
 def case(positions, channels, lanes, simd, pixels=1) -> dict:

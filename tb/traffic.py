@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from testbench import Beat, Layout, Stream
 
-from model.hardware import rom
-from model.hardware.stage import Stage
-from model.network import reference
+from convstream.model.hardware import rom
+from convstream.model.hardware.stage import Stage
+from convstream.model.network import reference
 
 
 class Traffic:

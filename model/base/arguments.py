@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 Number = TypeVar("Number", int, float)
 

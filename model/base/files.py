@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 MAX_BYTES = 256 << 20  # far more than any data set of small images
 MAX_NPZ_BYTES = 32 << 20

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 LEFT_S = 3600
 _AT_FDCWD = -100

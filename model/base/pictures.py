@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.base.files import write_atomically
+from convstream.model.base.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.network.floats import FloatNetwork
-from model.network.quantised import QuantisedNetwork
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 
 
 def c_files(quantised: QuantisedNetwork, float_path: Path) -> dict[str, str]:

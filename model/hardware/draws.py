@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from model.network.layers import Shape
+from convstream.model.network.layers import Shape
 
 T = TypeVar("T")
 

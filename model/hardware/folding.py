@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from model.base.errors import UserError
-from model.hardware.layers import stage_class
-from model.hardware.stage import Folding, Stage
-from model.network.graph import IMAGE, Network, Node
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.network.graph import IMAGE, Network, Node
 
 PIXELS_PER_BEAT = (1, 2, 4)
 

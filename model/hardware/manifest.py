@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from model.base.errors import UserError
-from model.base.files import one_line, read_bytes
-from model.hardware.folding import FoldedNetwork
-from model.hardware.schedule import Buffers
-from model.network.quantised import QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.base.files import one_line, read_bytes
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.schedule import Buffers
+from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 # Of Verilog-2005 and SystemVerilog: some tools read .v files as SystemVerilog.
 KEYWORDS = frozenset(

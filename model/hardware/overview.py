@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from model.base import pictures
+from convstream.model.base import pictures
 
 
 def print_table(description: dict[str, Any]) -> None:

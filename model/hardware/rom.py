@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.hardware.folding import FoldedNetwork
-from model.hardware.stage import ComputeStage
-from model.network.quantised import QuantisedNetwork
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.stage import ComputeStage
+from convstream.model.network.quantised import QuantisedNetwork
 
 
 def pack_weights(weight: np.ndarray, stage: ComputeStage) -> np.ndarray:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.hardware.folding import FoldedNetwork
-from model.hardware.simulation import Simulation, Timing
-from model.hardware.stage import Stage
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.simulation import Simulation, Timing
+from convstream.model.hardware.stage import Stage
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled

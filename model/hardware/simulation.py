@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model.hardware.stage import Stage
-from model.hardware.timing import Edge, Process, Times, run
-from model.network.graph import IMAGE
+from convstream.model.hardware.stage import Stage
+from convstream.model.hardware.timing import Edge, Process, Times, run
+from convstream.model.network.graph import IMAGE
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from model.base.errors import UserError
-from model.hardware import schedule
-from model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels, whole_channels
-from model.hardware.layers import stage_class
-from model.hardware.stage import ComputeStage, Folding, Stage
-from model.network.graph import IMAGE, Network, Node
+from convstream.model.base.errors import UserError
+from convstream.model.hardware import schedule
+from convstream.model.hardware.folding import (
+    PIXELS_PER_BEAT,
+    FoldedNetwork,
+    beat_pixels,
+    whole_channels,
+)
+from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.stage import ComputeStage, Folding, Stage
+from convstream.model.network.graph import IMAGE, Network, Node
 
 STEPS_UP = 6  # faster foldings of each layer to try for a shorter latency
 

@@ -23,12 +23,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.hardware.draws import Choices, Limits
-from model.hardware.timing import Edge, Process
-from model.network.graph import Node
-from model.network.layers import Layer, Shape
-from model.network.quantised import Parameters
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.draws import Choices, Limits
+from convstream.model.hardware.timing import Edge, Process
+from convstream.model.network.graph import Node
+from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.quantised import Parameters
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.network.layers import Shape
+from convstream.model.network.layers import Shape
 
 
 def slots(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from model.hardware import rom
-from model.hardware.folding import FoldedNetwork
-from model.hardware.names import check_name
-from model.hardware.schedule import Buffers
-from model.hardware.stage import Setting, Stage, Wiring
-from model.network.graph import IMAGE
-from model.network.quantised import QuantisedNetwork
+from convstream.model.hardware import rom
+from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.names import check_name
+from convstream.model.hardware.schedule import Buffers
+from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.network.graph import IMAGE
+from convstream.model.network.quantised import QuantisedNetwork
 
 Pair = tuple[str, str | int]
 CLOCKED: list[Pair] = [("clk", "clk"), ("rst", "rst")]

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from model.learning.recipes import Recipe
+from convstream.model.learning.recipes import Recipe
 
 ELASTIC_GRID = 5
 FRAME = 3  # zero pixels around an image, enough for the taps of a bicubic sample

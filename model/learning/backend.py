@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from model.learning.recipes import Recipe
-from model.network.exponents import Exponents
-from model.network.floats import FloatNetwork
+from convstream.model.learning.recipes import Recipe
+from convstream.model.network.exponents import Exponents
+from convstream.model.network.floats import FloatNetwork
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.base import files
-from model.base.errors import UserError
+from convstream.model.base import files
+from convstream.model.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRRORS = (

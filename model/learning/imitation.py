@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.learning.recipes import Recipe
-from model.network import floats
-from model.network.floats import FloatNetwork
-from model.network.layers.base import Way
+from convstream.model.base.errors import UserError
+from convstream.model.learning.recipes import Recipe
+from convstream.model.network import floats
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.layers.base import Way
 
 BATCH = 2000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.network.exponents import parameter_shapes
-from model.network.floats import FloatNetwork
-from model.network.graph import Network
+from convstream.model.network.exponents import parameter_shapes
+from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import Network
 
 
 def initial_network(network: Network, pixels: np.ndarray, rng: np.random.Generator) -> FloatNetwork:

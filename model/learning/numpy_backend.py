@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
-from model.learning.imitation import imitation_loss
-from model.learning.recipes import Recipe
-from model.network.exponents import Exponents
-from model.network.floats import FloatNetwork
+from convstream.model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
+from convstream.model.learning.imitation import imitation_loss
+from convstream.model.learning.recipes import Recipe
+from convstream.model.network.exponents import Exponents
+from convstream.model.network.floats import FloatNetwork
 
 
 class NumpyBackend(Backend):

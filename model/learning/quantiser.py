@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model.network.exponents import Exponents, fake_quantise
-from model.network.graph import Network
+from convstream.model.network.exponents import Exponents, fake_quantise
+from convstream.model.network.graph import Network
 
 
 def best_exponent(values: np.ndarray, low: int, high: int) -> int:

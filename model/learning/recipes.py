@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 OPTIMISERS = ("adam", "sgd")
 INTERPOLATIONS = ("bilinear", "bicubic")

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.base import pictures
-from model.learning.training import Stage
+from convstream.model.base import pictures
+from convstream.model.learning.training import Stage
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

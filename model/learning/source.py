@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.learning.augment import augment
-from model.learning.backend import Backend, Batch, Model
-from model.learning.data import load_images
-from model.learning.imitation import solve_last
-from model.learning.recipes import Recipe
-from model.network.graph import Network
+from convstream.model.base.errors import UserError
+from convstream.model.learning.augment import augment
+from convstream.model.learning.backend import Backend, Batch, Model
+from convstream.model.learning.data import load_images
+from convstream.model.learning.imitation import solve_last
+from convstream.model.learning.recipes import Recipe
+from convstream.model.network.graph import Network
 
 VALIDATION = 5000
 SPLIT_SEED = 20240229

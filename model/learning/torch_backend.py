@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
-from model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
-from model.learning.recipes import Recipe
-from model.learning.torch_network import TorchNetwork
-from model.network.exponents import Exponents
-from model.network.floats import FloatNetwork
+from convstream.model.learning.backend import ADAM_BETAS, ADAM_EPSILON, Backend, Batch
+from convstream.model.learning.recipes import Recipe
+from convstream.model.learning.torch_network import TorchNetwork
+from convstream.model.network.exponents import Exponents
+from convstream.model.network.floats import FloatNetwork
 
 PREDICTED = 2000  # images at once
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.network.exponents import PIXEL_EXPONENT, Exponents
-from model.network.floats import FloatNetwork, operations
-from model.network.graph import Node
+from convstream.model.network.exponents import PIXEL_EXPONENT, Exponents
+from convstream.model.network.floats import FloatNetwork, operations
+from convstream.model.network.graph import Node
 
 
 class _Round(torch.autograd.Function):

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from model.learning.augment import augment
-from model.learning.backend import Backend, Model
-from model.learning.initial import initial_network
-from model.learning.quantiser import choose_exponents
-from model.learning.recipes import Recipe
-from model.learning.source import Source, Split
-from model.network.exponents import Exponents, to_integers
-from model.network.floats import FloatNetwork, cross_entropy
-from model.network.graph import Network
-from model.network.quantised import QuantisedNetwork
+from convstream.model.learning.augment import augment
+from convstream.model.learning.backend import Backend, Model
+from convstream.model.learning.initial import initial_network
+from convstream.model.learning.quantiser import choose_exponents
+from convstream.model.learning.recipes import Recipe
+from convstream.model.learning.source import Source, Split
+from convstream.model.network.exponents import Exponents, to_integers
+from convstream.model.network.floats import FloatNetwork, cross_entropy
+from convstream.model.network.graph import Network
+from convstream.model.network.quantised import QuantisedNetwork
 
 CALIBRATION = 2048
 

@@ -5,8 +5,8 @@ How each of them is trained stands in `model/learning/recipes.py`.
 
 from __future__ import annotations
 
-from model.network.graph import Network
-from model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Conv, Linear, MaxPool
 
 NETWORKS: dict[str, Network] = {
     network.name: network

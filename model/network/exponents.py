@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.network.graph import Network, Node
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.graph import Network, Node
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 PIXEL_EXPONENT = 8
 

@@ -14,11 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.base.files import read_npz
-from model.network.exponents import PIXEL_EXPONENT, Exponents, from_integers, parameter_shapes
-from model.network.graph import IMAGE, Network, Node
-from model.network.layers.base import (
+from convstream.model.base.errors import UserError
+from convstream.model.base.files import read_npz
+from convstream.model.network.exponents import (
+    PIXEL_EXPONENT,
+    Exponents,
+    from_integers,
+    parameter_shapes,
+)
+from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.layers.base import (
     Backward,
     Gradients,
     Passes,
@@ -26,8 +31,8 @@ from model.network.layers.base import (
     check_gradient,
     describe,
 )
-from model.network.layers.windows import images_innermost
-from model.network.quantised import QuantisedNetwork
+from convstream.model.network.layers.windows import images_innermost
+from convstream.model.network.quantised import QuantisedNetwork
 
 CONVOLUTIONS = ("slow", "fast")
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from model.base.errors import UserError
-from model.network.layers import Layer, Shape
+from convstream.model.base.errors import UserError
+from convstream.model.network.layers import Layer, Shape
 
 IMAGE = "image"
 """What a node's `inputs` call the network's own input."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.network.graph import IMAGE, Network, Node
+from convstream.model.base.errors import UserError
+from convstream.model.network.graph import IMAGE, Network, Node
 
 
 @dataclass(frozen=True, eq=False)

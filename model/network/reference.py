@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from model.base.errors import UserError
-from model.network.graph import IMAGE, Network, Node
-from model.network.layers.base import check_integers
-from model.network.layers.windows import images_innermost
-from model.network.quantised import QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.layers.base import check_integers
+from convstream.model.network.layers.windows import images_innermost
+from convstream.model.network.quantised import QuantisedNetwork
 
 CACHED_VALUES = 2**20  # of float32, in the largest array of a batch
 

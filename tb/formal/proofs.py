@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.hardware import rom
-from model.hardware.stage import Folding
-from model.network.layers import Conv, Linear
+from convstream.model.hardware import rom
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Conv, Linear
 from tb.stages import lone_stage
 
 

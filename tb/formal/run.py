@@ -21,11 +21,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from model.base import errors
-from model.base.errors import UserError
-from sim.cluster import cores
-from sim.design import ROOT
-from sim.report import console, write_json
+from convstream.model.base import errors
+from convstream.model.base.errors import UserError
+from convstream.sim.cluster import cores
+from convstream.sim.design import ROOT
+from convstream.sim.report import console, write_json
 
 from . import certificate
 from .proofs import PROOFS, SAYS, Bug, Proof, rom_files

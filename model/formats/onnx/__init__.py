@@ -5,7 +5,7 @@ scale, and Conv, Gemm, Relu and pools are ordinary float operators: any ONNX too
 How each layer is read and written stands in one table, in `layers.py`.
 """
 
-from model.formats.onnx.reader import read_onnx
-from model.formats.onnx.writer import write_onnx
+from convstream.model.formats.onnx.reader import read_onnx
+from convstream.model.formats.onnx.writer import write_onnx
 
 __all__ = ["read_onnx", "write_onnx"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto
 
-from model.base.errors import UserError
-from model.formats.onnx.checks import text
-from model.formats.onnx.constants import Constants
-from model.formats.onnx.limits import MAX_EXPONENT, MAX_FEATURES, MAX_WEIGHTS
-from model.formats.onnx.wiring import Wiring
-from model.network.graph import Network
-from model.network.layers import Layer, Shape
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.checks import text
+from convstream.model.formats.onnx.constants import Constants
+from convstream.model.formats.onnx.limits import MAX_EXPONENT, MAX_FEATURES, MAX_WEIGHTS
+from convstream.model.formats.onnx.wiring import Wiring
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 IMAGE = -1
 """The place of the image, as in `Network.graph`."""

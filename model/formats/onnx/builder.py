@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from model.base.errors import UserError
-from model.formats.onnx.limits import MAX_EXPONENT
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.limits import MAX_EXPONENT
 
 PRODUCER = "convstream"
 

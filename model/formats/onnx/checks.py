@@ -8,7 +8,7 @@ from typing import Any
 
 from onnx import AttributeProto, NodeProto, TensorProto, helper
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 
 @contextmanager

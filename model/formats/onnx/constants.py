@@ -7,10 +7,17 @@ import math
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from model.base.errors import UserError
-from model.formats.onnx.checks import attributes, blame, inputs, is_standard, text, type_name
-from model.formats.onnx.limits import MAX_EXPONENT
-from model.formats.onnx.wiring import Wiring
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.checks import (
+    attributes,
+    blame,
+    inputs,
+    is_standard,
+    text,
+    type_name,
+)
+from convstream.model.formats.onnx.limits import MAX_EXPONENT
+from convstream.model.formats.onnx.wiring import Wiring
 
 
 class Constants:

@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from model.base.errors import UserError
-from model.formats.onnx.assembly import Assembly, Tensor
-from model.formats.onnx.builder import Builder
-from model.formats.onnx.checks import attributes, expect, inputs, text, window
-from model.network.graph import Node
-from model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
-from model.network.layers.windows import Window
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.assembly import Assembly, Tensor
+from convstream.model.formats.onnx.builder import Builder
+from convstream.model.formats.onnx.checks import attributes, expect, inputs, text, window
+from convstream.model.network.graph import Node
+from convstream.model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
+from convstream.model.network.layers.windows import Window
 
 Read = Callable[[Assembly, NodeProto], Tensor]
 """Adds what a node of a file stands for to the network; returns what the node makes."""

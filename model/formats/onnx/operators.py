@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from onnx import NodeProto, TensorProto
 
-from model.base.errors import UserError
-from model.formats.onnx.assembly import Assembly, State, Tensor
-from model.formats.onnx.checks import attributes, inputs, type_name
-from model.formats.onnx.layers import LAYERS, Read
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.assembly import Assembly, State, Tensor
+from convstream.model.formats.onnx.checks import attributes, inputs, type_name
+from convstream.model.formats.onnx.layers import LAYERS, Read
 
 
 def _quantise(assembly: Assembly, node: NodeProto) -> Tensor:

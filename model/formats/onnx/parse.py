@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from model.base.errors import UserError
-from model.formats.onnx.limits import MAX_FILE_BYTES, MAX_STRUCTURE_BYTES
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.limits import MAX_FILE_BYTES, MAX_STRUCTURE_BYTES
 
 # Where a file's bulk lies, as numbers of protobuf fields: the packed values of a tensor.
 _TENSOR = {4: None, 5: None, 7: None, 9: None}

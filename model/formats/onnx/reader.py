@@ -9,15 +9,15 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from model.base.errors import UserError
-from model.formats.onnx.assembly import IMAGE, Assembly, State, Tensor
-from model.formats.onnx.builder import PRODUCER
-from model.formats.onnx.checks import blame, is_standard, text, type_name
-from model.formats.onnx.limits import MAX_FEATURES
-from model.formats.onnx.operators import OPERATORS
-from model.formats.onnx.parse import parse
-from model.formats.onnx.wiring import Wiring
-from model.network.quantised import QuantisedNetwork
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.assembly import IMAGE, Assembly, State, Tensor
+from convstream.model.formats.onnx.builder import PRODUCER
+from convstream.model.formats.onnx.checks import blame, is_standard, text, type_name
+from convstream.model.formats.onnx.limits import MAX_FEATURES
+from convstream.model.formats.onnx.operators import OPERATORS
+from convstream.model.formats.onnx.parse import parse
+from convstream.model.formats.onnx.wiring import Wiring
+from convstream.model.network.quantised import QuantisedNetwork
 
 
 def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetwork:

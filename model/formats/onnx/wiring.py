@@ -8,8 +8,8 @@ from collections import defaultdict
 import onnx
 from onnx import NodeProto, TensorProto
 
-from model.base.errors import UserError
-from model.formats.onnx.checks import blame, text
+from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.checks import blame, text
 
 
 class Wiring:

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from model.base.files import write_atomically
-from model.formats.onnx.builder import PRODUCER, Builder
-from model.formats.onnx.layers import LAYERS
-from model.network.graph import IMAGE, Node
-from model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.base.files import write_atomically
+from convstream.model.formats.onnx.builder import PRODUCER, Builder
+from convstream.model.formats.onnx.layers import LAYERS
+from convstream.model.network.graph import IMAGE, Node
+from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 OPSET = 13  # the first in which every operator of this form has its present meaning
 IR_VERSION = 8

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from model.hardware.draws import Choices, Limits
-from model.hardware.layers.window import PoolStage
-from model.hardware.stage import Setting, Wiring
-from model.hardware.timing import Edge, Process
-from model.network.layers import AvgPool, Layer, Shape
+from convstream.model.hardware.draws import Choices, Limits
+from convstream.model.hardware.layers.window import PoolStage
+from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.timing import Edge, Process
+from convstream.model.network.layers import AvgPool, Layer, Shape
 
 
 class AvgPoolStage(PoolStage):

@@ -8,11 +8,11 @@ from typing import cast
 
 import numpy as np
 
-from model.hardware.draws import Choices, Limits
-from model.hardware.layers.window import Rows, WindowStage, write_rows
-from model.hardware.stage import ComputeStage, Setting, Wiring
-from model.hardware.timing import Compute, Edge, Process
-from model.network.layers import Conv, Layer, Shape
+from convstream.model.hardware.draws import Choices, Limits
+from convstream.model.hardware.layers.window import Rows, WindowStage, write_rows
+from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
+from convstream.model.hardware.timing import Compute, Edge, Process
+from convstream.model.network.layers import Conv, Layer, Shape
 
 
 class ConvStage(ComputeStage, WindowStage):

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from model.hardware.draws import Choices, Limits
-from model.hardware.stage import ComputeStage, Setting, Wiring
-from model.hardware.stream_order import arrival_order
-from model.hardware.timing import Compute, Edge, Process, Times
-from model.network.graph import Node
-from model.network.layers import Layer, Linear, Shape
+from convstream.model.hardware.draws import Choices, Limits
+from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
+from convstream.model.hardware.stream_order import arrival_order
+from convstream.model.hardware.timing import Compute, Edge, Process, Times
+from convstream.model.network.graph import Node
+from convstream.model.network.layers import Layer, Linear, Shape
 
 
 class LinearStage(ComputeStage):

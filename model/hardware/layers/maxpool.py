@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from model.hardware.draws import Choices, Limits
-from model.hardware.layers.window import PoolStage
-from model.hardware.stage import Setting, Wiring
-from model.hardware.timing import Edge, Pipeline, Process
-from model.network.layers import Layer, MaxPool, Shape
+from convstream.model.hardware.draws import Choices, Limits
+from convstream.model.hardware.layers.window import PoolStage
+from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.timing import Edge, Pipeline, Process
+from convstream.model.network.layers import Layer, MaxPool, Shape
 
 
 class MaxPoolStage(PoolStage):

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, ClassVar, cast
 
-from model.base.errors import UserError
-from model.hardware.stage import Setting, Stage, Wiring
-from model.hardware.timing import Compute, Edge, Pipeline, Process, Times
-from model.network.graph import Node
-from model.network.layers.windows import Window
+from convstream.model.base.errors import UserError
+from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
+from convstream.model.network.graph import Node
+from convstream.model.network.layers.windows import Window
 
 
 class WindowStage(Stage):

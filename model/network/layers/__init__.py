@@ -3,10 +3,10 @@
 Whoever adds a layer lists it here; see CONTRIBUTING.
 """
 
-from model.network.layers.avgpool import AvgPool
-from model.network.layers.base import Layer, Shape
-from model.network.layers.conv import Conv
-from model.network.layers.linear import Linear
-from model.network.layers.maxpool import MaxPool
+from convstream.model.network.layers.avgpool import AvgPool
+from convstream.model.network.layers.base import Layer, Shape
+from convstream.model.network.layers.conv import Conv
+from convstream.model.network.layers.linear import Linear
+from convstream.model.network.layers.maxpool import MaxPool
 
 __all__ = ["AvgPool", "Conv", "Layer", "Linear", "MaxPool", "Shape"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.network.layers import base, windows
-from model.network.layers.base import FAST, Arrays, Gradients, Layer, Passes, Shape, Way
+from convstream.model.base.errors import UserError
+from convstream.model.network.layers import base, windows
+from convstream.model.network.layers.base import FAST, Arrays, Gradients, Layer, Passes, Shape, Way
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from model.base.errors import UserError
+from convstream.model.base.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.network.layers import base, windows
-from model.network.layers.base import FAST, Arrays, Gradients, Passes, Shape, Way, Weighted
-from model.network.layers.windows import windows_to_columns
+from convstream.model.base.errors import UserError
+from convstream.model.network.layers import base, windows
+from convstream.model.network.layers.base import (
+    FAST,
+    Arrays,
+    Gradients,
+    Passes,
+    Shape,
+    Way,
+    Weighted,
+)
+from convstream.model.network.layers.windows import windows_to_columns
 
 if TYPE_CHECKING:
     from torch import Tensor

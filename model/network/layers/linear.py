@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.base.errors import UserError
-from model.network.layers import base
-from model.network.layers.base import FAST, Arrays, Gradients, Passes, Shape, Way, Weighted
+from convstream.model.base.errors import UserError
+from convstream.model.network.layers import base
+from convstream.model.network.layers.base import (
+    FAST,
+    Arrays,
+    Gradients,
+    Passes,
+    Shape,
+    Way,
+    Weighted,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

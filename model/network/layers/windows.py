@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from model.base.errors import UserError
-from model.network.layers.base import Shape
+from convstream.model.base.errors import UserError
+from convstream.model.network.layers.base import Shape
 
 
 class Window(Protocol):
