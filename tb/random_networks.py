@@ -30,6 +30,7 @@ from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
 from convstream.model.network.layers.base import int32
+from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 T = TypeVar("T")
@@ -131,6 +132,22 @@ def random_network(
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
     return QuantisedNetwork(network, random_parameters(choices, network))
+
+
+def random_window(
+    rng: np.random.Generator, most_dilation: int = 1
+) -> tuple[Window, tuple[int, int]]:
+    """Any window of up to 5 x 5 taps, and the size of an image that it fits."""
+    kernel, stride, dilation = (
+        tuple(int(size) for size in rng.integers(1, most + 1, 2)) for most in (5, 4, most_dilation)
+    )
+    span = Window(kernel, dilation=dilation).span
+    padding = tuple(int(rng.integers(0, size)) for size in span * 2)
+    height, width = (
+        int(rng.integers(max(1, size - before - after), size + 7))
+        for size, before, after in zip(span, padding[:2], padding[2:], strict=True)
+    )
+    return Window(kernel, stride, padding, dilation), (height, width)
 
 
 def random_images(

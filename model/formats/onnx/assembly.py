@@ -16,6 +16,7 @@ from convstream.model.formats.onnx.limits import MAX_EXPONENT, MAX_FEATURES, MAX
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 IMAGE = -1
@@ -142,10 +143,9 @@ class Assembly:
     @staticmethod
     def _shape(layer: Layer, x: Tensor) -> Shape:
         """Shape that the layer gives, if it is one that can be computed with."""
-        channels, height, width = x.shape
-        frame = 2 * getattr(layer, "padding", 0)
+        padded = getattr(layer, "window", Window((1, 1))).padded(x.shape)
         shape = layer.out_shape(x.shape)
-        if max(channels * (height + frame) * (width + frame), math.prod(shape)) > MAX_FEATURES:
+        if max(math.prod(padded), math.prod(shape)) > MAX_FEATURES:
             raise UserError(f"its padded input or its output has more than {MAX_FEATURES} values")
         return shape
 

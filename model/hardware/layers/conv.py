@@ -34,7 +34,7 @@ class ConvStage(ComputeStage, WindowStage):
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer = cast(Conv, self.node.layer)
+        layer, window = cast(Conv, self.node.layer), self.window_layer
         channels, height, width = self.in_shape
         folding = [
             Setting("LANES", wiring.lanes),
@@ -48,9 +48,9 @@ class ConvStage(ComputeStage, WindowStage):
             Setting("WIDTH", width),
             Setting("IN_CHANNELS", channels),
             Setting("OUT_CHANNELS", layer.out_channels),
-            Setting("KERNEL", layer.kernel),
-            Setting("STRIDE", layer.stride, default=1),
-            Setting("PADDING", layer.padding, default=0),
+            Setting("KERNEL", window.kernel),
+            Setting("STRIDE", window.stride, default=1),
+            Setting("PADDING", window.padding, default=0),
             *folding,
             *self.compute_settings(wiring),
         ]

@@ -79,9 +79,12 @@ class Layer(ABC):
         """Largest |accumulator| of any uint8 input; 255 where codes go through."""
 
     def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
+        self, weight: np.ndarray | None, bias: np.ndarray | None, pad_code: int = 0
     ) -> tuple[np.ndarray, ...]:
-        """What `integers` computes with, made once for many batches."""
+        """What `integers` computes with, made once for many batches.
+
+        pad_code: the code of padding, where a window has any; always 0 in a max-pool.
+        """
         return ()
 
     @abstractmethod
@@ -120,8 +123,8 @@ class Weighted(Layer):
         return int((255 * magnitudes + np.abs(bias.astype(np.int64))).max())
 
     def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, weight: np.ndarray | None, bias: np.ndarray | None, pad_code: int = 0
+    ) -> tuple[np.ndarray, ...]:
         """Weights as a matrix and biases as a column, of a float type that holds every sum."""
         dtype = exact_dtype(self.accumulator_bound(weight, bias))
         assert weight is not None and bias is not None
