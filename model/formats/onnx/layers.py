@@ -29,6 +29,7 @@ from convstream.model.network.layers import (
     Table,
     Upsample,
 )
+from convstream.model.network.layers.avgpool import WHOLE_IMAGES
 from convstream.model.network.layers.base import Site
 from convstream.model.network.layers.windows import Window
 
@@ -196,6 +197,8 @@ def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 def _write_avgpool(builder: Builder, node: Node, sources: list[str], site: Site) -> str:
     layer = cast(AvgPool, node.layer)
+    if layer.rule == WHOLE_IMAGES:
+        return builder.node("GlobalAveragePool", node.name, *sources)
     attributes = _window_attributes(layer.window)
     if layer.count_include_pad:
         attributes["count_include_pad"] = 1
@@ -241,7 +244,7 @@ def global_average(assembly: Assembly, x: Tensor, keepdims: bool = True) -> Tens
     """The sums of whole images."""
     size = x.shape[1:]
     dims = None if keepdims else x.shape[:1]
-    return assembly.accumulate(AvgPool(size, size), x, dims=dims)
+    return assembly.accumulate(AvgPool(size, size, rule=WHOLE_IMAGES), x, dims=dims)
 
 
 def _read_mean(assembly: Assembly, node: NodeProto) -> Tensor:

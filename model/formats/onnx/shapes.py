@@ -1,4 +1,4 @@
-"""Operators that move no number: Flatten, Reshape, Squeeze, Transpose, and those that do nothing."""
+"""Operators that move no number: Flatten, Reshape, Transpose and those that do nothing."""
 
 from __future__ import annotations
 
