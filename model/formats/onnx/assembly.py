@@ -74,6 +74,7 @@ class Assembly:
         biases, "" for zeros. dims: of the sums, where they are not as x's.
         """
         x = self.settled(x)
+        shape = self._shape(layer, [x])
         expected = layer.weight_shape(x.shape)
         if weight is not None and weight.shape != expected:
             raise UserError(
@@ -87,11 +88,21 @@ class Assembly:
             )
         place = self.append(layer, [x])
         if weight is not None and weight_scale is not None:
+            self._check_scale(self.codes[x.origin], weight_scale)
             none = np.zeros(len(weight), np.int32)
             self.parameters[place] = Parameters(weight, weight_scale, none)
         self.set_bias(place, x.origin, bias)
-        shape = self._shape(layer, [x])
         return Tensor(place, place, shape, State.SUMS, dims or x.dims_of(shape))
+
+    @staticmethod
+    def _check_scale(codes: Codes, weight_scale: np.ndarray) -> None:
+        with np.errstate(over="ignore", under="ignore"):
+            scale = np.float32(codes.scale) * weight_scale
+        if not (np.isfinite(scale) & (scale > 0)).all():
+            raise UserError(
+                f"its sums have the scale {codes.scale:.9g} * {weight_scale.min():.9g}, beyond "
+                "float32; rescale the network"
+            )
 
     def set_bias(self, place: int, origin: int, bias: np.ndarray | str) -> None:
         """Give a layer, whose input is of `origin`, int32 biases, or those of a name, if any."""
@@ -218,6 +229,12 @@ class Assembly:
                 "onnxruntime.quantization.quantize_static"
             )
         known = self.codes.setdefault(x.origin, codes)
+        signed = x.signed if known is codes else known.signed
+        if codes.signed != signed:
+            raise UserError(
+                f"its zero point is {_type(codes.signed)}, its input {_type(signed)}; give both "
+                "one type"
+            )
         if not codes.same_values(known):
             raise UserError(
                 f"its scale {codes.scale:.9g} and zero point {codes.zero_point} differ from those "
@@ -284,6 +301,10 @@ class Assembly:
             {names[place]: own for place, own in self.parameters.items()},
             {names[place]: codes for place, codes in self.codes.items()},
         )
+
+
+def _type(signed: bool) -> str:
+    return "int8" if signed else "uint8"
 
 
 def _code(value: float, codes: Codes, unbounded: int) -> int:

@@ -30,7 +30,9 @@ def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
     maker = assembly.wiring.makers.get(data)
     x = assembly.tensors[data]
     if x.state is not State.SUMS:
-        raise UserError("expected to add two tensors, or the bias right after a MatMul")
+        raise UserError(
+            "expected to add two tensors, or the bias right after a MatMul; quantise its input"
+        )
     if maker is None or maker.op_type != "MatMul" or len(assembly.wiring.readers[data]) > 1:
         raise UserError(
             "expected only to add the bias right after a MatMul; quantise its input, or give the "

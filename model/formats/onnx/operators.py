@@ -97,8 +97,9 @@ def _tail(assembly: Assembly, node: NodeProto) -> Tensor:
     axis = attributes(node, axis=-1 if assembly.wiring.opset >= 13 else 1, keepdims=1,
                       select_last_index=0)["axis"]  # fmt: skip
     axis = axis + len(x.dims) + 1 if axis < 0 else axis
-    if x.channel_axis is None or axis != x.channel_axis + 1 and not x.flat:
-        raise UserError(f"axis {axis}, expected that of the channels; end the graph before it")
+    classes = 1 if x.flat else (x.channel_axis or 0) + 1
+    if axis != classes:
+        raise UserError(f"axis {axis}, expected {classes}, the classes; end the graph before it")
     if x.state not in (State.REAL, State.SUMS, State.TAIL, State.CODES):
         raise UserError(f"its input is {x.state.value}; quantise the network first")
     if x.state is not State.TAIL:

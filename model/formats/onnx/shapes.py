@@ -56,16 +56,14 @@ def reshaped(assembly: Assembly, x: Tensor, dims: tuple[int, ...], asked: list[i
     """x as `dims`, which must be a way to write its channels, rows and columns, or all in a row."""
     features = math.prod(x.dims)
     if math.prod(dims) == features:
-        if x.place == IMAGE and not assembly.layers and len(dims) == 3 and dims != x.in_order:
+        fresh = x.place == IMAGE and not assembly.layers
+        if fresh and len(dims) == 3 and dims != x.in_order:
             x = assembly.image_of(x, (dims[0], dims[1], dims[2]))
-        ones = _without_ones(dims)
-        if len(ones) < 2:
-            return replace(x, dims=dims if len(dims) == 3 and dims == x.in_order else (features,))
-        if ones == _without_ones(x.in_order):
-            if len(dims) == 3 and dims == x.in_order:
-                return replace(x, dims=dims)
-            if len(dims) == 2 and dims == (x.shape[0], x.shape[2]):
-                return replace(x, dims=dims)
+        elif fresh and len(dims) == 2:
+            x = assembly.image_of(x, (dims[0], 1, dims[1]))
+        thin = (x.shape[0], x.shape[2]) if x.shape[1] == 1 else None
+        if len(dims) == 1 or dims in (x.in_order, thin):
+            return replace(x, dims=dims)
     raise UserError(f"to {asked}, expected a flatten to [0, {features}]; use torch.flatten(x, 1)")
 
 
