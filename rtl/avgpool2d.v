@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Average pool on uint8 over windows of a power of two, requantised to uint8, or as raw int32 sums.
+// Average pool on uint8, requantised to uint8, or as raw int32 sums.
 //
-//   y[c] = requantise(sum over ky, kx of x[c][STRIDE*row + ky][STRIDE*col + kx])
+//   y[c] = requantise(sum over ky, kx of
+//                     x[c][STRIDE_H*row + ky - PAD_TOP][STRIDE_W*col + kx - PAD_LEFT])
 //
-// The division by KERNEL^2 is part of SHIFT. Streams are in raster order, channel fastest, LANES
-// channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
+// Padding is PAD_CODE. The division by the taps is part of SHIFT. Streams are in raster order,
+// channel fastest, LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
 // Cycles an image: one an input beat, or PACE a window where those are more.
 // Latency: that of maxpool2d.
 // Equals model.network.layers.avgpool.avgpool2d followed by model.network.reference.requantise.
@@ -16,15 +17,25 @@ module avgpool2d #(
     parameter HEIGHT     = 28,
     parameter WIDTH      = 28,
     parameter CHANNELS   = 3,
-    parameter KERNEL     = 2,         // rows and columns, a power of two
+    parameter KERNEL     = 2,         // the window, see sliding_window
+    parameter KERNEL_H   = KERNEL,
+    parameter KERNEL_W   = KERNEL,
     parameter STRIDE     = 2,
+    parameter STRIDE_H   = STRIDE,
+    parameter STRIDE_W   = STRIDE,
+    parameter PADDING    = 0,
+    parameter PAD_TOP    = PADDING,
+    parameter PAD_LEFT   = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT  = PADDING,
+    parameter PAD_CODE   = 0,         // the code of zero
     parameter LANES      = CHANNELS,  // channels a beat
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
     parameter PACE       = (CHANNELS + LANES - 1) / LANES,  // clocks between windows, or fewer
     parameter SHIFT      = 0,         // requantising shift, 0 or more
     parameter OUT_WIDTH  = 8,         // 8: uint8, 32: sums
     parameter FIFO_DEPTH = 2,         // output beats taken up
-    parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
+    parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
 ) (
     input  wire                                  clk,
     input  wire                                  rst,
@@ -37,14 +48,11 @@ module avgpool2d #(
     input  wire                                  m_axis_tready
 );
 
-    localparam TAPS         = KERNEL * KERNEL;
+    localparam TAPS         = KERNEL_H * KERNEL_W;
     localparam SUM_WIDTH    = 8 + $clog2(TAPS);
     localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : SUM_WIDTH;  // bits of a result in the FIFO
 
     generate
-        if ((KERNEL & (KERNEL - 1)) != 0) begin : gen_bad_kernel
-            error_KERNEL_must_be_a_power_of_two error();
-        end
         if (OUT_WIDTH != 8 && OUT_WIDTH != 32) begin : gen_bad_out_width
             error_OUT_WIDTH_must_be_8_or_32 error();
         end
@@ -57,7 +65,10 @@ module avgpool2d #(
     wire [RESULT_WIDTH*OUT_PIXELS*LANES-1:0] results, fifo_tdata;
 
     pool_taps #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .PAD_CODE(PAD_CODE),
         .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
     ) windows (
         .clk(clk), .rst(rst),

@@ -3,7 +3,7 @@
 // Max-pool on uint8 whose windows do not overlap. It keeps the running maximum of each window of a
 // row, where sliding_window keeps pixels, so it needs one comparison a lane and little memory.
 //
-//   y[c] = max over ky, kx of x[c][KERNEL*row + ky][KERNEL*col + kx]
+//   y[c] = max over ky, kx of x[c][KERNEL_H*row + ky][KERNEL_W*col + kx]
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
 // ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.
@@ -18,6 +18,8 @@ module running_max #(
     parameter WIDTH      = 28,
     parameter CHANNELS   = 3,
     parameter KERNEL     = 2,         // rows and columns, and as many from window to window
+    parameter KERNEL_H   = KERNEL,
+    parameter KERNEL_W   = KERNEL,
     parameter LANES      = CHANNELS,  // channels a beat
     parameter FIFO_DEPTH = 2          // output beats taken up
 ) (
@@ -38,36 +40,38 @@ module running_max #(
     endfunction
 
     // What is left over counts as windows too, which never complete.
-    localparam COLS        = (WIDTH + KERNEL - 1) / KERNEL;
-    localparam ROWS        = (HEIGHT + KERNEL - 1) / KERNEL;
+    localparam COLS        = (WIDTH + KERNEL_W - 1) / KERNEL_W;
+    localparam ROWS        = (HEIGHT + KERNEL_H - 1) / KERNEL_H;
     localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
     localparam COL_WIDTH   = index_width(COLS);
     localparam ROW_WIDTH   = index_width(ROWS);
     localparam GROUP_WIDTH = index_width(GROUPS);
-    localparam KEY_WIDTH   = index_width(KERNEL);
+    localparam KX_WIDTH    = index_width(KERNEL_W);
+    localparam KY_WIDTH    = index_width(KERNEL_H);
     localparam ADDR_WIDTH  = COL_WIDTH + ((GROUPS > 1) ? GROUP_WIDTH : 0);
 
     localparam COL_LAST  = COLS - 1;
     localparam ROW_LAST  = ROWS - 1;
-    localparam KEY_LAST  = KERNEL - 1;
-    localparam COL_FINAL = WIDTH / KERNEL - 1;   // of the complete ones
-    localparam ROW_FINAL = HEIGHT / KERNEL - 1;
-    localparam KX_FINAL  = (WIDTH - 1) % KERNEL;  // of a row's last pixel
-    localparam KY_FINAL  = (HEIGHT - 1) % KERNEL;
+    localparam KX_LAST   = KERNEL_W - 1;
+    localparam KY_LAST   = KERNEL_H - 1;
+    localparam COL_FINAL = WIDTH / KERNEL_W - 1;   // of the complete ones
+    localparam ROW_FINAL = HEIGHT / KERNEL_H - 1;
+    localparam KX_FINAL  = (WIDTH - 1) % KERNEL_W;  // of a row's last pixel
+    localparam KY_FINAL  = (HEIGHT - 1) % KERNEL_H;
     localparam [GROUP_WIDTH-1:0] GROUP_LAST = GROUPS[GROUP_WIDTH-1:0] - 1'b1;
 
     // Where the next beat belongs.
     reg  [GROUP_WIDTH-1:0] group_reg = 0;
-    reg  [KEY_WIDTH-1:0]   kx_reg    = 0;
-    reg  [KEY_WIDTH-1:0]   ky_reg    = 0;
+    reg  [KX_WIDTH-1:0]    kx_reg    = 0;
+    reg  [KY_WIDTH-1:0]    ky_reg    = 0;
     reg  [COL_WIDTH-1:0]   col_reg   = 0;
     reg  [ROW_WIDTH-1:0]   row_reg   = 0;
 
-    wire kx_last   = kx_reg == KEY_LAST[KEY_WIDTH-1:0];
-    wire ky_last   = ky_reg == KEY_LAST[KEY_WIDTH-1:0];
+    wire kx_last   = kx_reg == KX_LAST[KX_WIDTH-1:0];
+    wire ky_last   = ky_reg == KY_LAST[KY_WIDTH-1:0];
     wire pixel_end = group_reg == GROUP_LAST;
-    wire row_end   = col_reg == COL_LAST[COL_WIDTH-1:0] && kx_reg == KX_FINAL[KEY_WIDTH-1:0];
-    wire image_end = row_reg == ROW_LAST[ROW_WIDTH-1:0] && ky_reg == KY_FINAL[KEY_WIDTH-1:0];
+    wire row_end   = col_reg == COL_LAST[COL_WIDTH-1:0] && kx_reg == KX_FINAL[KX_WIDTH-1:0];
+    wire image_end = row_reg == ROW_LAST[ROW_WIDTH-1:0] && ky_reg == KY_FINAL[KY_WIDTH-1:0];
 
     // The pipeline moves or holds as one. It holds while a result waits for the FIFO.
     reg  complete_reg = 1'b0;
@@ -81,10 +85,10 @@ module running_max #(
         if (beat) begin
             group_reg <= pixel_end ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
             if (pixel_end) begin
-                kx_reg <= (kx_last || row_end) ? {KEY_WIDTH{1'b0}} : kx_reg + 1'b1;
+                kx_reg <= (kx_last || row_end) ? {KX_WIDTH{1'b0}} : kx_reg + 1'b1;
                 if (row_end) begin
                     col_reg <= 0;
-                    ky_reg  <= (ky_last || image_end) ? {KEY_WIDTH{1'b0}} : ky_reg + 1'b1;
+                    ky_reg  <= (ky_last || image_end) ? {KY_WIDTH{1'b0}} : ky_reg + 1'b1;
                     if (image_end)
                         row_reg <= 0;
                     else if (ky_last)

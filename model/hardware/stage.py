@@ -64,7 +64,7 @@ class Wiring(NamedTuple):
 
     lanes: the top module's name for the channels of an input beat. own: the node's parameters, if
     it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of its output FIFO. roms:
-    file names of weights and biases.
+    file names of weights and biases. pad_code: of the padding of a window.
     """
 
     lanes: str
@@ -72,6 +72,7 @@ class Wiring(NamedTuple):
     acc_width: int
     fifo_depth: int
     roms: tuple[str, str]
+    pad_code: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class AvgPoolStage(PoolStage):
         requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         return [
             *self.pool_settings(wiring),
-            Setting("STRIDE", self.window_layer.stride),
+            *self.placing_settings(wiring.pad_code),
             Setting("PIXELS", self.pixels, default=1),
             Setting("PACE", self.pace),
             *requantise,

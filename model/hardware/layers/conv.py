@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -34,7 +33,6 @@ class ConvStage(ComputeStage, WindowStage):
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer, window = cast(Conv, self.node.layer), self.window_layer
         channels, height, width = self.in_shape
         folding = [
             Setting("LANES", wiring.lanes),
@@ -47,10 +45,9 @@ class ConvStage(ComputeStage, WindowStage):
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
             Setting("IN_CHANNELS", channels),
-            Setting("OUT_CHANNELS", layer.out_channels),
-            Setting("KERNEL", window.kernel),
-            Setting("STRIDE", window.stride, default=1),
-            Setting("PADDING", window.padding, default=0),
+            Setting("OUT_CHANNELS", self.out_shape[0]),
+            *self.kernel_settings,
+            *self.placing_settings(wiring.pad_code, usual_stride=1),
             *folding,
             *self.compute_settings(wiring),
         ]
@@ -58,13 +55,30 @@ class ConvStage(ComputeStage, WindowStage):
     # Order of ROM words
 
     def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """(OC, IC, K, K) to (OC, window), ordered by (ky, kx, ic) with ic fastest."""
-        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        """(OC, IC/groups, KH, KW) to (OC, window), ordered by (ky, kx, ic) with ic fastest.
+
+        Weights of other groups' channels are zeros.
+        """
+        dense = np.zeros((*weight.shape[:1], self.in_shape[0], *weight.shape[2:]), weight.dtype)
+        np.put_along_axis(dense, self._channels, weight, 1)
+        return dense.transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
     def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
-        channels, in_channels, kernel, _ = self._weight_shape
-        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
-        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
+        kernel = self.sliding.kernel
+        dense = matrix.reshape(len(matrix), *kernel, -1).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.take_along_axis(dense, self._channels, 1))
+
+    @property
+    def _channels(self) -> np.ndarray:
+        """The input channel of each weight, (OC, IC/groups, 1, 1)."""
+        channels, group, *_ = self._weight_shape
+        groups = self.in_shape[0] // group
+        first = np.arange(channels) // (channels // groups) * group
+        return (first[:, None] + np.arange(group))[:, :, None, None]
+
+    @property
+    def window(self) -> int:
+        return self.in_shape[0] * self.sliding.taps
 
     # Timing
 
@@ -84,13 +98,14 @@ class ConvStage(ComputeStage, WindowStage):
         """`pixel_reader` and the pipeline behind it."""
         compute = self.pipeline(sink)
         width = self.in_shape[2]
+        across, span, left = self.sliding.stride[1], self.sliding.span[1], self.sliding.padding[1]
         channel_folds, window_folds = self.channel_folds, self.window_folds
         for image in range(images):
             for sweep in range(rows.out_height):
                 top = sweep * rows.stride - rows.padding
-                newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+                newest = image * rows.height + min(top + rows.span, rows.height) - 1
                 for step in range(rows.steps):
-                    right = min(step * rows.stride - rows.padding + rows.kernel, width) - 1
+                    right = min(step * across - left + span, width) - 1
                     index = newest * width + right
                     while len(rows.written) <= index:
                         yield
