@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.window import PoolStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.stage import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
@@ -19,15 +19,12 @@ class AvgPoolStage(PoolStage):
         return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         return [
             *self.pool_settings(wiring),
             *self.placing_settings(wiring.pad_code),
             Setting("PIXELS", self.pixels, default=1),
             Setting("PACE", self.pace),
-            *requantise,
+            *requantise(wiring.rounding),
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
@@ -42,6 +39,8 @@ class AvgPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel = choices.of([kernel for kernel in (2, 4, 1) if kernel <= min(shape[1:])])
-        stride = kernel if choices.now_and_then(2) else choices.integer(1, 4)
-        return AvgPool(kernel, stride)
+        window = limits.window(choices, shape, (2, 4, 1))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            return AvgPool(window.kernel, window.kernel)
+        return AvgPool(window.kernel, window.stride, window.padding, count_include_pad=True)

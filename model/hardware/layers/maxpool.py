@@ -18,7 +18,7 @@ class MaxPoolStage(PoolStage):
     @property
     def running(self) -> bool:
         """Whether it stores maxima instead of pixels: see rtl/running_max.v."""
-        window = self.sliding
+        window = self.geometric
         side_by_side = window.stride == window.kernel and not any(window.padding)
         return self.compact and self.pixels == 1 and side_by_side
 
@@ -49,7 +49,7 @@ class MaxPoolStage(PoolStage):
         """`running_max`, which accepts a beat whenever its pipeline moves."""
         pipeline = Pipeline(2, sink)
         _, height, width = self.in_shape
-        (below, across), folds = self.sliding.kernel, self.channel_folds
+        (below, across), folds = self.geometric.kernel, self.channel_folds
         for _ in range(images):
             for row, column in itertools.product(range(height), range(width)):
                 for _ in range(folds):
@@ -66,7 +66,9 @@ class MaxPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel, padding = limits.window(choices, shape, range(2, 5))
-        if kernel <= min(shape[1:]) and choices.now_and_then(2):
-            return MaxPool(kernel, kernel)  # windows that do not overlap, as in most networks
-        return MaxPool(kernel, choices.integer(1, 4), padding)
+        window = limits.window(choices, shape, range(2, 5))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            # Windows that do not overlap, as in most networks.
+            return MaxPool(window.kernel, window.kernel)
+        return MaxPool(window.kernel, window.stride, window.padding)

@@ -13,8 +13,7 @@ from convstream.model.base.errors import UserError
 from convstream.model.hardware.stage import Setting, Stage, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
-from convstream.model.network.layers import AvgPool, Conv, MaxPool
-from convstream.model.network.layers.windows import Window
+from convstream.model.network.layers.windows import Window, Windowed
 
 
 def uneven(sizes: Sequence[int]) -> bool:
@@ -32,7 +31,7 @@ def banks_for(taps: int, dilation: int) -> int:
 
 
 def _window(node: Node) -> Window:
-    return cast(Conv | MaxPool | AvgPool, node.layer).window
+    return cast(Windowed, node.layer).window
 
 
 def _sizes(name: str, sizes: tuple[int, int], default: int | None = None) -> list[Setting]:
@@ -53,13 +52,13 @@ class WindowStage(Stage):
     reader: ClassVar[int] = 3
 
     @property
-    def sliding(self) -> Window:
+    def geometric(self) -> Window:
         """The layer's window."""
         return _window(self.node)
 
     @property
     def stride(self) -> int:
-        return self.sliding.stride[0]
+        return self.geometric.stride[0]
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
@@ -78,11 +77,11 @@ class WindowStage(Stage):
 
     @property
     def geometry(self) -> str:
-        return str(self.sliding)
+        return str(self.geometric)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        window = self.sliding
+        window = self.geometric
         sizes: dict[str, tuple[int, ...]] = {
             "kernel": window.kernel,
             "stride": window.stride,
@@ -95,11 +94,11 @@ class WindowStage(Stage):
     @property
     def kernel_settings(self) -> list[Setting]:
         """KERNEL, or one for rows and one for columns."""
-        return _sizes("KERNEL", self.sliding.kernel)
+        return _sizes("KERNEL", self.geometric.kernel)
 
     def placing_settings(self, pad_code: int, usual_stride: int | None = None) -> list[Setting]:
         """The window's other parameters. usual_stride: the module's default."""
-        window = self.sliding
+        window = self.geometric
         padding = [Setting("PADDING", window.padding[0], default=0)]
         if uneven(window.padding):
             names = ("PAD_TOP", "PAD_LEFT", "PAD_BOTTOM", "PAD_RIGHT")
@@ -120,7 +119,7 @@ class WindowStage(Stage):
     @property
     def slide(self) -> int:
         """Columns by which an output beat moves on."""
-        return self.out_pixels * self.sliding.stride[1] // self.pixels
+        return self.out_pixels * self.geometric.stride[1] // self.pixels
 
     @property
     def first(self) -> int:
@@ -144,7 +143,7 @@ class WindowStage(Stage):
 
     @property
     def _right(self) -> int:
-        window = self.sliding
+        window = self.geometric
         last = (self.out_pixels - 1) * window.stride[1] + window.span[1] - 1
         return (last - window.padding[1]) // self.pixels
 
@@ -160,7 +159,7 @@ class WindowStage(Stage):
         """`sliding_window` and the pipeline behind it."""
         rows = Rows(self)
         # Whole slots, one row of each bank: ROWS of rtl/sliding_window.v.
-        banks = banks_for(self.sliding.kernel[0], self.sliding.dilation[0])
+        banks = banks_for(self.geometric.kernel[0], self.geometric.dilation[0])
         rows.rows = banks * math.ceil(rows.rows / banks)
         yield write_rows(rows, source, images)
         yield _windows(rows, self, sink, images)
@@ -191,14 +190,14 @@ class PoolStage(WindowStage):
 
     def pipeline(self, sink: Edge) -> Pipeline:
         """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
-        return Pipeline(max(1, (self.sliding.taps - 1).bit_length()), sink)
+        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), sink)
 
 
 class Rows:
     """Geometry and times shared by the row writer and the window reader of a stage."""
 
     def __init__(self, stage: WindowStage) -> None:
-        window, pixels = stage.sliding, stage.pixels
+        window, pixels = stage.geometric, stage.pixels
         _, self.height, width = stage.in_shape
         _, self.out_height, out_width = stage.out_shape
         kernel, self.stride, self.span = window.kernel[0], window.stride[0], window.span[0]
