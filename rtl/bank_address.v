@@ -55,7 +55,7 @@ module bank_address #(
     /* verilator lint_off UNUSEDSIGNAL */
     function [ENTRY_BITS-1:0] entry;
         input integer line;
-        integer       slot, address, bank, stepped, turned;
+        integer       slot, word, bank, stepped, turned;
         begin
             bank    = line % BANKS;
             stepped = (line + STEP_LINES) % ROWS;
@@ -63,8 +63,8 @@ module bank_address #(
             entry   = {{BANK_AT{1'b0}}, turned[LINE_WIDTH-1:0], stepped[LINE_WIDTH-1:0],
                        bank[BANK_WIDTH-1:0]};
             for (slot = SLOTS - 1; slot >= 0; slot = slot - 1) begin
-                address = (line / BANKS + slot) * GROUPS % DEPTH;
-                entry   = {entry[ENTRY_BITS-ADDR_WIDTH-1:0], address[ADDR_WIDTH-1:0]};
+                word  = (line / BANKS + slot) * GROUPS % DEPTH;
+                entry = {entry[ENTRY_BITS-ADDR_WIDTH-1:0], word[ADDR_WIDTH-1:0]};
             end
         end
     endfunction
