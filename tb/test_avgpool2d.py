@@ -36,6 +36,9 @@ CASES = {
     "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3, OUT_WIDTH=32),
     "pixels4": case(4, 16, 1, 2, 2, PIXELS=4, SHIFT=2),
     "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4, SHIFT=3),
+    "sums_of_nine": case(5, 7, 2, 3, 2, OUT_WIDTH=32, PADDING=1, PAD_CODE=128),
+    "rectangular": case(6, 7, 3, 2, 2, KERNEL_W=4, STRIDE_W=1, LANES=2, SHIFT=3),
+    "signal": case(1, 17, 2, 1, 1, KERNEL_W=4, STRIDE_W=2, PAD_RIGHT=3, PAD_CODE=17, SHIFT=2),
 }
 
 
@@ -71,13 +74,14 @@ class AvgPool2d(MaxPool2d):
         images[3:4] = 255
         brightest = 255
         if self.shift is not None:
-            brightest = min(255, 600 * 2**self.shift // self.parameters["KERNEL"] ** 2)
+            brightest = min(255, 600 * 2**self.shift // self.layer.window.taps)
         for image in images[5::2]:
             image[:] = rng.integers(0, rng.integers(1, brightest, endpoint=True), image.shape)
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        sums = avgpool2d(images, self.layer.window.kernel, self.layer.window.stride)
+        window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
+        sums = avgpool2d(images, window.kernel, window.stride, window.padding, pad_code)
         return sums if self.shift is None else reference.requantise(sums, self.shift)
 
 
@@ -98,5 +102,4 @@ def test_random_parameters(simulate, seed, number):
 
 
 def test_refused_parameters():
-    refuse("avgpool2d", case(6, 6, 1, 3, 3), "error_KERNEL_must_be_a_power_of_two")
     refuse("avgpool2d", case(6, 6, 1, 2, 2, OUT_WIDTH=16), "error_OUT_WIDTH_must_be_8_or_32")

@@ -21,7 +21,7 @@ class AvgPoolStage(PoolStage):
     def settings(self, wiring: Wiring) -> list[Setting]:
         return [
             *self.pool_settings(wiring),
-            Setting("STRIDE", self.window_layer.stride),
+            *self.placing_settings(wiring.pad_code),
             Setting("PIXELS", self.pixels, default=1),
             Setting("PACE", self.pace),
             *requantise(wiring.rounding),
@@ -39,6 +39,8 @@ class AvgPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel = choices.of([kernel for kernel in (2, 4, 1) if kernel <= min(shape[1:])])
-        stride = kernel if choices.now_and_then(2) else choices.integer(1, 4)
-        return AvgPool(kernel, stride)
+        window = limits.window(choices, shape, (2, 4, 1))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            return AvgPool(window.kernel, window.kernel)
+        return AvgPool(window.kernel, window.stride, window.padding, count_include_pad=True)

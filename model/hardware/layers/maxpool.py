@@ -18,8 +18,8 @@ class MaxPoolStage(PoolStage):
     @property
     def running(self) -> bool:
         """Whether it stores maxima instead of pixels: see rtl/running_max.v."""
-        layer = self.window_layer
-        side_by_side = layer.stride == layer.kernel and layer.padding == 0
+        window = self.geometric
+        side_by_side = window.stride == window.kernel and not any(window.padding)
         return self.compact and self.pixels == 1 and side_by_side
 
     @property
@@ -27,12 +27,10 @@ class MaxPoolStage(PoolStage):
         return "running_max" if self.running else "maxpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer = self.window_layer
         settings = self.pool_settings(wiring)
         if not self.running:
             settings += [
-                Setting("STRIDE", layer.stride),
-                Setting("PADDING", layer.padding, default=0),
+                *self.placing_settings(pad_code=0),
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]
@@ -51,7 +49,7 @@ class MaxPoolStage(PoolStage):
         """`running_max`, which accepts a beat whenever its pipeline moves."""
         pipeline = Pipeline(2, sink)
         _, height, width = self.in_shape
-        kernel, folds = self.window_layer.kernel, self.channel_folds
+        (below, across), folds = self.geometric.kernel, self.channel_folds
         for _ in range(images):
             for row, column in itertools.product(range(height), range(width)):
                 for _ in range(folds):
@@ -59,7 +57,7 @@ class MaxPoolStage(PoolStage):
                         yield
                     pipeline.enter(source.written[len(source.read)] + 1)
                     source.read.append(pipeline.entered)
-                    if row % kernel == column % kernel == kernel - 1:
+                    if row % below == below - 1 and column % across == across - 1:
                         pipeline.leave()
 
     # Fuzz
@@ -68,7 +66,9 @@ class MaxPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel, padding = limits.window(choices, shape, range(2, 5))
-        if kernel <= min(shape[1:]) and choices.now_and_then(2):
-            return MaxPool(kernel, kernel)  # windows that do not overlap, as in most networks
-        return MaxPool(kernel, choices.integer(1, 4), padding)
+        window = limits.window(choices, shape, range(2, 5))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            # Windows that do not overlap, as in most networks.
+            return MaxPool(window.kernel, window.kernel)
+        return MaxPool(window.kernel, window.stride, window.padding)
