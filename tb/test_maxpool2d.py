@@ -81,7 +81,8 @@ class MaxPool2d(Traffic):
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
         p = dict(PADDING=0, PIXELS=1) | self.parameters
-        self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
+        kernel = p.get("KERNEL_H", p["KERNEL"]), p.get("KERNEL_W", p["KERNEL"])
+        self.layer = MaxPool(kernel, p.get("STRIDE", kernel), p["PADDING"])
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // self.layer.window.stride[1])

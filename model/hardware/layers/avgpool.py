@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.layers.window import PoolStage
+from convstream.model.hardware.layers.running import RunningStage
 from convstream.model.hardware.stage import Setting, Wiring
-from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
 
-class AvgPoolStage(PoolStage):
+class AvgPoolStage(RunningStage):
     """An average pool."""
+
+    most_at_once = 4
 
     @property
     def module(self) -> str:
@@ -22,19 +21,21 @@ class AvgPoolStage(PoolStage):
         own = wiring.own
         assert own is not None
         requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
+        if self.running:
+            reading = [Setting("RUNNING", 1)]
+        else:
+            reading = [
+                Setting("STRIDE", self.window_layer.stride),
+                Setting("PIXELS", self.pixels, default=1),
+                Setting("PACE", self.pace),
+            ]
         return [
             *self.pool_settings(wiring),
-            Setting("STRIDE", self.window_layer.stride),
-            Setting("PIXELS", self.pixels, default=1),
-            Setting("PACE", self.pace),
+            *reading,
             *requantise,
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
-
-    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
-        (source,) = sources
-        yield from self.window_processes(source, sink, images)
 
     # Fuzz
 

@@ -6,13 +6,14 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.stage import Setting, Stage, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
 from convstream.model.network.layers.base import Layer
+from convstream.model.network.layers.windows import Window
 
 
 class Square(NamedTuple):
@@ -32,6 +33,13 @@ class Square(NamedTuple):
         return cls(window.kernel[0], window.stride[0], window.padding[0])
 
 
+class HasWindow(Protocol):
+    """A layer with a window."""
+
+    @property
+    def window(self) -> Window: ...
+
+
 class WindowStage(Stage):
     """A convolution or a pool."""
 
@@ -45,12 +53,17 @@ class WindowStage(Stage):
         return Square.of(self.node.layer)
 
     @property
+    def geometric(self) -> Window:
+        """The layer's window, whatever its shape."""
+        return cast(HasWindow, self.node.layer).window
+
+    @property
     def stride(self) -> int:
-        return self.window_layer.stride
+        return self.geometric.stride[0]
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
-        stride = Square.of(node.layer).stride
+        stride = cast(HasWindow, node.layer).window.stride[1]
         if pixels % stride and stride % pixels:
             raise UserError(
                 f"{node.name} takes {pixels} of them a beat, which its stride {stride} does not fit"
@@ -65,18 +78,15 @@ class WindowStage(Stage):
 
     @property
     def geometry(self) -> str:
-        layer = self.window_layer
-        text = f"{layer.kernel}x{layer.kernel}"
-        if layer.stride > 1:
-            text += f" stride {layer.stride}"
-        if layer.padding:
-            text += f" pad {layer.padding}"
-        return text
+        return str(self.geometric)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        layer = self.window_layer
-        return {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+        window = self.geometric
+        sizes = {"kernel": window.kernel, "stride": window.stride, "padding": window.padding}
+        return {
+            name: both[0] if len(set(both)) == 1 else list(both) for name, both in sizes.items()
+        }
 
     # Columns of a window, in groups of `pixels`; the names are those of rtl/sliding_window.v.
 
@@ -138,17 +148,18 @@ class PoolStage(WindowStage):
         average in the rows that complete any. A convolution has no such bound: it may be catching
         up.
         """
-        return max(1, cycles // (self.output_groups * self.window_layer.stride))
+        return max(1, cycles // (self.output_groups * self.geometric.stride[0]))
 
     def pool_settings(self, wiring: Wiring) -> list[Setting]:
         """The parameters of all pools."""
         channels, height, width = self.in_shape
-        layer = self.window_layer
+        rows, columns = self.geometric.kernel
         return [
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
             Setting("CHANNELS", channels),
-            Setting("KERNEL", layer.kernel),
+            Setting("KERNEL", rows),
+            Setting("KERNEL_W", columns, default=rows),
             Setting("LANES", wiring.lanes),
         ]
 
