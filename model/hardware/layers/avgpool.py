@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.stage import Setting, Wiring, requantise
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
 
@@ -18,9 +18,6 @@ class AvgPoolStage(RunningStage):
         return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         if self.running:
             reading = [Setting("RUNNING", 1)]
         else:
@@ -32,7 +29,7 @@ class AvgPoolStage(RunningStage):
         return [
             *self.pool_settings(wiring),
             *reading,
-            *requantise,
+            *requantise(wiring.rounding),
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]

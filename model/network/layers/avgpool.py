@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.codes import Codes
 from convstream.model.network.layers import base, windows
-from convstream.model.network.layers.base import FAST, Arrays, Layer, Passes, Shape, Way
-from convstream.model.network.layers.windows import Padding, Pair, Window
+from convstream.model.network.layers.base import (
+    FAST,
+    Arrays,
+    Layer,
+    Passes,
+    Shape,
+    Site,
+    Way,
+)
+from convstream.model.network.layers.windows import Padding, Pair, Window, Windowed
+from convstream.model.network.rounding import Rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, init=False)
-class AvgPool(Layer):
+class AvgPool(Windowed, Layer):
     """2-D average pool.
 
     Its accumulators are the sums of the windows, padding included: KH*KW times the mean, at a scale
@@ -46,14 +56,9 @@ class AvgPool(Layer):
         return (shape[0], *self.window.positions(shape))
 
     @property
-    def sum_exponent(self) -> int:
+    def sum_exponent(self) -> int | None:
         taps = self.window.taps
-        if taps & (taps - 1):
-            raise UserError(
-                f"an average of {self.window} is no shift; "
-                "expected a window with a power of two of taps, such as 2x2, 4x4 or 8x8"
-            )
-        return taps.bit_length() - 1
+        return None if taps & (taps - 1) else taps.bit_length() - 1
 
     def counts(self, shape: Shape) -> np.ndarray:
         """By how many pixels each sum is divided: int64 (OH, OW)."""
@@ -62,18 +67,31 @@ class AvgPool(Layer):
         padded = windows.pad(pixels, self.window, int(self.count_include_pad))
         return windows.reduce_windows(padded, self.window, np.add)[0, 0]
 
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return 255 * self.window.taps
+    def sum_scale(self, site: Site) -> np.ndarray:
+        counts = np.unique(self.counts(site.shape))
+        if len(counts) > 1:
+            raise UserError(
+                "the sums of an average pool whose windows hold different numbers of pixels have "
+                "no single scale; quantise its output, or export it with count_include_pad=True"
+            )
+        return np.array([site.inputs[0].scale / counts[0]])
 
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None, pad_code: int = 0
-    ) -> tuple[np.ndarray, ...]:
-        return (np.array(pad_code),)
+    def rounding(self, site: Site) -> Rounding | None:
+        assert site.output is not None
+        return Rounding.real(np.array([site.inputs[0].scale]), site.output, self.counts(site.shape))
+
+    def accumulator_bound(self, site: Site) -> int:
+        return self.window.taps * max(site.zero_point, 255 - site.zero_point)
+
+    def operands(self, site: Site) -> tuple[np.ndarray, ...]:
+        """The zero point's share of a sum, and the code of the padding."""
+        share = np.array(self.window.taps * site.zero_point)
+        return share, np.array(site.zero_point, np.uint8)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
-        (x,), (pad_code,) = inputs, operands
-        dtype = base.exact_dtype(self.accumulator_bound(None, None))
-        return self._sums(x.astype(dtype), int(pad_code))
+        (x,), (share, pad_code) = inputs, operands
+        dtype = base.exact_dtype(255 * self.window.taps)
+        return self._sums(x.astype(dtype), int(pad_code)) - dtype(share)
 
     def _sums(self, x: np.ndarray, pad_value: float) -> np.ndarray:
         padded = windows.pad(x, self.window, pad_value)
@@ -106,7 +124,9 @@ def avgpool2d(
     base.check_integers(x, "uint8", 4, "the input of avgpool2d, N x C x H x W")
     layer = AvgPool(kernel, stride, padding)
     layer.out_shape(x.shape[1:])  # refuses a window that does not fit
-    return base.int32(layer.integers([x], layer.operands(None, None, pad_code)))
+    site = Site(inputs=(Codes(1.0, pad_code),))
+    sums = layer.integers([x], layer.operands(site))
+    return base.int32(sums + layer.window.taps * pad_code)
 
 
 def avgpool2d_backward(layer: AvgPool, dy: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -20,17 +20,24 @@ from convstream.model.network.layers.base import (
     Gradients,
     Passes,
     Shape,
+    Site,
     Way,
     Weighted,
 )
-from convstream.model.network.layers.windows import Padding, Pair, Window, windows_to_columns
+from convstream.model.network.layers.windows import (
+    Padding,
+    Pair,
+    Window,
+    Windowed,
+    windows_to_columns,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, init=False)
-class Conv(Weighted):
+class Conv(Windowed, Weighted):
     """2-D convolution with bias.
 
     groups: G; output channels, in G equal groups, take each only their group of input channels.
@@ -68,11 +75,6 @@ class Conv(Weighted):
     def weight_shape(self, shape: Shape) -> tuple[int, ...]:
         """(OC, IC/G, KH, KW)."""
         return (self.out_channels, shape[0] // self.groups, *self.window.kernel)
-
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None, pad_code: int = 0
-    ) -> tuple[np.ndarray, ...]:
-        return *super().operands(weight, bias), np.array(pad_code)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         (x,), (weight, bias, pad_code) = inputs, operands
@@ -152,7 +154,8 @@ def conv2d(
     _check_shapes(layer, x, weight)
     if len(bias) != len(weight):
         raise UserError(f"conv2d: {len(bias)} biases do not fit weights {weight.shape}")
-    return base.int32(layer.integers([x], layer.operands(weight, bias, pad_code)))
+    matrix, column, _ = layer.operands(Site(weight=weight, bias=bias))
+    return base.int32(layer.integers([x], (matrix, column, np.array(pad_code))))
 
 
 # Floats, to be read

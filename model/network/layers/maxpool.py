@@ -11,14 +11,14 @@ import numpy as np
 from convstream.model.base.errors import UserError
 from convstream.model.network.layers import base, windows
 from convstream.model.network.layers.base import FAST, Arrays, Layer, Passes, Shape, Way
-from convstream.model.network.layers.windows import Padding, Pair, Window
+from convstream.model.network.layers.windows import Padding, Pair, Window, Windowed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, init=False)
-class MaxPool(Layer):
+class MaxPool(Windowed, Layer):
     """2-D max-pool. Padding never wins: every window has at least one pixel."""
 
     window: Window
@@ -26,6 +26,7 @@ class MaxPool(Layer):
     kind = "maxpool"
     stem = "pool"
     accumulates = False
+    passes = True
     monotone = True
 
     def __init__(self, kernel: Pair, stride: Pair, padding: Padding = 0) -> None:
@@ -34,9 +35,6 @@ class MaxPool(Layer):
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
         return (shape[0], *self.window.positions(shape))
-
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return 255
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         return self._maxima(inputs[0], 0)

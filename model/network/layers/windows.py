@@ -7,6 +7,7 @@ step then works on long contiguous runs, whatever the kernel and the stride.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,16 @@ class Window:
                 shown = sizes[:1] if len(set(sizes)) == 1 else sizes
                 text += f" {name} {join.join(map(str, shown))}"
         return text
+
+
+class Windowed:
+    """A layer that moves a window over its input."""
+
+    window: Window
+
+    def padded_size(self, shape: Shape) -> int:
+        """Values of an input image of `shape` with its padding."""
+        return math.prod(self.window.padded(shape))
 
 
 def _pair(sizes: Pair) -> tuple[int, int]:
