@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies
+from stages import lone_stage
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Limits
@@ -267,7 +268,7 @@ def random_folding(
         if not stage.foldable:
             continue
         channels, rows, columns = node.out_shape
-        window = math.prod(node.weight_shape[1:])
+        window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
         whole = beat[node.name] > 1 or whole_channels(network, node)
         parallel = [
@@ -280,7 +281,7 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        by_pixel = node.in_shape[0] if stage.ordered else window // math.prod(node.weight_shape[2:])
         if least <= by_pixel <= most and choices.now_and_then(4):
             simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))

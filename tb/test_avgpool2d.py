@@ -43,7 +43,9 @@ CASES = {
     "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3, OUT_WIDTH=32),
     "pixels4": case(4, 16, 1, 2, 2, PIXELS=4, SHIFT=2),
     "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4, SHIFT=3),
-    "kernel3": case(7, 6, 2, 3, 2, SHIFT=3),
+    "sums_of_nine": case(5, 7, 2, 3, 2, OUT_WIDTH=32, PADDING=1, PAD_CODE=128),
+    "rectangular": case(6, 7, 3, 2, 2, KERNEL_W=4, STRIDE_W=1, LANES=2, SHIFT=3),
+    "signal": case(1, 17, 2, 1, 1, KERNEL_W=4, STRIDE_W=2, PAD_RIGHT=3, PAD_CODE=17, SHIFT=2),
     "running": running(6, 8, 3, 2, 2, SHIFT=2),
     "running_lanes_do_not_divide": running(6, 9, 5, 2, 3, LANES=2, SHIFT=3),
     "running_left_over": running(8, 11, 2, 3, 4, SHIFT=4),
@@ -99,7 +101,8 @@ class AvgPool2d(MaxPool2d):
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        sums = avgpool2d(images, self.layer.window.kernel, self.layer.window.stride)
+        window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
+        sums = avgpool2d(images, window.kernel, window.stride, window.padding, pad_code)
         return sums if self.shift is None else reference.requantise(sums, self.shift)
 
 
@@ -121,7 +124,4 @@ def test_random_parameters(simulate, seed, number):
 
 def test_refused_parameters():
     refuse("avgpool2d", running(6, 6, 1, 2, 2, PIXELS=2), "error_PIXELS_must_be_1_where_RUNNING")
-    refuse(
-        "avgpool2d", case(6, 6, 1, 3, 3, KERNEL_W=2), "error_KERNEL_H_and_KERNEL_W_must_be_KERNEL"
-    )
     refuse("avgpool2d", case(6, 6, 1, 2, 2, OUT_WIDTH=16), "error_OUT_WIDTH_must_be_8_or_32")

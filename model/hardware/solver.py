@@ -90,9 +90,7 @@ class _Solver:
         return (node for node in self._readers(name) if not stage_class(node).foldable)
 
     def _layer_choices(self, node: Node) -> list[_Choice]:
-        shape = node.weight_shape
-        assert shape is not None
-        channels, window = shape[0], math.prod(shape[1:])
+        channels, window = node.out_shape[0], self._compute_stage(node, Folding(1, 1)).window
         groups = self._groups(node)
         passive_groups = max(map(self._groups, self._passive(node.name)), default=0)
         parallel = _smallest_for_each_fold(channels)

@@ -22,7 +22,7 @@ class AvgPoolStage(RunningStage):
             reading = [Setting("RUNNING", 1)]
         else:
             reading = [
-                Setting("STRIDE", self.window_layer.stride),
+                *self.placing_settings(wiring.pad_code),
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]
@@ -40,6 +40,12 @@ class AvgPoolStage(RunningStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel = choices.of([kernel for kernel in (2, 4, 1) if kernel <= min(shape[1:])])
-        stride = kernel if choices.now_and_then(2) else choices.integer(1, 4)
-        return AvgPool(kernel, stride)
+        if choices.now_and_then(3):
+            # Windows of any size that do not overlap, up to that of a global pool.
+            rows, columns = (2 ** choices.integer(0, size.bit_length() - 1) for size in shape[1:])
+            return AvgPool((rows, columns), (rows, columns))
+        window = limits.window(choices, shape, (2, 4, 1))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            return AvgPool(window.kernel, window.kernel)
+        return AvgPool(window.kernel, window.stride, window.padding, count_include_pad=True)

@@ -18,10 +18,8 @@ class MaxPoolStage(RunningStage):
     def settings(self, wiring: Wiring) -> list[Setting]:
         settings = self.pool_settings(wiring)
         if not self.running:
-            layer = self.window_layer
             settings += [
-                Setting("STRIDE", layer.stride),
-                Setting("PADDING", layer.padding, default=0),
+                *self.placing_settings(pad_code=0),
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]
@@ -33,7 +31,9 @@ class MaxPoolStage(RunningStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel, padding = limits.window(choices, shape, range(2, 5))
-        if kernel <= min(shape[1:]) and choices.now_and_then(2):
-            return MaxPool(kernel, kernel)  # windows that do not overlap, as in most networks
-        return MaxPool(kernel, choices.integer(1, 4), padding)
+        window = limits.window(choices, shape, range(2, 5))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            # Windows that do not overlap, as in most networks.
+            return MaxPool(window.kernel, window.kernel)
+        return MaxPool(window.kernel, window.stride, window.padding)
