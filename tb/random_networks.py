@@ -127,7 +127,7 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])].takes_all
+        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
@@ -217,13 +217,14 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
 def _layer(
     choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
 ) -> Layer:
-    stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
+    builds = [stage for stages in STAGES.values() for stage in stages]
+    stages = [stage for stage in builds for _ in range(stage.frequency)]
     layer = choices.of(stages).draw(choices, shape, limits)
     # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
     fits = not (flat and not isinstance(layer, Linear))
     if last:
         fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
-    return layer if fits else STAGES[Linear].draw(choices, shape, limits)
+    return layer if fits else STAGES[Linear][0].draw(choices, shape, limits)
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
@@ -279,8 +280,9 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        if least <= node.in_shape[0] <= most and choices.now_and_then(4):
-            simd = node.in_shape[0]  # pixel by pixel
+        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        if least <= by_pixel <= most and choices.now_and_then(4):
+            simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
         foldings[node.name] = Folding(pe, simd, input_major, fabric)
