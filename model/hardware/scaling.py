@@ -1,0 +1,136 @@
+"""Multipliers that requantise by scales of any value: found narrow, and proved for every sum.
+
+Within the range of a channel's accumulator its code rises in at most 255 steps, and so does what
+rtl/scale_requantise.v computes. So the two are equal for every accumulator if they are on both
+sides of each step. What that asks of a multiplier is an inequality of integers a step and side:
+all together leave an interval of multipliers, or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convstream.model.base.errors import UserError
+from convstream.model.network.rounding import Rounding
+
+# Behind so many bits a code's 8 still fit into int64, and float32's 24 for every scale.
+MOST_SHIFT = 53
+# The plain form may be so much wider than the exact one, which takes more logic behind it.
+PLAIN_BITS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """y = clamp(round(acc * multiplier[c] / 2**shift) + zero_point, low, high).
+
+    multiplier: int64, (channels,), or (1,) where all have the same. exact: round() has the window
+    of float32 around a half, see rtl/scale_round.v; otherwise a half goes up.
+    """
+
+    multiplier: np.ndarray
+    shift: int
+    exact: bool
+
+    @property
+    def width(self) -> int:
+        """Bits of the widest multiplier, at least 1."""
+        return max(1, int(self.multiplier.max()).bit_length())
+
+
+def find(rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> Scaling:
+    """The narrowest multipliers that equal `rounding` for every accumulator, one shift for all.
+
+    lowest, highest: int64 (channels,), the ends of the range of each channel's accumulator.
+    Raises `UserError` if there are none.
+    """
+    if (rounding.multiplier == rounding.multiplier[0]).all():
+        lowest, highest = lowest.min(keepdims=True), highest.max(keepdims=True)
+    steps = _Steps.of(rounding, lowest, highest)
+    found = [steps.narrowest(exact) for exact in (False, True)]
+    plain, exact = found
+    if exact is None or (plain is not None and plain.width <= exact.width + PLAIN_BITS):
+        exact = plain
+    if exact is None:
+        raise UserError(
+            f"no multiplier gives what float32 makes of the scales "
+            f"{rounding.multiplier.min():g} to {rounding.multiplier.max():g}; use scales from "
+            "2**-30 to 2**20"
+        )
+    return exact
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Where the codes of channels rise: int64 (codes, channels), or that broadcast.
+
+    code: relative to the zero point. first: the least accumulator that has it, or a higher one.
+    reached: whether there is one in the range. left: whether there is one below it.
+    """
+
+    code: np.ndarray
+    first: np.ndarray
+    reached: np.ndarray
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> _Steps:
+        codes = np.arange(rounding.low + 1, rounding.high + 1)[:, None]
+        below = np.repeat(lowest[None] - 1, len(codes), axis=0)
+        first = np.repeat(highest[None] + 1, len(codes), axis=0)
+        while ((first - below) > 1).any():
+            middle = below + first >> 1
+            values = middle.astype(np.float64)[..., None, None]
+            # At a step that is found, the middle is the accumulator below it.
+            has = (rounding.codes(values)[..., 0, 0] >= codes) & (middle > below)
+            below, first = np.where(has, below, middle), np.where(has, middle, first)
+        return cls(codes - rounding.zero_point, first, first <= highest, first > lowest)
+
+    def narrowest(self, exact: bool) -> Scaling | None:
+        """The multipliers with the least shift, if there are any."""
+        least, most = 1, MOST_SHIFT + 1
+        while least < most:
+            shift = (least + most) // 2
+            if shift > MOST_SHIFT or self._multipliers(shift, exact) is not None:
+                most = shift
+            else:
+                least = shift + 1
+        if least > MOST_SHIFT:
+            return None
+        multiplier = self._multipliers(least, exact)
+        assert multiplier is not None
+        return Scaling(multiplier, least, exact)
+
+    def _multipliers(self, shift: int, exact: bool) -> np.ndarray | None:
+        """The least multiplier of each channel: int64 (channels,); None if one has none.
+
+        If there are some at a shift, there are at every larger one.
+        """
+        product = _first_product(self.code, shift, exact)
+        at, before = self.first, self.first - 1
+        if exact:  # as rtl/scale_requantise.v does
+            at, before = (x.astype(np.float32).astype(np.int64) for x in (at, before))
+        # at * m >= product and before * m < product, written as factor * m >= bound.
+        factor = np.concatenate([at, -before])
+        bound = np.concatenate([product + 0 * at, 1 - product + 0 * before])
+        asked = np.concatenate([self.reached, self.left])
+        if (asked & (factor == 0) & (bound > 0)).any():
+            return None
+        size = np.maximum(abs(factor), 1)
+        least = np.where(asked & (factor > 0), -(-bound // size), 0).max(axis=0, initial=0)
+        most = np.where(asked & (factor < 0), -bound // size, np.iinfo(np.int64).max)
+        return least if (least <= most.min(axis=0, initial=np.iinfo(np.int64).max)).all() else None
+
+
+def _first_product(code: np.ndarray, shift: int, exact: bool) -> np.ndarray:
+    """The least product that rtl/scale_round.v rounds to `code` (-255..255): int64."""
+    half = code - 0.5
+    if not exact:
+        return np.ceil(half * 2.0**shift).astype(np.int64)
+    # Half a unit in the last place of float32, for numbers like `half`.
+    window = np.spacing(abs(half).astype(np.float32)).astype(np.float64) / 2
+    past = np.floor((half + window) * 2.0**shift) + 1
+    at = np.ceil((half - window) * 2.0**shift)
+    # Below an odd code is an even one, to which all goes that counts as a half.
+    return np.where(code % 2, past, at).astype(np.int64)

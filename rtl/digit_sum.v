@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Adds an accumulator's product with a digit.
+//
+//   sum = before + acc * digit
+//
+// FABRIC 1: in plain logic, an addition a bit; no synthesis tool takes this for a multiplier.
+// Combinational.
+
+`default_nettype none
+
+module digit_sum #(
+    parameter ACC_WIDTH = 32,
+    parameter DIGIT     = 1,
+    parameter FABRIC    = 0
+) (
+    input  wire signed [ACC_WIDTH-1:0]       acc,
+    input  wire        [DIGIT-1:0]           digit,  // unsigned
+    input  wire signed [ACC_WIDTH-1:0]       before,
+    output wire signed [ACC_WIDTH+DIGIT-1:0] sum
+);
+
+    genvar place;
+    generate
+        if (FABRIC != 0) begin : gen_rows
+            // Each row leaves its lowest bit, and hands the rest on to the next place.
+            for (place = 0; place < DIGIT; place = place + 1) begin : gen_row
+                wire [ACC_WIDTH-1:0] left;
+                wire [ACC_WIDTH:0]   row;
+                if (place == 0) begin : gen_first
+                    assign left = before;
+                end else begin : gen_next
+                    assign left = gen_row[place-1].row[ACC_WIDTH:1];
+                end
+
+                gated_sum #(
+                    .WIDTH(ACC_WIDTH+1)
+                ) add (
+                    .a({left[ACC_WIDTH-1], left}), .take_a(1'b1),
+                    .b({acc[ACC_WIDTH-1], acc}), .take_b(digit[place]),
+                    .sum(row)
+                );
+                assign sum[place] = row[0];
+            end
+            assign sum[ACC_WIDTH+DIGIT-1:DIGIT] = gen_row[DIGIT-1].row[ACC_WIDTH:1];
+        end else begin : gen_product
+            wire signed [DIGIT:0] factor = {1'b0, digit};
+            assign sum = before + acc * factor;
+        end
+    endgenerate
+
+endmodule
+
+`default_nettype wire
