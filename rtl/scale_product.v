@@ -8,7 +8,7 @@
 //   CLOCKS over 1: a digit of the scale a clock, the lowest first; starts are more than CLOCKS
 //                  clocks apart. Digits of up to 4 bits take plain logic, no multiplier.
 //
-// A constant scale takes plain logic too. The product stays for one clock.
+// A product stays for one clock.
 
 `default_nettype none
 
@@ -26,18 +26,21 @@ module scale_product #(
     output wire [ACC_WIDTH+SCALE_WIDTH-1:0] product  // signed
 );
 
-    localparam WIDTH  = ACC_WIDTH + SCALE_WIDTH;
     localparam BLOCK  = 17;  // bits of an unsigned factor that a DSP block takes
     localparam PARTS  = (CLOCKS > 1) ? CLOCKS : (SCALE_WIDTH + BLOCK - 1) / BLOCK;
     localparam DIGIT  = (SCALE_WIDTH + PARTS - 1) / PARTS;  // bits of a part
     localparam PADDED = PARTS * DIGIT;
-    localparam FABRIC = CONSTANT != 0 || (CLOCKS > 1 && DIGIT <= 4);
+    localparam WIDE   = ACC_WIDTH + PADDED;
+    localparam FABRIC = (CONSTANT != 0) ? 2 : (CLOCKS > 1 && DIGIT <= 4) ? 1 : 0;
 
     wire [PADDED-1:0] padded;
+    wire [WIDE-1:0]   whole;
     assign padded[SCALE_WIDTH-1:0] = scale;
+    assign product                 = whole[ACC_WIDTH+SCALE_WIDTH-1:0];
 
     generate
         if (PADDED > SCALE_WIDTH) begin : gen_pad
+            wire unused = &{1'b0, whole[WIDE-1:ACC_WIDTH+SCALE_WIDTH]};
             assign padded[PADDED-1:SCALE_WIDTH] = {(PADDED-SCALE_WIDTH){1'b0}};
         end
     endgenerate
@@ -53,7 +56,7 @@ module scale_product #(
 
             digit_sum #(
                 .ACC_WIDTH(ACC_WIDTH), .DIGIT(DIGIT), .FABRIC(FABRIC)
-            ) digit (
+            ) add (
                 .acc(acc_reg), .digit(low_reg[DIGIT-1:0]), .before(high_reg), .sum(sum)
             );
 
@@ -69,49 +72,53 @@ module scale_product #(
                     end
                 end
 
-            wire [ACC_WIDTH+PADDED-1:0] both = {high_reg, low_reg};
-            assign product = both[WIDTH-1:0];
-            if (PADDED > SCALE_WIDTH) begin : gen_sign
-                wire unused = &{1'b0, both[ACC_WIDTH+PADDED-1:WIDTH]};
-            end
+            assign whole = {high_reg, low_reg};
         end else begin : gen_at_once
-            wire unused = &{1'b0, start};
-            reg  [(ACC_WIDTH+DIGIT)*PARTS-1:0] parts_reg;
-            reg  [WIDTH-1:0]                   product_reg;
+            // Each part's product at its place.
+            reg  [WIDE*PARTS-1:0] parts_reg;
+            reg  [WIDE-1:0]       total_reg;
+            wire                  unused = &{1'b0, start};
 
             for (part = 0; part < PARTS; part = part + 1) begin : gen_part
+                localparam HIGHER = PADDED - DIGIT*(part + 1);
                 wire [ACC_WIDTH+DIGIT-1:0] sum;
+                wire [WIDE-1:0]            placed;
 
                 digit_sum #(
                     .ACC_WIDTH(ACC_WIDTH), .DIGIT(DIGIT), .FABRIC(FABRIC)
-                ) digit (
+                ) add (
                     .acc(acc), .digit(padded[DIGIT*part +: DIGIT]), .before({ACC_WIDTH{1'b0}}),
                     .sum(sum)
                 );
 
+                assign placed[DIGIT*part +: ACC_WIDTH+DIGIT] = sum;
+                if (part > 0) begin : gen_zeros
+                    assign placed[DIGIT*part-1:0] = {(DIGIT*part){1'b0}};
+                end
+                if (HIGHER > 0) begin : gen_sign
+                    assign placed[WIDE-1:WIDE-HIGHER] = {HIGHER{sum[ACC_WIDTH+DIGIT-1]}};
+                end
+
                 always @(posedge clk)
                     if (enable)
-                        parts_reg[(ACC_WIDTH+DIGIT)*part +: ACC_WIDTH+DIGIT] <= sum;
+                        parts_reg[WIDE*part +: WIDE] <= placed;
             end
 
-            function [WIDTH-1:0] total;
-                input [(ACC_WIDTH+DIGIT)*PARTS-1:0] parts;
+            function [WIDE-1:0] total;
+                input [WIDE*PARTS-1:0] parts;
                 integer i;
-                reg signed [WIDTH-1:0] one;
                 begin
                     total = 0;
-                    for (i = 0; i < PARTS; i = i + 1) begin
-                        one   = $signed(parts[(ACC_WIDTH+DIGIT)*i +: ACC_WIDTH+DIGIT]);
-                        total = total + (one << DIGIT*i);
-                    end
+                    for (i = 0; i < PARTS; i = i + 1)
+                        total = total + parts[WIDE*i +: WIDE];
                 end
             endfunction
 
             always @(posedge clk)
                 if (enable)
-                    product_reg <= total(parts_reg);
+                    total_reg <= total(parts_reg);
 
-            assign product = product_reg;
+            assign whole = total_reg;
         end
     endgenerate
 

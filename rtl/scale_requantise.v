@@ -17,7 +17,7 @@ module scale_requantise #(
     parameter ACC_WIDTH   = 32,  // bits of the signed accumulator
     parameter SCALE_WIDTH = 24,
     parameter SHIFT       = 24,  // 1 or more
-    parameter EXACT       = 0,   // see scale_round
+    parameter EXACT       = 0,   // see scale_round; accumulators then count as float32 has them
     parameter CLOCKS      = 1,   // of a product; results come further apart, see scale_product
     parameter CONSTANT    = 0,   // the scales are always the same
     parameter ZERO_POINT  = 0,   // see clamp_code
@@ -36,7 +36,9 @@ module scale_requantise #(
     output wire                           m_valid
 );
 
-    localparam WIDTH    = ACC_WIDTH + SCALE_WIDTH;
+    localparam LARGE    = EXACT != 0 && ACC_WIDTH > 25;  // for float32
+    localparam FACTOR   = LARGE ? ACC_WIDTH + 1 : ACC_WIDTH;
+    localparam WIDTH    = FACTOR + SCALE_WIDTH;
     localparam QUOTIENT = (WIDTH > SHIFT + 9) ? WIDTH - SHIFT : 9;
 
     genvar pixel, pe;
@@ -45,18 +47,30 @@ module scale_requantise #(
             for (pe = 0; pe < PE; pe = pe + 1) begin : gen_pe
                 localparam LANE = pixel*PE + pe;
 
-                wire [WIDTH-1:0]    product;
-                wire [QUOTIENT-1:0] quotient;
-                reg  [QUOTIENT-1:0] quotient_reg;
-                wire                round_up;
-                reg                 round_up_reg;
+                wire [ACC_WIDTH-1:0] acc = s_accs[ACC_WIDTH*LANE +: ACC_WIDTH];
+                wire [FACTOR-1:0]    factor;
+                wire [WIDTH-1:0]     product;
+                wire [QUOTIENT-1:0]  quotient;
+                reg  [QUOTIENT-1:0]  quotient_reg;
+                wire                 round_up;
+                reg                  round_up_reg;
+
+                if (LARGE) begin : gen_large
+                    float_integer #(
+                        .WIDTH(ACC_WIDTH)
+                    ) float (
+                        .x(acc), .y(factor)
+                    );
+                end else begin : gen_exact
+                    assign factor = acc;
+                end
 
                 scale_product #(
-                    .ACC_WIDTH(ACC_WIDTH), .SCALE_WIDTH(SCALE_WIDTH), .CLOCKS(CLOCKS),
+                    .ACC_WIDTH(FACTOR), .SCALE_WIDTH(SCALE_WIDTH), .CLOCKS(CLOCKS),
                     .CONSTANT(CONSTANT)
                 ) multiply (
                     .clk(clk), .enable(enable), .start(s_valid),
-                    .acc(s_accs[ACC_WIDTH*LANE +: ACC_WIDTH]),
+                    .acc(factor),
                     .scale(s_scales[SCALE_WIDTH*pe +: SCALE_WIDTH]), .product(product)
                 );
 

@@ -8,7 +8,7 @@ all together leave an interval of multipliers, or none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,13 +25,13 @@ PLAIN_BITS = 4
 class Scaling:
     """y = clamp(round(acc * multiplier[c] / 2**shift) + zero_point, low, high).
 
-    multiplier: int64, (channels,), or (1,) where all have the same. exact: round() has the window
-    of float32 around a half, see rtl/scale_round.v; otherwise a half goes up.
+    multiplier: int64, (channels,), or (1,) where all have the same. exact: how round() treats what
+    is near a half, EXACT of rtl/scale_round.v.
     """
 
     multiplier: np.ndarray
     shift: int
-    exact: bool
+    exact: int
 
     @property
     def width(self) -> int:
@@ -46,17 +46,17 @@ def find(rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> Scaling
     Raises `UserError` if there are none.
     """
     if (rounding.multiplier == rounding.multiplier[0]).all():
+        rounding = replace(rounding, multiplier=rounding.multiplier[:1])
         lowest, highest = lowest.min(keepdims=True), highest.max(keepdims=True)
     steps = _Steps.of(rounding, lowest, highest)
-    found = [steps.narrowest(exact) for exact in (False, True)]
-    plain, exact = found
-    if exact is None or (plain is not None and plain.width <= exact.width + PLAIN_BITS):
-        exact = plain
+    plain, exact = steps.narrowest(0), steps.narrowest(1) or steps.narrowest(2)
+    if plain and (exact is None or plain.width <= exact.width + PLAIN_BITS):
+        return plain
     if exact is None:
         raise UserError(
-            f"no multiplier gives what float32 makes of the scales "
-            f"{rounding.multiplier.min():g} to {rounding.multiplier.max():g}; use scales from "
-            "2**-30 to 2**20"
+            f"no multiplier gives what float32 makes of the scales {rounding.multiplier.min():g} "
+            f"to {rounding.multiplier.max():g}; use scales of an output channel that are nearer to "
+            "each other, or per-tensor weight scales"
         )
     return exact
 
@@ -87,7 +87,7 @@ class _Steps:
             below, first = np.where(has, below, middle), np.where(has, middle, first)
         return cls(codes - rounding.zero_point, first, first <= highest, first > lowest)
 
-    def narrowest(self, exact: bool) -> Scaling | None:
+    def narrowest(self, exact: int) -> Scaling | None:
         """The multipliers with the least shift, if there are any."""
         least, most = 1, MOST_SHIFT + 1
         while least < most:
@@ -102,7 +102,7 @@ class _Steps:
         assert multiplier is not None
         return Scaling(multiplier, least, exact)
 
-    def _multipliers(self, shift: int, exact: bool) -> np.ndarray | None:
+    def _multipliers(self, shift: int, exact: int) -> np.ndarray | None:
         """The least multiplier of each channel: int64 (channels,); None if one has none.
 
         If there are some at a shift, there are at every larger one.
@@ -123,14 +123,14 @@ class _Steps:
         return least if (least <= most.min(axis=0, initial=np.iinfo(np.int64).max)).all() else None
 
 
-def _first_product(code: np.ndarray, shift: int, exact: bool) -> np.ndarray:
+def _first_product(code: np.ndarray, shift: int, exact: int) -> np.ndarray:
     """The least product that rtl/scale_round.v rounds to `code` (-255..255): int64."""
     half = code - 0.5
-    if not exact:
-        return np.ceil(half * 2.0**shift).astype(np.int64)
-    # Half a unit in the last place of float32, for numbers like `half`.
-    window = np.spacing(abs(half).astype(np.float32)).astype(np.float64) / 2
-    past = np.floor((half + window) * 2.0**shift) + 1
-    at = np.ceil((half - window) * 2.0**shift)
-    # Below an odd code is an even one, to which all goes that counts as a half.
-    return np.where(code % 2, past, at).astype(np.int64)
+    # Half a unit in the last place of float32, for numbers like `half`. Below an odd code is an
+    # even one, to which all goes that counts as a half.
+    unit = np.spacing(abs(half).astype(np.float32)).astype(np.float64) / 2
+    window = np.where(code % 2, unit, -unit) if exact else 0
+    least = np.ceil((half + window) * 2.0**shift)
+    if exact == 2:
+        least = np.where(code % 2, np.floor((half + unit) * 2.0**shift) + 1, least)
+    return least.astype(np.int64)
