@@ -2,7 +2,7 @@
 //
 // Adds the product of an accumulator and a digit.
 //
-//   sum = before + acc * digit
+//   sum = addend + acc * digit
 //
 // FABRIC 1: in plain logic, an addition a bit; no synthesis tool takes this for a multiplier.
 // FABRIC 2: the same for a digit that never changes, whose zeros cost nothing.
@@ -17,7 +17,7 @@ module digit_sum #(
 ) (
     input  wire signed [ACC_WIDTH-1:0]       acc,
     input  wire        [DIGIT-1:0]           digit,  // unsigned
-    input  wire signed [ACC_WIDTH-1:0]       before,
+    input  wire signed [ACC_WIDTH-1:0]       addend,
     output wire signed [ACC_WIDTH+DIGIT-1:0] sum
 );
 
@@ -30,7 +30,7 @@ module digit_sum #(
                 wire [ACC_WIDTH:0]   row;
 
                 if (place == 0) begin : gen_first
-                    assign left = before;
+                    assign left = addend;
                 end else begin : gen_next
                     assign left = gen_row[place-1].row[ACC_WIDTH:1];
                 end
@@ -52,8 +52,9 @@ module digit_sum #(
             end
             assign sum[ACC_WIDTH+DIGIT-1:DIGIT] = gen_row[DIGIT-1].row[ACC_WIDTH:1];
         end else begin : gen_product
-            wire signed [DIGIT:0] factor = {1'b0, digit};
-            assign sum = {{DIGIT{before[ACC_WIDTH-1]}}, before} + acc * factor;
+            wire signed [DIGIT:0]             factor  = {1'b0, digit};
+            wire signed [ACC_WIDTH+DIGIT-1:0] product = acc * factor;
+            assign sum = product + {{DIGIT{addend[ACC_WIDTH-1]}}, addend};
         end
     endgenerate
 

@@ -57,7 +57,7 @@ module scale_product #(
             digit_sum #(
                 .ACC_WIDTH(ACC_WIDTH), .DIGIT(DIGIT), .FABRIC(FABRIC)
             ) add (
-                .acc(acc_reg), .digit(low_reg[DIGIT-1:0]), .before(high_reg), .sum(sum)
+                .acc(acc_reg), .digit(low_reg[DIGIT-1:0]), .addend(high_reg), .sum(sum)
             );
 
             always @(posedge clk)
@@ -87,7 +87,7 @@ module scale_product #(
                 digit_sum #(
                     .ACC_WIDTH(ACC_WIDTH), .DIGIT(DIGIT), .FABRIC(FABRIC)
                 ) add (
-                    .acc(acc), .digit(padded[DIGIT*part +: DIGIT]), .before({ACC_WIDTH{1'b0}}),
+                    .acc(acc), .digit(padded[DIGIT*part +: DIGIT]), .addend({ACC_WIDTH{1'b0}}),
                     .sum(sum)
                 );
 

@@ -50,8 +50,8 @@ module scale_round #(
             // stands at LAST, and a place higher from each power of two on.
             wire             odd    = quotient[0];
             wire [7:0]       whole  = quotient[7:0] ^ {8{quotient[QUOTIENT-1]}};
-            wire             inside = EXACT == 2 && |fraction;
-            wire [POINT-1:0] beyond = odd ? ~fraction : fraction - {{(POINT-1){1'b0}}, inside};
+            wire             closed = EXACT == 2 && |fraction;
+            wire [POINT-1:0] beyond = odd ? ~fraction : fraction - {{(POINT-1){1'b0}}, closed};
             wire [8:0]       past;
             wire             unused = &{1'b0, beyond[LAST-1:0]};
 

@@ -54,9 +54,9 @@ def find(rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> Scaling
         return plain
     if exact is None:
         raise UserError(
-            f"no multiplier gives what float32 makes of the scales {rounding.multiplier.min():g} "
-            f"to {rounding.multiplier.max():g}; use scales of an output channel that are nearer to "
-            "each other, or per-tensor weight scales"
+            f"no multiplier equals the scales {rounding.multiplier.min():g} to "
+            f"{rounding.multiplier.max():g} for every accumulator; quantise the weights with one "
+            "scale for all channels"
         )
     return exact
 
