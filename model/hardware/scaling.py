@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.rounding import Rounding
 
 # Behind so many bits a code's 8 still fit into int64, and float32's 24 for every scale.
@@ -37,6 +38,28 @@ class Scaling:
     def width(self) -> int:
         """Bits of the widest multiplier, at least 1."""
         return max(1, int(self.multiplier.max()).bit_length())
+
+    @property
+    def shared(self) -> bool:
+        """Whether all channels have the same multiplier."""
+        return len(self.multiplier) == 1
+
+
+def scalings(quantised: QuantisedNetwork) -> dict[str, Scaling]:
+    """How each node's sums are requantised, by name, but for those that are shifted.
+
+    Raises `UserError` as `find` does.
+    """
+    found = {}
+    for node in quantised.network.nodes:
+        rounding = quantised.rounding(node.name)
+        if rounding is not None and rounding.shift is None:
+            ends = node.layer.accumulator_range(quantised.site(node.name))
+            try:
+                found[node.name] = find(rounding, *ends)
+            except UserError as error:
+                raise UserError(f"{node.name}: {error}") from None
+    return found
 
 
 def find(rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> Scaling:

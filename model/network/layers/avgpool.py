@@ -83,6 +83,10 @@ class AvgPool(Windowed, Layer):
     def accumulator_bound(self, site: Site) -> int:
         return self.window.taps * max(site.zero_point, 255 - site.zero_point)
 
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        least = np.full(1, -self.window.taps * site.zero_point)
+        return least, least + 255 * self.window.taps
+
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """The zero point's share of a sum, and the code of the padding."""
         share = np.array(self.window.taps * site.zero_point)
