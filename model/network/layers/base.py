@@ -129,6 +129,10 @@ class Layer(ABC):
         """Least and greatest accumulators of any codes: int64 (channels,) or (1,) each."""
         return np.zeros(1, np.int64), np.full(1, 255)
 
+    def pad_code(self, site: Site) -> int:
+        """The code of the padding: that of a real 0."""
+        return site.zero_point
+
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """What `integers` computes with, made once for many batches."""
         return ()
