@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from convstream.model.hardware.folding import (
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
@@ -196,6 +197,33 @@ def random_parameters(
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
+
+
+def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> QuantisedNetwork:
+    """The network with scales of any value, near what they were, and zero points, all random."""
+    network = quantised.network
+    parameters = {}
+    made = {IMAGE: Codes(float(np.float32(rng.uniform(0.001, 1))), int(rng.integers(256)))}
+    found = dict(made)  # with those that pass on
+    for node in network.nodes:
+        (source,) = node.inputs
+        if node.layer.passes:
+            found[node.name] = found[source]
+            continue
+        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+        parameters[node.name] = replace(
+            quantised.parameters[node.name],
+            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+        )
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            low, high = sorted(rng.integers(0, 256, 2).tolist())
+            zero_point = int(rng.integers(256))
+            if rng.random() < 0.5:
+                zero_point, high = low, 255  # a ReLU
+            made[node.name] = found[node.name] = Codes(float(scale), zero_point, low, high)
+    return QuantisedNetwork(network, parameters, made)
 
 
 def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
