@@ -26,10 +26,12 @@ from convstream.model.hardware.folding import (
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
-from convstream.model.network.layers.base import int32
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.base import Site, int32
+from convstream.model.network.layers.windows import Window
+from convstream.model.network.quantised import QuantisedNetwork
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -129,12 +131,28 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])].takes_all
+        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
-    return QuantisedNetwork(network, random_parameters(choices, network))
+    return power_of_two(network, random_parameters(choices, network))
+
+
+def random_window(
+    rng: np.random.Generator, most_dilation: int = 1
+) -> tuple[Window, tuple[int, int]]:
+    """Any window of up to 5 x 5 taps, and the size of an image that it fits."""
+    kernel, stride, dilation = (
+        tuple(int(size) for size in rng.integers(1, most + 1, 2)) for most in (5, 4, most_dilation)
+    )
+    span = Window(kernel, dilation=dilation).span
+    padding = tuple(int(rng.integers(0, size)) for size in span * 2)
+    height, width = (
+        int(rng.integers(max(1, size - before - after), size + 7))
+        for size, before, after in zip(span, padding[:2], padding[2:], strict=True)
+    )
+    return Window(kernel, stride, padding, dilation), (height, width)
 
 
 def random_images(
@@ -149,10 +167,10 @@ def random_images(
 
 def random_parameters(
     choices: np.random.Generator | Choices, network: Network
-) -> dict[str, Parameters]:
+) -> dict[str, Shifts]:
     """Parameters of each layer, most with shifts that suit what random images give."""
     choices = _choices(choices)
-    parameters: dict[str, Parameters] = {}
+    parameters: dict[str, Shifts] = {}
     exponents = {IMAGE: choices.integer(-2, 11)}
     values = {IMAGE: choices.data().integers(0, 256, (4, *network.input_shape), np.uint8)}
     for node in network.nodes:
@@ -160,15 +178,16 @@ def random_parameters(
         inputs = [values[name] for name in node.inputs]
         if not layer.accumulates:
             exponents[node.name] = exponent
-            values[node.name] = layer.integers(inputs, ())
+            values[node.name] = layer.integers(inputs, layer.operands(Site()))
             continue
         weight = bias = None
         if node.weight_shape is not None:
             weight = _weight(choices, node.weight_shape)
             bias = np.zeros(len(weight), np.int32)
-            acc = layer.integers(inputs, layer.operands(weight, bias))
+            acc = layer.integers(inputs, layer.operands(Site(weight=weight, bias=bias)))
             bias = _bias(choices, weight, int(np.abs(acc).max()))
-        acc = int32(layer.integers(inputs, layer.operands(weight, bias)))
+        operands = layer.operands(Site(weight=weight, bias=bias))
+        acc = int32(layer.integers(inputs, operands))
         if choices.now_and_then(10):
             shift = choices.integer(0, 16)
         else:
@@ -176,7 +195,7 @@ def random_parameters(
             shift = max(0, suitable - choices.integer(0, 2))
         own = layer.sum_exponent if weight is None else choices.integer(-2, 11)
         output = None if node is network.output else exponent + own - shift
-        parameters[node.name] = Parameters(weight, bias, exponent, own, output)
+        parameters[node.name] = Shifts(weight, bias, exponent, own, output)
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
@@ -189,7 +208,7 @@ def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNet
     """
     for attempt in itertools.count():
         rng = generator(seed, network.name, attempt)
-        quantised = QuantisedNetwork(network, random_parameters(rng, network))
+        quantised = power_of_two(network, random_parameters(rng, network))
         logits = reference.predict(quantised, random_images(rng, quantised, count))
         if len(np.unique(logits, axis=0)) == count:
             return quantised
@@ -202,13 +221,14 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
 def _layer(
     choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
 ) -> Layer:
-    stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
+    builds = [stage for stages in STAGES.values() for stage in stages]
+    stages = [stage for stage in builds for _ in range(stage.frequency)]
     layer = choices.of(stages).draw(choices, shape, limits)
     # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
     fits = not (flat and not isinstance(layer, Linear))
     if last:
         fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
-    return layer if fits else STAGES[Linear].draw(choices, shape, limits)
+    return layer if fits else STAGES[Linear][0].draw(choices, shape, limits)
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
@@ -264,8 +284,9 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        if least <= node.in_shape[0] <= most and choices.now_and_then(4):
-            simd = node.in_shape[0]  # pixel by pixel
+        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        if least <= by_pixel <= most and choices.now_and_then(4):
+            simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
         foldings[node.name] = Folding(pe, simd, input_major, fabric)
@@ -310,7 +331,11 @@ class Case:
             for name, f in self.folded.foldings.items()
         ]
         network = self.quantised.network
-        shifts = {name: own.shift for name, own in self.quantised.parameters.items()}
+        shifts = {
+            node.name: rounding.shift
+            for node in self.quantised.network.nodes
+            if (rounding := self.quantised.rounding(node.name)) is not None
+        }
         return (
             f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
             f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "

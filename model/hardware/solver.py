@@ -78,12 +78,16 @@ class _Solver:
         _, height, width = node.out_shape
         return height * width // self.beat[node.name]
 
-    def _passive(self, name: str) -> Iterator[Node]:
-        """The nodes without foldings that `name` feeds, directly or through each other."""
+    def _readers(self, name: str) -> Iterator[Node]:
+        """The nodes that `name` feeds, directly or through nodes without foldings."""
         for node in self.network.readers(name):
+            yield node
             if not stage_class(node).foldable:
-                yield node
-                yield from self._passive(node.name)
+                yield from self._readers(node.name)
+
+    def _passive(self, name: str) -> Iterator[Node]:
+        """Those of them without foldings."""
+        return (node for node in self._readers(name) if not stage_class(node).foldable)
 
     def _layer_choices(self, node: Node) -> list[_Choice]:
         shape = node.weight_shape
@@ -92,7 +96,8 @@ class _Solver:
         groups = self._groups(node)
         passive_groups = max(map(self._groups, self._passive(node.name)), default=0)
         parallel = _smallest_for_each_fold(channels)
-        if self._compute_stage(node, Folding(1, 1)).whole_beats:
+        cut = any(stage_class(n).cuts_pixels for n in (node, *self._readers(node.name)))
+        if cut or self._compute_stage(node, Folding(1, 1)).whole_beats:
             parallel = [pe for pe in range(1, channels + 1) if channels % pe == 0]
         choices = []
         for pe in parallel:
@@ -100,8 +105,10 @@ class _Solver:
             for simd in _smallest_for_each_fold(window):
                 words = channel_folds * math.ceil(window / simd)
                 folding = Folding(pe, simd)
-                columns = self._stage(node, folding).columns
-                interval = max(groups * words, passive_groups * channel_folds, columns)
+                stage = self._compute_stage(node, folding)
+                if not stage.pays:
+                    continue
+                interval = max(groups * words, passive_groups * channel_folds, stage.columns)
                 cost = self.beat[node.name] * self.price(folding, words)
                 choices.append(_Choice(interval, cost, folding))
         return choices

@@ -28,7 +28,7 @@ from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
-from convstream.model.network.quantised import Parameters
+from convstream.model.network.rounding import Rounding
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,29 @@ class Setting(NamedTuple):
 class Wiring(NamedTuple):
     """What an instance needs beside its folding.
 
-    lanes: the top module's name for the channels of an input beat. own: the node's parameters, if
-    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of its output FIFO. roms:
-    file names of weights and biases.
+    lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
+    rounding: from sums to codes; None: there is none. acc_width: bits of an accumulator.
+    fifo_depth: beats of its output FIFO. roms: file names of weights and biases.
     """
 
     lanes: str
-    own: Parameters | None
+    pad_code: int
+    rounding: Rounding | None
     acc_width: int
     fifo_depth: int
     roms: tuple[str, str]
+
+
+def requantise(rounding: Rounding | None) -> list[Setting]:
+    """The parameters of rtl/requantise.v; none where sums leave as they are."""
+    if rounding is None:
+        return []
+    return [
+        Setting("SHIFT", rounding.shift or 0, named=True),
+        Setting("ZERO_POINT", rounding.zero_point, default=0),
+        Setting("LOW", rounding.low, default=0),
+        Setting("HIGH", rounding.high, default=255),
+    ]
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,13 @@ class Stage(ABC):
     ordered: ClassVar[bool] = False
     # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
     converts: ClassVar[bool] = False
+    # Whether it takes the channels of a pixel in parts, and best such as divide them.
+    cuts_pixels: ClassVar[bool] = False
+
+    @classmethod
+    def builds(cls, node: Node) -> bool:
+        """Whether it can build a node, whose layer is one that it is listed for."""
+        return True
 
     @property
     def name(self) -> str:
@@ -313,6 +333,11 @@ class ComputeStage(Stage):
         """Whether PE must divide the channels: a beat of several pixels has no ragged group."""
         return self.out_pixels > 1 or self.whole
 
+    @property
+    def pays(self) -> bool:
+        """Whether its folding is worth trying, as no simpler one is as good."""
+        return True
+
     def needs_shifter(self, simd: int) -> bool:
         """Whether cutting its beats into chunks of `simd` takes a byte shifter."""
         return self.converts and simd % self.lanes != 0 and self.lanes % simd != 0
@@ -346,13 +371,10 @@ class ComputeStage(Stage):
 
     def compute_settings(self, wiring: Wiring) -> list[Setting]:
         """The parameters of all modules built around rtl/matrix_vector.v."""
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         weight_file, bias_file = wiring.roms
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
-            *requantise,
+            *requantise(wiring.rounding),
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FABRIC", self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
