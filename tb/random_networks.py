@@ -11,10 +11,9 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from hypothesis import strategies
 from stages import lone_stage
 
 from convstream.model.base.errors import UserError
@@ -35,6 +34,9 @@ from convstream.model.network.layers import Layer, Linear, Shape
 from convstream.model.network.layers.base import Site, int32
 from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import QuantisedNetwork
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
 
@@ -86,10 +88,12 @@ class Choices:
 class DrawnChoices(Choices):
     """The same from hypothesis."""
 
-    def __init__(self, draw: Callable[[strategies.SearchStrategy], Any]) -> None:
+    def __init__(self, draw: Callable[[SearchStrategy], Any]) -> None:
         self._draw = draw
 
     def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies
+
         return self._draw(strategies.integers(low, high))
 
     def data(self) -> np.random.Generator:
@@ -379,7 +383,8 @@ def random_case(choices: np.random.Generator | Choices) -> Case:
     return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-@strategies.composite
-def cases(draw: Callable[[strategies.SearchStrategy], Any]) -> Case:
+def cases() -> SearchStrategy[Case]:
     """`random_case` as a strategy of hypothesis."""
-    return random_case(DrawnChoices(draw))
+    from hypothesis import strategies
+
+    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()
