@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class Wiring(NamedTuple):
 class Stage(ABC):
     """A node and how it is built. Each layer has its subclass in `model/hardware/layers/`.
 
-    lanes, pixels: channels and pixels in an input beat. folding: None if there is nothing to fold.
+    lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to fold.
     logits: its accumulators leave the network. whole: its output leads to logits of several
     positions, which must follow each other without a gap. spacing: a lower bound on the clocks
     between two windows of a pool. compact: see `FoldedNetwork`.
@@ -94,6 +95,8 @@ class Stage(ABC):
     compact: bool = False
 
     foldable: ClassVar[bool] = False
+    # Whether an output beat holds as many channels as an input beat.
+    keeps_lanes: ClassVar[bool] = True
     # Whether its first output can leave only after the whole image has arrived.
     takes_all: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
@@ -126,6 +129,11 @@ class Stage(ABC):
         Raises `UserError` if the layer cannot take so many.
         """
 
+    @classmethod
+    def multiples(cls, node: Node) -> Sequence[int]:
+        """Numbers of channels that the lanes of its inputs must divide."""
+        return ()
+
     @property
     def out_pixels(self) -> int:
         """Pixels in an output beat."""
@@ -138,7 +146,7 @@ class Stage(ABC):
 
     @property
     def input_beats(self) -> int:
-        """Beats in an input image."""
+        """Beats in an image of the first input."""
         channels, height, width = self.in_shape
         return height * width // self.pixels * math.ceil(channels / self.lanes)
 
@@ -156,6 +164,11 @@ class Stage(ABC):
     def stride(self) -> int:
         """Input rows by which an output row moves on."""
         return 1
+
+    @property
+    def growth(self) -> Fraction:
+        """Output rows for each input row."""
+        return Fraction(1, self.stride)
 
     @property
     def out_bits(self) -> int:
@@ -276,6 +289,7 @@ class ComputeStage(Stage):
     folding: Folding
 
     foldable = True
+    keeps_lanes = False
 
     @property
     def out_lanes(self) -> int:
