@@ -60,7 +60,7 @@ def evaluate(
     start = initial_network(quantised.network, sample, np.random.default_rng(seed))
     logits = reference.predict(quantised, test.pixels)
     classes = reference.argmax(logits)
-    doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -quantised.logits.sum_exponent))
+    doubt = -log_softmax(quantised.real(logits))
     return Result(
         untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
         trained=None

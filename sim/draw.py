@@ -22,8 +22,9 @@ import numpy as np
 from convstream.model.base import errors, pictures
 from convstream.model.learning import data
 from convstream.model.network import reference
+from convstream.model.network.codes import exponent_of
 from convstream.model.network.graph import IMAGE, Network, Node
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import tools
 from convstream.sim.design import ROOT, Design, find
 from convstream.sim.probe import layer_outputs
@@ -77,12 +78,21 @@ def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
     return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def saturation(node: Node, own: Parameters, inputs: list[np.ndarray]) -> float:
-    """Share of a hidden layer's outputs that are clamped to 255. inputs: uint8 (N, C, H, W)."""
-    assert own.shift is not None
-    sums = node.layer.integers(inputs, node.layer.operands(own.weight, own.bias))
-    rounded = np.rint(np.ldexp(sums.astype(np.float64), -own.shift))
-    return float((rounded > 255).mean())
+def _scale(scales: np.ndarray | float) -> str:
+    """Scales as powers of two where they are, each beside the other."""
+    texts = []
+    for scale in np.unique(scales)[[0, -1]].tolist():
+        exponent = exponent_of(scale)
+        texts.append(f"{scale:.3g}" if exponent is None else f"2^{-exponent}")
+    return " to ".join(dict.fromkeys(texts))
+
+
+def saturation(quantised: QuantisedNetwork, node: Node, inputs: list[np.ndarray]) -> float:
+    """Share of a layer's outputs that are clamped from above. inputs: uint8 (N, C, H, W)."""
+    rounding = quantised.rounding(node.name)
+    assert rounding is not None
+    sums = node.layer.integers(inputs, node.layer.operands(quantised.site(node.name)))
+    return float((rounding.unclamped(sums) > rounding.high).mean())
 
 
 def draw_features(
@@ -196,7 +206,6 @@ def draw_histograms(
     rows = []
     for (left, right), node in zip(panels, weighted, strict=True):
         name, own = node.name, quantised.parameters[node.name]
-        assert own.weight is not None
         weights = own.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
         _histogram(left, weights, np.arange(-128.5, 128.5), "C0")
@@ -204,24 +213,25 @@ def draw_histograms(
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale 2^{-own.weight_exponent}, "
+            f"{name}: {weights.size:,} weights, scale {_scale(own.weight_scale)}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
         )
         saturated = zeros = None
         values = outputs[name].ravel()
-        if own.output_exponent is None:
+        codes = quantised.codes_of(name)
+        if codes is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            saturated = saturation(node, own, [outputs[source] for source in node.inputs])
-            zeros = float((values == 0).mean())
+            saturated = saturation(quantised, node, [outputs[source] for source in node.inputs])
+            zeros = float((values == codes.zero_point).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale 2^{-own.output_exponent}, "
+                f"{name}: activations, scale {_scale(codes.scale)}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",

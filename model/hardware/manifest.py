@@ -13,6 +13,7 @@ from convstream.model.base.errors import UserError
 from convstream.model.base.files import one_line, read_bytes
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.schedule import Buffers
+from convstream.model.network.exponents import shifts_of
 from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
@@ -92,6 +93,29 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
     return manifest
 
 
+def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
+    """Exponents where they say all, else scales and zero points, of the uint8 codes."""
+    shifts = shifts_of(quantised)
+    if shifts is not None:
+        rounding = quantised.rounding(name)
+        return {
+            "input_exponent": shifts[name].input_exponent,
+            "weight_exponent": shifts[name].weight_exponent,
+            "output_exponent": shifts[name].output_exponent,
+            "shift": None if rounding is None else rounding.shift,
+        }
+    site = quantised.site(name)
+    output = site.output
+    return {
+        "input_scale": site.inputs[0].scale,
+        "input_zero_point": site.zero_point,
+        "weight_scale": None if site.weight_scale is None else site.weight_scale.tolist(),
+        "output_scale": None if output is None else output.scale,
+        "output_zero_point": None if output is None else output.zero_point,
+        "output_range": None if output is None else [output.low, output.high],
+    }
+
+
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
@@ -99,7 +123,6 @@ def describe(
     network = quantised.network
     layers = []
     for stage in folded.stages:
-        own = quantised.parameters.get(stage.name)
         depth = buffering.fifo_depths[stage.name]
         bits = quantised.accumulator_width(stage.name) if stage.logits else 8
         layer: dict[str, Any] = {
@@ -109,14 +132,9 @@ def describe(
             "out_shape": list(stage.out_shape),
             **stage.attributes,
         }
-        if own is not None:
-            layer |= {
-                "input_exponent": own.input_exponent,
-                "weight_exponent": own.weight_exponent,
-                "output_exponent": own.output_exponent,
-                "shift": own.shift,
-                "accumulator_width": quantised.accumulator_width(stage.name),
-            }
+        if stage.node.layer.accumulates:
+            layer |= _scales(quantised, stage.name)
+            layer["accumulator_width"] = quantised.accumulator_width(stage.name)
         if stage.folding is not None:
             layer |= asdict(stage.folding)
         layer |= {

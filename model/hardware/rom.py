@@ -40,9 +40,13 @@ def unpack_weights(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
 
 
 def pack_bias(bias: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """Pack a layer's int32 biases into ROM words: int32 (NF, pe), lane 0 first."""
+    """Pack a layer's biases into ROM words: int32 (NF, pe), lane 0 first.
+
+    bias: int64 (OC,), as `QuantisedNetwork.bias` gives it. Of one beyond int32 the low 32 bits are
+    enough: the accumulator, which fits, is the same modulo 2**32.
+    """
     words = np.zeros((stage.channel_folds, stage.folding.pe), np.int32)
-    words.reshape(-1)[: len(bias)] = bias
+    words.reshape(-1)[: len(bias)] = bias.astype(np.int32)
     return words
 
 
@@ -98,9 +102,8 @@ def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, s
     files = {}
     for stage in folded.stages:
         if isinstance(stage, ComputeStage):
-            own = quantised.parameters[stage.name]
-            assert own.weight is not None and own.bias is not None
+            weight = quantised.parameters[stage.name].weight
             weight_file, bias_file = names(quantised.network.name, stage.name)
-            files[weight_file] = to_hex(pack_weights(own.weight, stage))
-            files[bias_file] = to_hex(pack_bias(own.bias, stage))
+            files[weight_file] = to_hex(pack_weights(weight, stage))
+            files[bias_file] = to_hex(pack_bias(quantised.bias(stage.name), stage))
     return files

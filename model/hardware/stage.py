@@ -29,7 +29,7 @@ from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
-from convstream.model.network.quantised import Parameters
+from convstream.model.network.rounding import Rounding
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,29 @@ class Setting(NamedTuple):
 class Wiring(NamedTuple):
     """What an instance needs beside its folding.
 
-    lanes: the top module's name for the channels of an input beat. own: the node's parameters, if
-    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of its output FIFO. roms:
-    file names of weights and biases.
+    lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
+    rounding: from sums to codes; None: there is none. acc_width: bits of an accumulator.
+    fifo_depth: beats of its output FIFO. roms: file names of weights and biases.
     """
 
     lanes: str
-    own: Parameters | None
+    pad_code: int
+    rounding: Rounding | None
     acc_width: int
     fifo_depth: int
     roms: tuple[str, str]
+
+
+def requantise(rounding: Rounding | None) -> list[Setting]:
+    """The parameters of rtl/requantise.v; none where sums leave as they are."""
+    if rounding is None:
+        return []
+    return [
+        Setting("SHIFT", rounding.shift or 0, named=True),
+        Setting("ZERO_POINT", rounding.zero_point, default=0),
+        Setting("LOW", rounding.low, default=0),
+        Setting("HIGH", rounding.high, default=255),
+    ]
 
 
 @dataclass(frozen=True)
@@ -360,13 +373,10 @@ class ComputeStage(Stage):
 
     def compute_settings(self, wiring: Wiring) -> list[Setting]:
         """The parameters of all modules built around rtl/matrix_vector.v."""
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         weight_file, bias_file = wiring.roms
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
-            *requantise,
+            *requantise(wiring.rounding),
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FABRIC", self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),

@@ -40,11 +40,11 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
     for stage in folded.stages:
         (source,) = stage.node.inputs
         lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[source]
-        own = quantised.parameters.get(stage.name)
         wiring = Wiring(
             lanes=lanes[source],
-            own=own,
-            acc_width=0 if own is None else quantised.accumulator_width(stage.name),
+            pad_code=quantised.site(stage.name).zero_point,
+            rounding=quantised.rounding(stage.name),
+            acc_width=quantised.accumulator_width(stage.name),
             fifo_depth=buffers.fifo_depths[stage.name],
             roms=rom.names(network.name, stage.name),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.window import PoolStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.stage import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
@@ -19,15 +19,12 @@ class AvgPoolStage(PoolStage):
         return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
         return [
             *self.pool_settings(wiring),
             Setting("STRIDE", self.window_layer.stride),
             Setting("PIXELS", self.pixels, default=1),
             Setting("PACE", self.pace),
-            *requantise,
+            *requantise(wiring.rounding),
             Setting("OUT_WIDTH", self.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]

@@ -10,7 +10,17 @@ import numpy as np
 
 from convstream.model.base.errors import UserError
 from convstream.model.network.layers import base, windows
-from convstream.model.network.layers.base import FAST, Arrays, Gradients, Layer, Passes, Shape, Way
+from convstream.model.network.layers.base import (
+    FAST,
+    Arrays,
+    Gradients,
+    Layer,
+    Passes,
+    Shape,
+    Site,
+    Way,
+)
+from convstream.model.network.rounding import Rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +52,25 @@ class AvgPool(Layer):
     def sum_exponent(self) -> int:
         return 2 * (self.kernel.bit_length() - 1)
 
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return 255 * self.kernel**2
+    def sum_scale(self, site: Site) -> np.ndarray:
+        return np.array([site.inputs[0].scale / self.kernel**2])
+
+    def rounding(self, site: Site) -> Rounding | None:
+        assert site.output is not None
+        return Rounding.mean(site.inputs[0].scale, self.kernel**2, site.output)
+
+    def accumulator_bound(self, site: Site) -> int:
+        return self.kernel**2 * max(site.zero_point, 255 - site.zero_point)
+
+    def operands(self, site: Site) -> tuple[np.ndarray, ...]:
+        """The zero point's share of a sum, and the code of the padding."""
+        share = np.array(self.kernel**2 * site.zero_point)
+        return share, np.array(site.zero_point, np.uint8)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
-        dtype = base.exact_dtype(self.accumulator_bound(None, None))
-        return windows.reduce_windows(inputs[0].astype(dtype), self, np.add)
+        share, _ = operands
+        dtype = base.exact_dtype(255 * self.kernel**2)
+        return windows.reduce_windows(inputs[0].astype(dtype), self, np.add) - dtype(share)
 
     def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,) = inputs
@@ -73,7 +96,7 @@ def avgpool2d(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     base.check_integers(x, "uint8", 4, "the input of avgpool2d, N x C x H x W")
     layer = AvgPool(kernel, stride)
     layer.out_shape(x.shape[1:])  # refuses a window that does not fit
-    return base.int32(layer.integers([x], ()))
+    return base.int32(layer.integers([x], layer.operands(Site())))
 
 
 def avgpool2d_backward(dy: np.ndarray, x: np.ndarray, kernel: int, stride: int) -> np.ndarray:

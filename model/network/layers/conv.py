@@ -20,6 +20,7 @@ from convstream.model.network.layers.base import (
     Gradients,
     Passes,
     Shape,
+    Site,
     Way,
     Weighted,
 )
@@ -50,7 +51,7 @@ class Conv(Weighted):
         return (self.out_channels, shape[0], self.kernel, self.kernel)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
-        (x,), (weight, bias) = inputs, operands
+        (x,), (weight, bias, _) = inputs, operands
         columns = windows_to_columns(x, self, weight.dtype)
         return self._products(columns, weight, bias, x.shape)
 
@@ -110,7 +111,7 @@ def conv2d(
             f"the input {x.shape}; expected OC x IC x K x K and OC"
         )
     layer.out_shape(x.shape[1:])  # refuses a window that does not fit
-    return base.int32(layer.integers([x], layer.operands(weight, bias)))
+    return base.int32(layer.integers([x], layer.operands(Site(weight=weight, bias=bias))))
 
 
 # Floats, to be read

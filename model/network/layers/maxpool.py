@@ -27,14 +27,12 @@ class MaxPool(Layer):
     kind = "maxpool"
     stem = "pool"
     accumulates = False
+    passes = True
     monotone = True
 
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
         return (shape[0], *windows.positions(self, shape))
-
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        return 255
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         return self._maxima(inputs[0], 0)
