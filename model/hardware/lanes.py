@@ -1,4 +1,4 @@
-"""Which streams hold equally many channels a beat: those that a join, or what is not folded, ties."""
+"""Which streams hold equally many channels a beat: a join ties them, and what is not folded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lane_groups(network: Network) -> dict[str, LaneGroup]:
     together: dict[str, list[str]] = {IMAGE: [IMAGE]}
     for node in network.nodes:
         together[node.name] = [node.name]
-        tied = [*node.inputs, *[node.name] * stage_class(node).keeps_lanes]
+        tied = [*node.inputs, *[node.name] * (not stage_class(node).foldable)]
         for name in tied[1:]:
             one, other = together[tied[0]], together[name]
             if one is not other:

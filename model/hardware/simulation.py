@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.streams import Streams
-from convstream.model.hardware.timing import Deadlock, Edge, Process, Times, fork, run
+from convstream.model.hardware.timing import DeadlockError, Edge, Process, Times, fork, run
 from convstream.model.network.graph import IMAGE
 
 
@@ -50,7 +50,10 @@ class Timing:
 
 
 class Part(NamedTuple):
-    """A stage, or without one a fork or the classification, and the streams that it takes and gives."""
+    """A stage; without one a fork, or the classification, which gives no stream.
+
+    taken, given: names of its streams.
+    """
 
     stage: Stage | None
     taken: tuple[str, ...]
@@ -91,7 +94,7 @@ class Simulation:
     ) -> Simulation:
         """Through FIFOs of `depths`, by stream; None, or of none: no end of room.
 
-        Raises `Deadlock` if the FIFOs hold too little for an image to come through.
+        Raises `DeadlockError` if the FIFOs hold too little for an image to come through.
         """
         parts = _parts(stages)
         # Every beat of the image is there from the start.
@@ -142,7 +145,7 @@ class Simulation:
         """
         try:
             return self._refitted(depths, name, longest)
-        except Deadlock:
+        except DeadlockError:
             return None
 
     def _refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:

@@ -64,14 +64,16 @@ class Wiring(NamedTuple):
     """What an instance needs beside its folding.
 
     lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
-    rounding: from sums to codes; None: there is none. acc_width: bits of an accumulator.
-    fifo_depth: beats of its output FIFO. roms: file names of weights and biases.
+    rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
+    and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights and
+    biases.
     """
 
     lanes: str
     pad_code: int
     rounding: Rounding | None
     acc_width: int
+    out_bits: int
     fifo_depth: int
     roms: tuple[str, str]
 
@@ -92,24 +94,22 @@ def requantise(rounding: Rounding | None) -> list[Setting]:
 class Stage(ABC):
     """A node and how it is built. Each layer has its subclass in `model/hardware/layers/`.
 
-    lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to fold.
-    logits: its accumulators leave the network. whole: its output leads to logits of several
-    positions, which must follow each other without a gap. spacing: a lower bound on the clocks
-    between two windows of a pool. compact: see `FoldedNetwork`.
+    lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to
+    fold. whole: its output leads to that of the network, of several positions, which must follow
+    each other without a gap. spacing: a lower bound on the clocks between two windows of a pool.
+    compact: see `FoldedNetwork`.
     """
 
     node: Node
     lanes: int
     pixels: int
     folding: Folding | None
-    logits: bool = False
     whole: bool = False
     spacing: int = 1
     compact: bool = False
 
+    # Whether it has a folding, whose PE an output beat then holds; otherwise as many as come in.
     foldable: ClassVar[bool] = False
-    # Whether an output beat holds as many channels as an input beat.
-    keeps_lanes: ClassVar[bool] = True
     # Whether its first output can leave only after the whole image has arrived.
     takes_all: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
@@ -182,11 +182,6 @@ class Stage(ABC):
     def growth(self) -> Fraction:
         """Output rows for each input row."""
         return Fraction(1, self.stride)
-
-    @property
-    def out_bits(self) -> int:
-        """Bits of an output value."""
-        return 32 if self.logits else 8
 
     # Cycles
 
@@ -302,7 +297,6 @@ class ComputeStage(Stage):
     folding: Folding
 
     foldable = True
-    keeps_lanes = False
 
     @property
     def out_lanes(self) -> int:
@@ -359,7 +353,7 @@ class ComputeStage(Stage):
         if self.whole_beats and self.out_shape[0] % pe:
             raise UserError(
                 f"{self.name}: PE {pe} does not divide its {self.out_shape[0]} channels, "
-                "which it must here, where a beat holds several pixels or logits of several "
+                "which it must here, where a beat holds several pixels or outputs of several "
                 "positions; choose a divisor"
             )
 
@@ -377,7 +371,7 @@ class ComputeStage(Stage):
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
             *requantise(wiring.rounding),
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FABRIC", self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
             Setting("WEIGHT_FILE", f'"{weight_file}"'),

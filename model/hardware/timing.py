@@ -4,7 +4,7 @@ Every transfer happens at the latest of the transfers it waits for (data there, 
 stage's own pace), each of which is an earlier event; so there is no clock to step, only maxima to
 take. A process is a generator that appends the times of its transfers to lists, and yields while a
 time that it needs is not known yet. Where each of some processes waits for another of them, so do
-the modules, for ever: see `Deadlock`.
+the modules, for ever: see `DeadlockError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Process = Iterator[None]
 ROUNDS = 64  # more than processes ever take from one beat on any stream to the next
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Processes wait for each other."""
 
 
@@ -27,9 +27,9 @@ class Deadlock(Exception):
 class Edge:
     """A stream through a FIFO of `depth` beats (None: no end of room; 0: there is no FIFO).
 
-    A beat is at its reader a clock after `written`, and without a FIFO only after the one before it
-    has been read. claimed, written, read: of each beat, when its writer would not go on without room for it, when
-    it came in and when it went out.
+    A beat is at its reader a clock after `written`, and without a FIFO only after the one before
+    it has been read. claimed, written, read: of each beat, when its writer would not go on without
+    room for it, when it came in and when it went out.
     """
 
     depth: int | None
@@ -150,7 +150,7 @@ class Pipeline:
 
 
 def fork(source: Edge, branches: Sequence[Edge], beats: int) -> Process:
-    """`axis_fork`: a beat goes to each branch as soon as that takes it, and leaves with the last."""
+    """`axis_fork`: each branch takes a beat when it can, and the next one comes after the last."""
     for index in range(beats):
         while source.empty:
             yield
@@ -180,14 +180,14 @@ def fork(source: Edge, branches: Sequence[Edge], beats: int) -> Process:
 def run(processes: list[Process], edges: Iterable[Edge]) -> None:
     """Run the processes in turn until all have ended; `edges` are the streams between them.
 
-    Raises `Deadlock` if they never do.
+    Raises `DeadlockError` if they never do.
     """
     edges, known = list(edges), -1
     waiting = processes
     while waiting:
         before, known = known, sum(len(edge.written) + len(edge.read) for edge in edges)
         if known == before:
-            raise Deadlock
+            raise DeadlockError
         for _ in range(ROUNDS):
             # A process yields None; an ended one gives the default.
             waiting = [process for process in waiting if next(process, waiting) is None]

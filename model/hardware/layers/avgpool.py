@@ -25,7 +25,7 @@ class AvgPoolStage(PoolStage):
             Setting("PIXELS", self.pixels, default=1),
             Setting("PACE", self.pace),
             *requantise(wiring.rounding),
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
 
