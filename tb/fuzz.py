@@ -265,10 +265,11 @@ class Coverage:
             own = case.quantised.parameters.get(stage.name)
             if own is None:
                 continue
-            self.other["shift 0"] += own.shift == 0
+            rounding = case.quantised.rounding(stage.name)
+            self.other["shift 0"] += rounding is not None and rounding.shift == 0
             bound = case.quantised.accumulator_bound(stage.name)
             self.other["largest bias"] += bound >= 2**31 - 1
-            weights = np.unique(own.weight) if own.weight is not None else ()
+            weights = np.unique(own.weight)
             if len(weights) == 1 and weights[0] in (-128, 0, 127):
                 self.other["weights", int(weights[0])] += 1
 

@@ -27,10 +27,11 @@ from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
-from convstream.model.network.layers.base import int32
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.base import Site, int32
+from convstream.model.network.quantised import QuantisedNetwork
 
 T = TypeVar("T")
 
@@ -130,7 +131,7 @@ def random_network(
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
-    return QuantisedNetwork(network, random_parameters(choices, network))
+    return power_of_two(network, random_parameters(choices, network))
 
 
 def random_images(
@@ -145,10 +146,10 @@ def random_images(
 
 def random_parameters(
     choices: np.random.Generator | Choices, network: Network
-) -> dict[str, Parameters]:
+) -> dict[str, Shifts]:
     """Parameters of each layer, most with shifts that suit what random images give."""
     choices = _choices(choices)
-    parameters: dict[str, Parameters] = {}
+    parameters: dict[str, Shifts] = {}
     exponents = {IMAGE: choices.integer(-2, 11)}
     values = {IMAGE: choices.data().integers(0, 256, (4, *network.input_shape), np.uint8)}
     for node in network.nodes:
@@ -156,15 +157,16 @@ def random_parameters(
         inputs = [values[name] for name in node.inputs]
         if not layer.accumulates:
             exponents[node.name] = exponent
-            values[node.name] = layer.integers(inputs, ())
+            values[node.name] = layer.integers(inputs, layer.operands(Site()))
             continue
         weight = bias = None
         if node.weight_shape is not None:
             weight = _weight(choices, node.weight_shape)
             bias = np.zeros(len(weight), np.int32)
-            acc = layer.integers(inputs, layer.operands(weight, bias))
+            acc = layer.integers(inputs, layer.operands(Site(weight=weight, bias=bias)))
             bias = _bias(choices, weight, int(np.abs(acc).max()))
-        acc = int32(layer.integers(inputs, layer.operands(weight, bias)))
+        operands = layer.operands(Site(weight=weight, bias=bias))
+        acc = int32(layer.integers(inputs, operands))
         if choices.now_and_then(10):
             shift = choices.integer(0, 16)
         else:
@@ -172,7 +174,7 @@ def random_parameters(
             shift = max(0, suitable - choices.integer(0, 2))
         own = layer.sum_exponent if weight is None else choices.integer(-2, 11)
         output = None if node is network.output else exponent + own - shift
-        parameters[node.name] = Parameters(weight, bias, exponent, own, output)
+        parameters[node.name] = Shifts(weight, bias, exponent, own, output)
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
@@ -185,7 +187,7 @@ def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNet
     """
     for attempt in itertools.count():
         rng = generator(seed, network.name, attempt)
-        quantised = QuantisedNetwork(network, random_parameters(rng, network))
+        quantised = power_of_two(network, random_parameters(rng, network))
         logits = reference.predict(quantised, random_images(rng, quantised, count))
         if len(np.unique(logits, axis=0)) == count:
             return quantised
@@ -306,7 +308,11 @@ class Case:
             for name, f in self.folded.foldings.items()
         ]
         network = self.quantised.network
-        shifts = {name: own.shift for name, own in self.quantised.parameters.items()}
+        shifts = {
+            node.name: rounding.shift
+            for node in self.quantised.network.nodes
+            if (rounding := self.quantised.rounding(node.name)) is not None
+        }
         return (
             f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
             f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "

@@ -16,6 +16,7 @@ from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -28,7 +29,7 @@ ODD = Network.chain("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
 
 
 def quantised(network: Network, seed: str) -> QuantisedNetwork:
-    return QuantisedNetwork(network, random_parameters(generator(seed, network.name), network))
+    return power_of_two(network, random_parameters(generator(seed, network.name), network))
 
 
 @pytest.fixture

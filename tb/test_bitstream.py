@@ -13,9 +13,9 @@ from convstream.fpga.boards import BOARDS, ICE40, find
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
 from convstream.model.hardware import manifest
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
 
 pytestmark = pytest.mark.board
 KEYS = (
@@ -35,7 +35,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 def tiny(tmp_path_factory) -> str:
     """Folder of a small network with random weights."""
     network = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    quantised = power_of_two(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported") / "tiny"
     export(quantised, folder)
     return str(folder)

@@ -16,10 +16,9 @@ from convstream.model.export import export
 from convstream.model.formats.onnx import write_onnx
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
-from convstream.model.network.exponents import parameter_shapes
+from convstream.model.network.exponents import parameter_shapes, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import compare
 from convstream.sim.design import ROOT, Design
 from convstream.sim.implementations import Row, int8_predictors
@@ -30,7 +29,7 @@ TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 
 @pytest.fixture
 def folder(tmp_path, seed, monkeypatch) -> Path:
     """A small network, exported, with float weights, and images in a file beside it."""
-    quantised = QuantisedNetwork(TINY, random_parameters(generator(seed, "tiny"), TINY))
+    quantised = power_of_two(TINY, random_parameters(generator(seed, "tiny"), TINY))
     export(quantised, tmp_path / "tiny")
     rng = generator(seed, "float weights")
     weights = {name: rng.normal(size=shape) for name, shape in parameter_shapes(TINY).items()}

@@ -27,6 +27,7 @@ from convstream.model.hardware.stream_order import slots
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -67,7 +68,7 @@ def test_the_rtl_gives_the_maps_of_the_reference(quantised, images, tmp_path, pi
     # Another bias, which moves a value that is not clamped by one: the layer differs, none before.
     channel = np.argwhere((expected["conv2"] > 0) & (expected["conv2"] < 255))[0, 0]
     words = from_hex(design.files["probed_conv2_bias.mem"].decode(), np.int32)
-    words.reshape(-1)[channel] += 1 << quantised.parameters["conv2"].shift
+    words.reshape(-1)[channel] += 1 << quantised.rounding("conv2").shift
     files = design.files | {"probed_conv2_bias.mem": to_hex(words).encode()}
     altered = dataclasses.replace(design, files=files)
     found = layer_outputs(altered, image, tmp_path / "build", "icarus")
@@ -136,17 +137,12 @@ def test_saturation_counts_what_is_clamped():
     weight = np.ones((1, 1), np.int8)
     network = Network.chain("one", (Linear(1), Linear(1)), (1, 1, 1))
     parameters = random_parameters(np.random.default_rng(1), network)
+    last = parameters["fc2"]._replace(input_exponent=0)
     for bias, share in ((0, 0.0), (1, 1 / 4), (2, 2 / 4), (300, 1.0)):
-        one = dataclasses.replace(
-            parameters["fc1"],
-            weight=weight,
-            bias=np.array([bias], np.int32),
-            input_exponent=0,
-            weight_exponent=0,
-            output_exponent=0,
-        )
+        one = Shifts(weight, np.array([bias], np.int32), 0, 0, 0)
+        quantised = power_of_two(network, {"fc1": one, "fc2": last})
         x = np.array([0, 100, 254, 255], np.uint8).reshape(4, 1, 1, 1)
-        assert draw.saturation(network["fc1"], one, [x]) == share
+        assert draw.saturation(quantised, network["fc1"], [x]) == share
 
 
 def test_mosaic():
@@ -164,7 +160,7 @@ def test_mosaic():
 def exported(tmp_path, seed, monkeypatch) -> Path:
     """A network for test images, exported; its name is the stem of the folder."""
     network = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "mini"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "mini"), network))
     export(quantised, tmp_path / "mini")
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     monkeypatch.setattr(draw, "BUILD", tmp_path / "build")

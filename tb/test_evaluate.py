@@ -17,7 +17,7 @@ from convstream.model.export import export
 from convstream.model.learning.initial import initial_network
 from convstream.model.learning.source import Split
 from convstream.model.network import reference
-from convstream.model.network.exponents import Exponents, to_integers
+from convstream.model.network.exponents import Exponents, power_of_two, to_integers
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear
@@ -116,7 +116,7 @@ def test_a_network_without_mistakes_can_be_drawn(splits, quantised, tmp_path):
     ],
 )
 def test_refuses_networks_for_other_images(splits, network, tmp_path, seed):
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "other"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "other"), network))
     export(quantised, tmp_path / network.name)
     with pytest.raises(UserError, match="choose a network for those") as caught:
         evaluate.main([str(tmp_path / network.name)])

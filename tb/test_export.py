@@ -21,9 +21,10 @@ from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Stage, Wiring
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,15 +32,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def quantised_of(network: Network, seed: int = 1, magnitude: int = 127) -> QuantisedNetwork:
     """A network with random weights of up to `magnitude`."""
     rng = np.random.default_rng(seed)
-    parameters: dict[str, Parameters] = {}
+    parameters: dict[str, Shifts] = {}
     exponent = 8
     for node in network.weighted:
         weight = rng.integers(-magnitude, magnitude + 1, node.weight_shape).astype(np.int8)
         bias = rng.integers(-5000, 5001, len(weight)).astype(np.int32)
         output = None if node is network.output else 3
-        parameters[node.name] = Parameters(weight, bias, exponent, 7, output)
+        parameters[node.name] = Shifts(weight, bias, exponent, 7, output)
         exponent = output
-    return QuantisedNetwork(network, parameters)
+    return power_of_two(network, parameters)
 
 
 LITTLE = Network.chain("little", (Conv(3, 3), MaxPool(2, 2), Linear(5), Linear(4)), (2, 8, 6))
@@ -373,10 +374,10 @@ def test_c_rows(tmp_path: Path, capsys: pytest.CaptureFixture, trained: bool) ->
     write_onnx(quantised, tmp_path / "network.onnx")
     tensors = {}
     for name, parameters in quantised.parameters.items():
-        scale = parameters.weight_exponent
-        tensors[f"{name}.weight"] = np.ldexp(np.float32(parameters.weight), -scale)
-        scale += parameters.input_exponent
-        tensors[f"{name}.bias"] = np.ldexp(np.float32(parameters.bias), -scale)
+        scale = parameters.weight_scale
+        tensors[f"{name}.weight"] = np.float32(parameters.weight) * scale
+        scale = scale * np.float32(quantised.site(name).inputs[0].scale)
+        tensors[f"{name}.bias"] = np.float32(parameters.bias) * scale
     if trained:
         tensors = {name: tensor + np.float32(0.1) for name, tensor in tensors.items()}
         np.savez(tmp_path / "float.npz", **tensors)
@@ -400,7 +401,7 @@ def test_logits_beyond_float32_are_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
     wide = quantised_of(network).parameters["fc"]
     weight = np.full_like(wide.weight, 127)
-    heavy = QuantisedNetwork(network, {"fc": Parameters(weight, wide.bias, 8, 7, None)})
+    heavy = power_of_two(network, {"fc": Shifts(weight, wide.bias, 8, 7, None)})
     export.export(heavy, tmp_path / "heavy")
     assert capsys.readouterr().err.startswith("warning: fc: logits can reach")
 

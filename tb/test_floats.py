@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from random_networks import generator, random_images, random_network
@@ -11,7 +9,13 @@ from random_networks import generator, random_images, random_network
 from convstream.model.base.errors import UserError
 from convstream.model.network import floats, reference
 from convstream.model.network.examples import NETWORKS
-from convstream.model.network.exponents import from_integers, parameter_shapes, to_integers
+from convstream.model.network.exponents import (
+    Shifts,
+    from_integers,
+    parameter_shapes,
+    power_of_two,
+    to_integers,
+)
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
@@ -26,7 +30,6 @@ from convstream.model.network.layers.conv import (
 from convstream.model.network.layers.linear import fc_backward, fc_forward
 from convstream.model.network.layers.maxpool import maxpool2d, maxpool2d_backward
 from convstream.model.network.layers.windows import images_innermost, windows_to_columns
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(12)
 TOLERANCE = 1e-9
@@ -298,7 +301,8 @@ def test_rounding_gives_the_integers_of_the_reference(seed, case, convolution):
         other = quantised.parameters[name]
         np.testing.assert_array_equal(one.weight, other.weight)
         np.testing.assert_array_equal(one.bias, other.bias)
-        assert one.shift == other.shift
+        np.testing.assert_array_equal(one.weight_scale, other.weight_scale)
+    assert again.codes == quantised.codes
 
 
 @pytest.mark.parametrize("kernel", [2, 4, 8])
@@ -309,7 +313,7 @@ def test_a_chain_with_an_average_pool(seed, kernel):
     network = Network.chain("average", layers, (2, 11, 9))
     images = rng.integers(0, 256, (6, *network.input_shape), np.uint8)
     weights = {
-        name: Parameters(
+        name: Shifts(
             rng.integers(-128, 128, network[name].weight_shape, np.int8),
             rng.integers(-5000, 5000, network[name].weight_shape[0], np.int32),
             *exponents,
@@ -317,13 +321,13 @@ def test_a_chain_with_an_average_pool(seed, kernel):
         for name, exponents in (("conv1", (8, 6, 4)), ("fc", (5, 7, None)))
     }
     sum_exponent = network["pool1"].layer.sum_exponent
-    pool = Parameters(None, None, 4, sum_exponent, 5)
+    pool = Shifts(None, None, 4, sum_exponent, 5)
     with pytest.raises(UserError, match="its sums are"):
-        QuantisedNetwork(
+        power_of_two(
             network,
-            weights | {"pool1": dataclasses.replace(pool, weight_exponent=sum_exponent - 1)},
+            weights | {"pool1": pool._replace(weight_exponent=sum_exponent - 1)},
         )
-    quantised = QuantisedNetwork(network, weights | {"pool1": pool})
+    quantised = power_of_two(network, weights | {"pool1": pool})
     model, exponents = FloatNetwork.from_integers(quantised)
     logits, steps = model.forward(images, exponents)
     np.testing.assert_array_equal(
@@ -352,7 +356,7 @@ class Add(Layer):
             raise UserError(f"cannot add {one} and {other}")
         return one
 
-    def accumulator_bound(self, weight, bias):
+    def accumulator_bound(self, site):
         return 2 * 255
 
     def integers(self, inputs, operands):
@@ -454,8 +458,8 @@ def test_the_integers_of_a_fork(seed):
         shape = FORK[name].weight_shape
         weight = None if shape is None else rng.integers(-40, 60, shape, np.int8)
         bias = None if shape is None else rng.integers(-3000, 3000, shape[0], np.int32)
-        parameters[name] = Parameters(weight, bias, *scales)
-    quantised = QuantisedNetwork(FORK, parameters)
+        parameters[name] = Shifts(weight, bias, *scales)
+    quantised = power_of_two(FORK, parameters)
     images = rng.integers(0, 256, (9, *FORK.input_shape), np.uint8)
 
     codes = {}
@@ -488,7 +492,7 @@ def test_the_integers_of_a_fork(seed):
 
 def test_scales_that_meet_must_be_equal():
     own = {
-        name: Parameters(
+        name: Shifts(
             np.ones(FORK[name].weight_shape, np.int8),
             np.zeros(FORK[name].weight_shape[0], np.int32),
             *scales,
@@ -497,9 +501,9 @@ def test_scales_that_meet_must_be_equal():
     }
     sums = {"add1": (5, 0, 4), "add2": (4, 0, 3), "pool2": (3, 2, 4), "pool3": (5, 4, 4)}
     sums["add3"] = (4, 0, 3)
-    joins = {name: Parameters(None, None, *scales) for name, scales in sums.items()}
+    joins = {name: Shifts(None, None, *scales) for name, scales in sums.items()}
     with pytest.raises(UserError, match="add1: its input has scale 2"):
-        QuantisedNetwork(FORK, own | joins)
+        power_of_two(FORK, own | joins)
 
 
 def test_no_image_is_an_empty_answer():

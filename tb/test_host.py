@@ -29,6 +29,7 @@ from convstream.fpga.link import LinkError
 from convstream.model.base.errors import UserError
 from convstream.model.export import export
 from convstream.model.network import reference
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -39,7 +40,7 @@ from convstream.sim.design import ROOT, Design
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images."""
     network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
-    return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    return power_of_two(network, random_parameters(generator("1", "tiny"), network))
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +212,7 @@ def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
 def test_logits_of_several_positions(tmp_path, monkeypatch, capsys):
     """A network that ends in a convolution gives its logits row by row; so does its class count."""
     network = Network.chain("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tail"), network))
+    quantised = power_of_two(network, random_parameters(generator("1", "tail"), network))
     assert network.output.out_shape == (3, 2, 2)
     folder = tmp_path / "tail"
     export(quantised, folder)

@@ -20,6 +20,7 @@ from convstream.model.base import folders
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -31,7 +32,7 @@ TINY = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
 
 def quantised(network: Network, seed: int) -> QuantisedNetwork:
     """The network with other weights for each seed."""
-    return QuantisedNetwork(network, random_parameters(np.random.default_rng(seed), network))
+    return power_of_two(network, random_parameters(np.random.default_rng(seed), network))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -14,9 +14,9 @@ from random_networks import generator, random_parameters
 
 from convstream.model.export import export
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear
-from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim.design import ROOT
 
 # Sound at 8 bits alone.
@@ -96,7 +96,7 @@ def test_nothing_is_left_out():
 def test_networks_the_harness_and_boards(tmp_path, seed, monkeypatch):
     """The tops that need more than their own file: all are sound, and a fault in one is found."""
     network = Network.chain("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "lint"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "lint"), network))
     export(quantised, tmp_path / "linted")
     monkeypatch.setattr(lint, "MEM", tmp_path)
     tops = {"board_core", "linted", "harness"}

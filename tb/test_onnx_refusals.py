@@ -20,9 +20,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.formats.onnx.limits import MAX_FILE_BYTES
 from convstream.model.formats.onnx.writer import to_model
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,10 +34,10 @@ def good() -> onnx.ModelProto:
     network = Network.chain("good", layers, (2, 6, 6))
     conv, fc = (rng.integers(-128, 128, shape, np.int8) for shape in ((3, 2, 3, 3), (4, 27)))
     parameters = {
-        "conv1": Parameters(conv, np.zeros(3, np.int32), 8, 6, 4),
-        "fc": Parameters(fc, np.ones(4, np.int32), 4, 6, None),
+        "conv1": Shifts(conv, np.zeros(3, np.int32), 8, 6, 4),
+        "fc": Shifts(fc, np.ones(4, np.int32), 4, 6, None),
     }
-    return to_model(QuantisedNetwork(network, parameters))
+    return to_model(power_of_two(network, parameters))
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:

@@ -10,13 +10,13 @@ from random_networks import generator, random_images, random_network, random_par
 
 from convstream.model.base.errors import UserError
 from convstream.model.network import reference
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 from convstream.model.network.layers.avgpool import avgpool2d
 from convstream.model.network.layers.conv import conv2d
 from convstream.model.network.layers.linear import fc
 from convstream.model.network.layers.maxpool import maxpool2d
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 CASES = range(40)
 
@@ -197,8 +197,9 @@ def test_features_are_the_chain_of_the_layers(seed, case):
     for node in network.nodes:
         own = quantised.parameters.get(node.name)
         x = compute[type(node.layer)](node.layer, x, own)
-        if own is not None and own.shift is not None:
-            x = reference.requantise(x, own.shift)
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            x = reference.requantise(x, rounding.shift)
         output = maps[node.name]
         assert output.dtype == x.dtype
         assert output.shape == (37, *node.out_shape)
@@ -211,7 +212,7 @@ def test_features_are_the_chain_of_the_layers(seed, case):
 def test_predict_of_any_number_of_images(seed):
     rng = generator(seed, "batches")
     network = Network.chain("many", (Conv(2, 3), Linear(3)), (1, 5, 5))
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     images = random_images(rng, quantised, 5000)
     logits = reference.predict(quantised, images)
     for count in (0, 1, 2, 4095, 4999):
@@ -272,6 +273,6 @@ def test_wrong_arguments_are_refused(call, message):
 )
 def test_images_that_do_not_fit_are_refused(images, message):
     network = Network.chain("fits", (Linear(1),))
-    p = Parameters(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
+    p = Shifts(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
     with pytest.raises(UserError, match=message):
-        reference.predict(QuantisedNetwork(network, {"fc": p}), images)
+        reference.predict(power_of_two(network, {"fc": p}), images)

@@ -24,6 +24,7 @@ from convstream.model.hardware.stage import Folding
 from convstream.model.hardware.stream_order import arrival_order
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -185,7 +186,7 @@ def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path
         for node in network.weighted
     }
     folded = FoldedNetwork(network, foldings, 1 if name in TINY else int(rng.choice(pixels)))
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     ends = check(rng, quantised, folded, tmp_path / "net", images=16)
     # Images end in a rhythm of several where one of them takes no whole number of clocks.
     assert (ends[-1] - ends[3]) / 12 == folded.cycles
@@ -235,7 +236,7 @@ def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_p
     modules = {stage.module for stage in folded.stages}
     assert {"pixel_conv2d", "running_max"} <= modules
     assert "conv2d" not in modules
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
     assert buffers(folded).interval <= TOLERANCE * folded.cycles
 

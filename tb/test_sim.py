@@ -29,6 +29,7 @@ from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -465,7 +466,7 @@ def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Pat
 def spread(tmp_path) -> Design:
     """A network whose logits are a feature map of 4 x 2 x 6, several pixels and lanes a beat."""
     network = Network.chain("spread", (Conv(4, 1),), (1, 2, 6))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1"), network))
+    quantised = power_of_two(network, random_parameters(generator("1"), network))
     folded = FoldedNetwork(network, {"conv1": Folding(2, 1)}, 2)
     export(quantised, tmp_path / "spread", folded=folded)
     return Design.read(tmp_path / "spread")

@@ -214,7 +214,7 @@ def test_exponents_never_ask_for_a_negative_shift(seed):
     assert exponents.weight["pool3"] == 4
     assert exponents.output.keys() == {"conv1", "pool1", "conv2", "pool3"}
     quantised = to_integers(AVERAGING, model.parameters, exponents)
-    assert [quantised.parameters[name].shift for name in exponents.output] == [0, 0, 0, 0]
+    assert [quantised.rounding(name).shift for name in exponents.output] == [0, 0, 0, 0]
     outputs = {name: array * 1e6 for name, array in outputs.items()}
     exponents = choose_exponents(AVERAGING, model.parameters, outputs)
     assert set(exponents.output.values()) == {8}

@@ -15,6 +15,7 @@ from testbench import Beat, Layout, Stream
 from convstream.model.hardware import rom
 from convstream.model.hardware.stage import Stage
 from convstream.model.network import reference
+from convstream.model.network.layers.base import Site
 
 
 class Traffic:
@@ -140,7 +141,7 @@ class Weighted(Traffic):
         shift = max(0, round(math.log2(max(1, deviation) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
         self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
-        bound = self.stage.node.layer.accumulator_bound(self.weight, self.bias)
+        bound = self.stage.node.layer.accumulator_bound(Site(weight=self.weight, bias=self.bias))
         self.parameters["ACC_WIDTH"] = bound.bit_length() + 1
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"

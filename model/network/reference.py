@@ -52,7 +52,8 @@ def predict(
 ) -> np.ndarray:
     """What uint8 `images` N x C x H x W give: int32 N x outputs, flattened from (C, H, W).
 
-    Sums, or, where the last node is quantised, its codes. threads: processors to use, all of them if None.
+    Sums, or, where the last node is quantised, its codes. threads: processors to use, all of them
+    if None.
     Raises `UserError` if the images do not fit the network.
     """
     last = quantised.network.output.name

@@ -43,12 +43,10 @@ class Rounding:
         return cls(multiplier, output.zero_point, output.low, output.high)
 
     @classmethod
-    def mean(cls, input_scale: float, count: int, output: Codes) -> Rounding:
-        """sum * sx / (count * sy), for sums of `count` codes less their zero point."""
-        multiplier = np.array([input_scale], np.float64)
-        return cls(
-            multiplier, output.zero_point, output.low, output.high, float(count) * output.scale
-        )
+    def real(cls, scale: np.ndarray, output: Codes, count: int = 1) -> Rounding:
+        """sum * scale / (count * sy), for sums of float64 scales, of which the mean is taken."""
+        divisor = count * output.scale
+        return cls(scale, output.zero_point, output.low, output.high, divisor)
 
     @property
     def shift(self) -> int | None:

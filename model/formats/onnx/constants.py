@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
@@ -18,62 +19,130 @@ from convstream.model.formats.onnx.checks import (
 )
 from convstream.model.formats.onnx.limits import MAX_EXPONENT
 from convstream.model.formats.onnx.wiring import Wiring
+from convstream.model.network.codes import Codes
+
+
+class Scale(NamedTuple):
+    """Scales of one or several channels along `axis`.
+
+    values: float32; zeros: int64; both (channels,) or (1,). dtype: of the zero points, None where
+    the file does not say.
+    """
+
+    values: np.ndarray
+    zeros: np.ndarray
+    dtype: int | None
+    axis: int
 
 
 class Constants:
-    """Integers of a graph with the exponents of their scales: 2**-exponent."""
+    """Integers and scales of a graph."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
 
-    def weight(self, name: str, ndim: int) -> tuple[np.ndarray, int]:
-        """int8 weights and their exponent; float ones if a QuantizeLinear comes before."""
+    def weight(self, name: str, ndim: int, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """int8 weights, and float32 scales: one, or one a channel of `axis`.
+
+        Float ones are quantised if a QuantizeLinear comes before.
+        """
         node = self._maker(name, "weights")
         with blame(node):
-            exponent, zero = self.scale(node)
+            scale = self.scale(node)
             source = self._wiring.makers.get(node.input[0])
             if source is not None and source.op_type == "QuantizeLinear" and is_standard(source):
                 with blame(source):
-                    weight = self._quantised_weight(source, exponent)
+                    weight = self._quantised_weight(source, scale)
             else:
-                weight = self.values(node.input[0], TensorProto.INT8)
-            if (zero or TensorProto.INT8) != TensorProto.INT8:
-                raise UserError(f"its zero point is {type_name(zero)}, its input int8")
+                weight = self.values(node.input[0], TensorProto.INT8, TensorProto.UINT8)
+            return self.signed_weight(weight, scale, ndim, axis)
+
+    def signed_weight(
+        self, weight: np.ndarray, scale: Scale, ndim: int, axis: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """int8 weights and their scales, from integers as they stand in the file."""
+        dtype = TensorProto.INT8 if weight.dtype == np.int8 else TensorProto.UINT8
+        if (scale.dtype or dtype) != dtype:
+            raise UserError(
+                f"its zero point is {type_name(scale.dtype)}, its input {type_name(dtype)}"
+            )
         if weight.ndim != ndim:
             raise UserError(f"weights of shape {weight.shape}, expected {ndim} dimensions")
-        return weight, exponent
-
-    def _quantised_weight(self, node: NodeProto, expected: int) -> np.ndarray:
-        exponent, zero = self.scale(node)
-        if exponent != expected or zero != TensorProto.INT8:
+        zero = 0 if dtype == TensorProto.INT8 else 128
+        if (scale.zeros != zero).any():
+            odd = scale.zeros[scale.zeros != zero][0]
             raise UserError(
-                f"makes {type_name(zero)} of scale 2**{-exponent}, expected int8 of 2**{-expected}"
+                f"{type_name(dtype)} weights with zero point {odd}, expected {zero}; quantise "
+                "weights symmetrically, with weight_type=QuantType.QInt8 and "
+                "extra_options={'WeightSymmetric': True}"
             )
-        values = self.values(node.input[0], TensorProto.FLOAT).astype(np.float64)
+        if len(scale.values) > 1 and (
+            scale.axis % ndim != axis or len(scale.values) != weight.shape[axis]
+        ):
+            raise UserError(
+                f"{len(scale.values)} scales along axis {scale.axis}, expected one, or "
+                f"{weight.shape[axis]} along axis {axis}, the output channels"
+            )
+        scales = scale.values[:1] if (scale.values == scale.values[0]).all() else scale.values
+        return (weight.astype(np.int16) - zero).astype(np.int8), scales
+
+    def _quantised_weight(self, node: NodeProto, expected: Scale) -> np.ndarray:
+        scale = self.scale(node)
+        if scale.dtype != TensorProto.INT8 or not np.array_equal(scale.values, expected.values):
+            raise UserError(
+                f"makes {type_name(scale.dtype)} of scale {scale.values[0]:.9g}, expected int8 of "
+                f"{expected.values[0]:.9g}, as DequantizeLinear takes them"
+            )
+        values = self.values(node.input[0], TensorProto.FLOAT)
         if not np.isfinite(values).all():
             raise UserError("its weights are not finite")
-        return np.clip(np.rint(np.ldexp(values, exponent)), -128, 127).astype(np.int8)
+        shape = [1] * values.ndim
+        if len(scale.values) > 1:
+            shape[scale.axis % values.ndim] = len(scale.values)
+        rounded = np.rint(values / scale.values.reshape(shape))
+        return np.clip(rounded, -128, 127).astype(np.int8)
 
-    def bias(self, name: str, count: int, exponent: int) -> np.ndarray:
-        """int32 biases in units of 2**-exponent, from integers of any scale or from floats."""
+    def bias(self, name: str, count: int, scale: np.ndarray) -> np.ndarray:
+        """int32 (count,) biases of the float32 scales (count,) or (1,) of the sums.
+
+        Float ones are rounded to that.
+        """
         if name in self._wiring.constants:
             values = self.values(name, TensorProto.FLOAT).astype(np.float64)
+            if values.shape not in ((count,), (1, count)):
+                raise UserError(f"biases of shape {values.shape}, expected {(count,)}")
+            values = np.rint(values.reshape(count) / scale)
         else:
             node = self._maker(name, "biases")
             with blame(node):
-                scale, _ = self.scale(node)
-                integers = self.values(node.input[0], TensorProto.INT32, TensorProto.INT8)
-                values = np.ldexp(integers.astype(np.float64), -scale)
-        if values.shape not in ((count,), (1, count)):
-            raise UserError(f"biases of shape {values.shape}, expected {(count,)}")
-        with np.errstate(over="ignore"):
-            values = np.ldexp(values.reshape(count), exponent)
-        if not (np.abs(values) < 2**31).all() or (values != np.rint(values)).any():
+                own = self.scale(node)
+                values = self.values(node.input[0], TensorProto.INT32, TensorProto.INT8)
+                if own.zeros.any():
+                    raise UserError(f"zero point {own.zeros[own.zeros != 0][0]}, expected 0")
+                if values.shape not in ((count,), (1, count)):
+                    raise UserError(f"biases of shape {values.shape}, expected {(count,)}")
+                values = self._rescaled(values.reshape(count), own.values, scale)
+        if not (np.abs(values) < 2**31).all():
             raise UserError(
-                f"its biases are no int32 multiples of 2**{-exponent}, the product of the scales "
-                "of its input and its weights"
+                "its biases are not finite, or beyond int32 at the product of the scales of its "
+                "input and its weights"
             )
         return values.astype(np.int32)
+
+    @staticmethod
+    def _rescaled(values: np.ndarray, own: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """int32 biases of scales `own` as float64 multiples of `scale`, but for float rounding."""
+        with np.errstate(over="ignore"):
+            ratio = own.astype(np.float64) / scale
+        if (np.abs(ratio - 1) < 1e-5).all():
+            return values.astype(np.float64)
+        rescaled = values * ratio
+        if not (np.abs(rescaled) < 2**31).all() or (rescaled != np.rint(rescaled)).any():
+            raise UserError(
+                f"its biases have the scale {own[0]:.9g}, expected {scale[0]:.9g}, the product of "
+                "the scales of its input and its weights"
+            )
+        return rescaled
 
     def _maker(self, name: str, what: str) -> NodeProto:
         """The DequantizeLinear that makes a constant."""
@@ -91,29 +160,41 @@ class Constants:
             "DequantizeLinear"
         )
 
-    def scale(self, node: NodeProto) -> tuple[int, int | None]:
-        """Of a QuantizeLinear or DequantizeLinear: exponent e of its scale 2**-e, and the type of
-        its zero point (None if not given).
-        """
+    def scale(self, node: NodeProto) -> Scale:
+        """Of a QuantizeLinear or DequantizeLinear."""
         _, scale, zero = inputs(node, 2, 3)
         given = attributes(node, axis=1, saturate=1, block_size=0, output_dtype=0, precision=0)
         if given["block_size"]:
             raise UserError(f"block_size {given['block_size']}, expected 0")
-        scales = self.values(scale, TensorProto.FLOAT).reshape(-1)
-        mantissa, exponent = math.frexp(scales[0])
-        if mantissa != 0.5:
-            raise UserError(f"scale {scales[0]:.9g} is not a power of two")
-        if (scales != scales[0]).any():
-            raise UserError(f"per-channel scales {text(scale)} differ, expected a single scale")
-        if abs(1 - exponent) > MAX_EXPONENT:
-            raise UserError(f"scale 2**{exponent - 1} is beyond 2**+-{MAX_EXPONENT}")
         dtype = given["output_dtype"] if node.op_type == "QuantizeLinear" else 0
+        return self.scale_of(scale, zero, dtype, given["axis"])
+
+    def scale_of(self, scale: str, zero: str, dtype: int = 0, axis: int = 0) -> Scale:
+        """From the names of a scale and of its zero point, "" if there is none."""
+        scales = self.values(scale, TensorProto.FLOAT).reshape(-1)
+        for value in scales[~(np.isfinite(scales) & (scales > 0))]:
+            raise UserError(f"scale {value:.9g}, expected a positive number")
+        for value in scales[np.abs(np.log2(scales)) > MAX_EXPONENT]:
+            raise UserError(f"scale {value:.9g} is beyond 2**+-{MAX_EXPONENT}")
+        zeros = np.zeros(len(scales), np.int64)
         if zero:
-            values = self.values(zero, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32)
-            if values.any():
-                raise UserError(f"zero point {values[values != 0][0]}, expected 0")
+            found = self.values(zero, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32)
+            if found.size != len(scales):
+                raise UserError(f"{found.size} zero points, expected {len(scales)}, as its scales")
+            zeros = found.reshape(-1).astype(np.int64)
             dtype = self._wiring.constants[zero].data_type
-        return 1 - exponent, dtype or None
+        return Scale(scales, zeros, dtype or None, axis)
+
+    def codes(self, scale: Scale, signed: bool = False) -> Codes:
+        """Those of an activation. signed: whether they are int8 where `scale` does not say."""
+        if (scale.values != scale.values[0]).any() or (scale.zeros != scale.zeros[0]).any():
+            raise UserError("its scales or zero points differ by channel, expected a single one")
+        dtype = scale.dtype or (TensorProto.INT8 if signed else TensorProto.UINT8)
+        if dtype not in (TensorProto.UINT8, TensorProto.INT8):
+            raise UserError(f"makes {type_name(dtype)}, expected uint8 or int8")
+        signed = dtype == TensorProto.INT8
+        zero = int(scale.zeros[0]) + (128 if signed else 0)
+        return Codes(float(scale.values[0]), zero, signed=signed)
 
     def values(self, name: str, *types: int) -> np.ndarray:
         """Values of an initialiser of one of `types`; its size is checked before it is made."""

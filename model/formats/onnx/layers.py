@@ -65,11 +65,11 @@ def _image(assembly: Assembly, node: NodeProto) -> Tensor:
 def _read_conv(assembly: Assembly, node: NodeProto) -> Tensor:
     x = _image(assembly, node)
     _, name, bias = inputs(node, 2, 3)
-    weight, exponent = assembly.constants.weight(name, 4)
+    weight, scale = assembly.constants.weight(name, 4)
     found = window(node, list(weight.shape[2:]), group=1)
     expect(found, group=1)
     layer = Conv(len(weight), found["kernel"], found["stride"], found["padding"])
-    return assembly.accumulate(layer, x, weight, exponent, bias)
+    return assembly.accumulate(layer, x, weight, scale, bias)
 
 
 # Linear
@@ -97,9 +97,9 @@ def _linear(assembly: Assembly, node: NodeProto, name: str, bias: str, transpose
     x = assembly.data(node)
     if not x.flat:
         raise UserError("its input is N x C x H x W, expected a Flatten before it")
-    weight, exponent = assembly.constants.weight(name, 2)
+    weight, scale = assembly.constants.weight(name, 2, axis=0 if transposed else 1)
     weight = np.ascontiguousarray(weight if transposed else weight.T)
-    return assembly.accumulate(Linear(len(weight)), x, weight, exponent, bias, flat=True)
+    return assembly.accumulate(Linear(len(weight)), x, weight, scale, bias, flat=True)
 
 
 # MaxPool

@@ -9,22 +9,19 @@ from onnx import NodeProto, TensorProto
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.assembly import Assembly, State, Tensor
-from convstream.model.formats.onnx.checks import attributes, inputs, type_name
+from convstream.model.formats.onnx.checks import attributes, inputs
 from convstream.model.formats.onnx.layers import LAYERS, Read
 
 
 def _quantise(assembly: Assembly, node: NodeProto) -> Tensor:
-    exponent, zero = assembly.constants.scale(node)
-    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
-        raise UserError(f"makes {type_name(zero)}, expected uint8")
-    return assembly.quantised(assembly.data(node), exponent)
+    codes = assembly.constants.codes(assembly.constants.scale(node))
+    return assembly.quantised(assembly.data(node), codes)
 
 
 def _dequantise(assembly: Assembly, node: NodeProto) -> Tensor:
-    exponent, zero = assembly.constants.scale(node)
-    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
-        raise UserError(f"its zero point is {type_name(zero)}, its input uint8")
-    return assembly.dequantised(assembly.data(node), exponent)
+    x = assembly.data(node)
+    codes = assembly.constants.codes(assembly.constants.scale(node), x.signed)
+    return assembly.dequantised(x, codes)
 
 
 def _add(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -42,7 +39,8 @@ def _add(assembly: Assembly, node: NodeProto) -> Tensor:
         raise UserError("expected only to add the bias right after a MatMul")
     (bias,) = set(names) - set(data)
     x = assembly.tensors[data[0]]
-    assembly.set_bias(x.place, bias)
+    (source,) = assembly.layers[x.place][1]
+    assembly.set_bias(x.place, assembly.origin(source), bias)
     return x
 
 
@@ -52,7 +50,7 @@ def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
     x = assembly.data(node)
     if x.state is State.CODES:
         raise UserError("its input is quantised, expected a DequantizeLinear before it")
-    return replace(x, rectified=x.state is State.SUMS)
+    return replace(x, low=max(x.low, 0.0), high=max(x.high, 0.0))
 
 
 def _flatten(assembly: Assembly, node: NodeProto) -> Tensor:

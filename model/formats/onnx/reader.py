@@ -74,8 +74,10 @@ def _read(graph: onnx.GraphProto, name: str) -> QuantisedNetwork:
 def _image(graph: onnx.GraphProto, name: str) -> tuple[Tensor, int]:
     """The graph's input, and its batch: 0 where any is possible."""
     tensor = next(value for value in graph.input if value.name == name).type.tensor_type
-    if tensor.elem_type not in (TensorProto.UINT8, TensorProto.FLOAT):
-        raise UserError(f"input {text(name)} is {type_name(tensor.elem_type)}, expected uint8")
+    if tensor.elem_type not in (TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT):
+        raise UserError(
+            f"input {text(name)} is {type_name(tensor.elem_type)}, expected uint8, int8 or float"
+        )
     sizes = [size.dim_value for size in tensor.shape.dim]
     if len(sizes) != 4 or min(sizes[1:]) < 1:
         raise UserError(
@@ -85,5 +87,6 @@ def _image(graph: onnx.GraphProto, name: str) -> tuple[Tensor, int]:
     batch, channels, height, width = sizes
     if math.prod(sizes[1:]) > MAX_FEATURES:
         raise UserError(f"input {text(name)} has more than {MAX_FEATURES} values an image")
-    state = State.CODES if tensor.elem_type == TensorProto.UINT8 else State.FLOATS
-    return Tensor(IMAGE, IMAGE, (channels, height, width), state), batch
+    state = State.FLOATS if tensor.elem_type == TensorProto.FLOAT else State.CODES
+    signed = tensor.elem_type == TensorProto.INT8
+    return Tensor(IMAGE, IMAGE, (channels, height, width), state, signed=signed), batch

@@ -57,7 +57,7 @@ class AvgPool(Layer):
 
     def rounding(self, site: Site) -> Rounding | None:
         assert site.output is not None
-        return Rounding.mean(site.inputs[0].scale, self.kernel**2, site.output)
+        return Rounding.real(np.array([site.inputs[0].scale]), site.output, self.kernel**2)
 
     def accumulator_bound(self, site: Site) -> int:
         return self.kernel**2 * max(site.zero_point, 255 - site.zero_point)

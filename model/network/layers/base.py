@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -98,6 +99,10 @@ class Layer(ABC):
         """Shape of the weights, output channels first; None: it has neither weights nor biases."""
         return None
 
+    def padded_size(self, shape: Shape) -> int:
+        """Values of an input image of `shape` with its padding."""
+        return math.prod(shape)
+
     @property
     def sum_exponent(self) -> int | None:
         """Bits by which sums without weights are finer than their input; None: no whole number."""
@@ -105,11 +110,14 @@ class Layer(ABC):
 
     def sum_scale(self, site: Site) -> np.ndarray:
         """float64 (channels,) or (1,): the scale of its sums."""
-        raise NotImplementedError(f"{self.kind} gives no sums")
+        return np.array([site.inputs[0].scale * 2.0 ** -(self.sum_exponent or 0)])
 
     def rounding(self, site: Site) -> Rounding | None:
         """How its sums become codes of `site.output`; None: it gives codes itself."""
-        return None
+        if not self.accumulates:
+            return None
+        assert site.output is not None
+        return Rounding.real(self.sum_scale(site), site.output)
 
     def accumulator_bound(self, site: Site) -> int:
         """Largest |accumulator| of any codes; 255 where it gives codes itself."""
