@@ -75,7 +75,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             + instance(
                 stage.module,
                 stage.name,
-                _connected(stage, settings, first),
+                _connected(stage, settings),
                 CLOCKED + sink(*taken) + source(stage.name, tlast=last) + signature,
             )
         )
@@ -132,7 +132,7 @@ def _arriving(folded: FoldedNetwork, buffers: Buffers, stream: str) -> str:
     return f"{stream}_fifo" if outside else stream
 
 
-def _connected(stage: Stage, settings: Sequence[Setting], first: str) -> list[Pair]:
+def _connected(stage: Stage, settings: Sequence[Setting]) -> list[Pair]:
     """Parameters of an instance: named constants where they exist, no defaults."""
     pairs: list[Pair] = []
     for setting in settings:
@@ -140,7 +140,7 @@ def _connected(stage: Stage, settings: Sequence[Setting], first: str) -> list[Pa
             continue
         if setting.named:
             pairs.append((setting.name, f"{stage.name.upper()}_{setting.name}"))
-        elif first == IMAGE and setting.name in OF_THE_IMAGE:
+        elif stage.node.inputs == (IMAGE,) and setting.name in OF_THE_IMAGE:
             pairs.append((setting.name, OF_THE_IMAGE[setting.name]))
         else:
             pairs.append((setting.name, setting.value))
