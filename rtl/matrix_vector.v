@@ -5,9 +5,11 @@
 //
 //   y[row] = requantise(bias[row] + sum over col of w[row][col] * x[col])
 //
-// Takes one beat every clock: SIMD elements of each of PIXELS vectors, in the order that
-// fold_counter names. A beat's data comes a clock after its handshake, and then `s_chunk` names the
-// chunk that it must be. Weights and biases are those of model/hardware/rom.py.
+// The rows share x, or each has one of its own, as in a depthwise convolution.
+//
+// Takes one beat every clock: SIMD elements of each of VECTORS vectors, in the order that
+// fold_counter names. A beat's data comes a clock after its handshake, and then `s_group` and
+// `s_chunk` name what it must be. Weights and biases are those of model/hardware/rom.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
 // Nothing in the pipeline ever waits. Results go into a FIFO, and a beat is taken only while there
@@ -20,7 +22,7 @@
 `default_nettype none
 
 module matrix_vector #(
-    parameter PIXELS      = 1,   // vectors at once
+    parameter PIXELS      = 1,   // results of each row at once
     parameter PE          = 1,   // rows at once
     parameter SIMD        = 1,   // columns at once
     parameter FABRIC      = 0,   // of SIMD products, those in plain logic
@@ -33,15 +35,18 @@ module matrix_vector #(
     parameter FIFO_DEPTH  = 16,  // results it takes up; see above
     parameter WEIGHT_FILE = "",
     parameter BIAS_FILE   = "",
+    parameter VECTORS     = PIXELS,  // or PIXELS*PE: each row has its own
+    parameter GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1,
     parameter CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1
 ) (
     input  wire                           clk,
     input  wire                           rst,
-    input  wire [8*SIMD*PIXELS-1:0]       s_axis_tdata,  // pixel p, element i at byte p*SIMD + i
+    input  wire [8*SIMD*VECTORS-1:0]      s_axis_tdata,  // vector v, element i at byte v*SIMD + i
     input  wire                           s_axis_tlast,  // this is the image's last vector
     input  wire                           s_axis_tvalid,
     output wire                           s_axis_tready,
-    output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that s_axis_tdata must hold
+    output wire [GROUP_WIDTH-1:0]         s_group,       // rows that s_axis_tdata must be for
+    output wire [CHUNK_WIDTH-1:0]         s_chunk,       // chunk that it must hold
     output wire                           s_chunk_done,  // (GROUP_INNER) it is its chunk's last use
     output wire                           s_vector_done, // the next beat is the vector's last
     output wire [OUT_WIDTH*PIXELS*PE-1:0] m_axis_tdata,  // pixel p, row pe at lane p*PE + pe
@@ -55,7 +60,6 @@ module matrix_vector #(
     localparam SUM_WIDTH    = 16 + LEVELS;
     localparam DEPTH        = GROUPS * CHUNKS;
     localparam ADDR_WIDTH   = (DEPTH > 1) ? $clog2(DEPTH) : 1;
-    localparam GROUP_WIDTH  = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam CREDIT_WIDTH = $clog2(FIFO_DEPTH + 1);
     localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : ACC_WIDTH;  // bits of a result in the FIFO
     localparam [CREDIT_WIDTH-1:0] CREDIT_ALL = FIFO_DEPTH[CREDIT_WIDTH-1:0];
@@ -88,22 +92,24 @@ module matrix_vector #(
 
     // Operands. The weights are read in the order in which they stand.
     reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
-    reg  [8*SIMD*PIXELS-1:0]     x_reg;
+    reg  [8*SIMD*VECTORS-1:0]    x_reg;
+    wire [GROUP_WIDTH-1:0]       group_next;
     wire [CHUNK_WIDTH-1:0]       chunk_next;
+    reg  [GROUP_WIDTH-1:0]       group_reg;
     reg  [CHUNK_WIDTH-1:0]       chunk_reg;
     wire [8*SIMD*PE-1:0]         weights;
-    wire [GROUP_WIDTH-1:0]       unused_group;
 
     fold_counter #(
         .GROUPS(GROUPS), .CHUNKS(CHUNKS), .GROUP_INNER(GROUP_INNER)
     ) input_fold (
         .clk(clk), .rst(rst), .step(accept),
-        .group(unused_group), .chunk(chunk_next),
+        .group(group_next), .chunk(chunk_next),
         .group_last(s_group_last), .chunk_last(s_chunk_last), .last(s_last)
     );
 
     assign s_chunk_done  = (GROUP_INNER == 0) || s_group_last;
     assign s_vector_done = s_last;
+    assign s_group       = group_reg;
     assign s_chunk       = chunk_reg;
 
     weight_rom #(
@@ -113,6 +119,7 @@ module matrix_vector #(
     );
 
     always @(posedge clk) begin
+        group_reg <= group_next;
         chunk_reg <= chunk_next;
         x_reg     <= s_axis_tdata;
         if (accept)
@@ -169,7 +176,8 @@ module matrix_vector #(
     generate
         for (pixel = 0; pixel < PIXELS; pixel = pixel + 1) begin : gen_pixel
             for (pe = 0; pe < PE; pe = pe + 1) begin : gen_pe
-                localparam LANE = pixel*PE + pe;
+                localparam LANE   = pixel*PE + pe;
+                localparam VECTOR = (VECTORS == PIXELS) ? pixel : LANE;
 
                 // A bias fits into the accumulator; the rest of its word is the sign.
                 wire signed [31:0]          bias = biases[32*pe +: 32];
@@ -181,7 +189,7 @@ module matrix_vector #(
                     .SIMD(SIMD), .FABRIC(FABRIC), .CONSTANT(DEPTH == 1)
                 ) dot_product (
                     .clk(clk),
-                    .x(x_reg[8*SIMD*pixel +: 8*SIMD]), .w(weights[8*SIMD*pe +: 8*SIMD]),
+                    .x(x_reg[8*SIMD*VECTOR +: 8*SIMD]), .w(weights[8*SIMD*pe +: 8*SIMD]),
                     .sum(sum)
                 );
 

@@ -42,6 +42,7 @@ module pixel_conv2d #(
 
     localparam GROUPS      = (OUT_CHANNELS + PE - 1) / PE;
     localparam CHUNKS      = KERNEL * KERNEL;
+    localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
 
     generate
@@ -52,6 +53,7 @@ module pixel_conv2d #(
 
     wire [8*IN_CHANNELS-1:0] pixel;
     wire                     pixel_last, pixel_valid, pixel_ready, unused_chunk_done, unused_done;
+    wire [GROUP_WIDTH-1:0]   unused_group;
     wire [CHUNK_WIDTH-1:0]   unused_chunk;
 
     pixel_reader #(
@@ -72,7 +74,8 @@ module pixel_conv2d #(
         .clk(clk), .rst(rst),
         .s_axis_tdata(pixel), .s_axis_tlast(pixel_last), .s_axis_tvalid(pixel_valid),
         .s_axis_tready(pixel_ready),
-        .s_chunk(unused_chunk), .s_chunk_done(unused_chunk_done), .s_vector_done(unused_done),
+        .s_group(unused_group), .s_chunk(unused_chunk), .s_chunk_done(unused_chunk_done),
+        .s_vector_done(unused_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .signature(signature)

@@ -5,6 +5,8 @@
 // pixel: they need none of the registers and multiplexers of sliding_window.
 //
 // - Each window is given out REPEATS times, row by row, with zeros for pixels outside the image.
+// - With a WORD of fewer channels than a pixel has, those are a window for themselves; that of the
+//   lowest channels comes first.
 // - A window begins as soon as its last pixel is stored.
 // - The memory holds the rows of a sweep (one row of windows) and those that the next sweep adds;
 //   at the end of an image, all that the next image's first sweep needs.
@@ -25,6 +27,7 @@ module pixel_reader #(
     parameter STRIDE   = 1,
     parameter PADDING  = 0,         // rows and columns of zeros on each side, less than KERNEL
     parameter LANES    = CHANNELS,  // channels a beat
+    parameter WORD     = CHANNELS,  // channels at once: CHANNELS, or a divisor that LANES divides
     parameter REPEATS  = 1          // times that each window is given out
 ) (
     input  wire                  clk,
@@ -32,7 +35,7 @@ module pixel_reader #(
     input  wire [8*LANES-1:0]    s_axis_tdata,
     input  wire                  s_axis_tvalid,
     output wire                  s_axis_tready,
-    output wire [8*CHANNELS-1:0] m_pixel,
+    output wire [8*WORD-1:0]     m_pixel,
     output wire                  m_pixel_last,
     output wire                  m_pixel_valid,
     input  wire                  m_pixel_ready
@@ -58,12 +61,14 @@ module pixel_reader #(
     localparam UNUSED_ROWS = (HEIGHT + 2*PADDING - KERNEL) % STRIDE;
     localparam ROWS        = at_least(KERNEL + STRIDE, 2*KERNEL - 2*PADDING + UNUSED_ROWS);
 
-    localparam PIXEL_BITS  = 8 * CHANNELS;
+    localparam WORDS       = CHANNELS / WORD;  // of a pixel
+    localparam WORD_BITS   = 8 * WORD;
     localparam ROW_WIDTH   = index_width(ROWS);
     localparam COL_WIDTH   = index_width(WIDTH);
     localparam X_WIDTH     = index_width(WIDTH + PADDING) + 1;   // of a column, signed
     localparam KEY_WIDTH   = index_width(KERNEL);
     localparam PASS_WIDTH  = index_width(REPEATS);
+    localparam PART_WIDTH  = index_width(WORDS);
     localparam SWEEP_WIDTH = index_width(OUT_HEIGHT);
     localparam HELD_WIDTH  = $clog2(ROWS + STRIDE + 1) + 1;      // of a number of rows, signed
 
@@ -74,37 +79,6 @@ module pixel_reader #(
     endgenerate
 
     genvar sweep;
-
-    // ---------------------------------------------------------------- writer
-
-    wire                  pixel_written;
-    wire [PIXEL_BITS-1:0] pixel_in;
-
-    beat_gatherer #(
-        .CHANNELS(CHANNELS), .LANES(LANES)
-    ) gatherer (
-        .clk(clk), .rst(rst),
-        .beat(s_axis_tvalid && s_axis_tready), .beat_data(s_axis_tdata),
-        .group(pixel_written), .group_data(pixel_in)
-    );
-
-    localparam [COL_WIDTH-1:0] COL_LAST = WIDTH[COL_WIDTH-1:0] - 1'b1;
-    localparam [ROW_WIDTH-1:0] ROW_LAST = ROWS[ROW_WIDTH-1:0] - 1'b1;
-
-    reg  [COL_WIDTH-1:0] write_col_reg = 0;
-    reg  [ROW_WIDTH-1:0] write_row_reg = 0;
-    wire                 row_written   = pixel_written && write_col_reg == COL_LAST;
-
-    always @(posedge clk) begin
-        if (pixel_written)
-            write_col_reg <= row_written ? {COL_WIDTH{1'b0}} : write_col_reg + 1'b1;
-        if (row_written)
-            write_row_reg <= (write_row_reg == ROW_LAST) ? {ROW_WIDTH{1'b0}} : write_row_reg + 1'b1;
-        if (rst) begin
-            write_col_reg <= 0;
-            write_row_reg <= 0;
-        end
-    end
 
     // ---------------------------------------------------------------- sweeps
 
@@ -143,8 +117,8 @@ module pixel_reader #(
 
     generate
         for (sweep = 0; sweep < OUT_HEIGHT; sweep = sweep + 1) begin : gen_sweep
-            localparam [SWEEP_BITS-1:0] WORD = sweep_word(sweep);
-            assign sweep_table[sweep*SWEEP_BITS +: SWEEP_BITS] = WORD;
+            localparam [SWEEP_BITS-1:0] ENTRY = sweep_word(sweep);
+            assign sweep_table[sweep*SWEEP_BITS +: SWEEP_BITS] = ENTRY;
         end
     endgenerate
 
@@ -174,26 +148,33 @@ module pixel_reader #(
     reg  [KEY_WIDTH-1:0]  kx_reg    = 0;
     reg  [KEY_WIDTH-1:0]  ky_reg    = 0;
     reg  [PASS_WIDTH-1:0] pass_reg  = 0;
+    reg  [PART_WIDTH-1:0] part_reg  = 0;
 
     // Complete rows in memory from the sweep's first one on. Negative while that is still to come.
     reg  [HELD_WIDTH-1:0] held_reg = 0;
+
+    wire [COL_WIDTH-1:0]  write_col;  // of the pixel that comes next
+    wire                  row_written;
 
     // A window's last row may still be coming in, if its pixels have passed the window. A window
     // that reaches beyond the right edge waits for the whole row.
     wire [HELD_WIDTH-1:0] missing  = wanted - held_reg;
     wire                  complete = missing[HELD_WIDTH-1] || missing == 0;
-    wire                  passed   = {{(X_WIDTH-COL_WIDTH){1'b0}}, write_col_reg} > right_reg;
+    wire                  passed   = {{(X_WIDTH-COL_WIDTH){1'b0}}, write_col} > right_reg;
 
     assign s_axis_tready = held_reg != ROWS[HELD_WIDTH-1:0];
     assign m_pixel_valid = complete || (missing == 1 && passed);
 
     localparam [KEY_WIDTH-1:0]  KEY_LAST  = KERNEL[KEY_WIDTH-1:0] - 1'b1;
     localparam [PASS_WIDTH-1:0] PASS_LAST = REPEATS[PASS_WIDTH-1:0] - 1'b1;
+    localparam [PART_WIDTH-1:0] PART_LAST = WORDS[PART_WIDTH-1:0] - 1'b1;
+    localparam [ROW_WIDTH-1:0]  ROW_LAST  = ROWS[ROW_WIDTH-1:0] - 1'b1;
 
     wire read        = m_pixel_valid && m_pixel_ready;
     wire row_done    = kx_reg == KEY_LAST;
     wire pass_done   = row_done && ky_reg == KEY_LAST;
-    wire window_done = pass_done && pass_reg == PASS_LAST;
+    wire part_done   = pass_done && pass_reg == PASS_LAST;
+    wire window_done = part_done && part_reg == PART_LAST;
     wire sweep_done  = window_done && right_reg == RIGHT_LAST[X_WIDTH-1:0];
 
     assign m_pixel_last = sweep_done && sweep_last;
@@ -220,7 +201,9 @@ module pixel_reader #(
                          : (row_reg == ROW_LAST) ? {ROW_WIDTH{1'b0}} : row_reg + 1'b1;
             end
             if (pass_done)
-                pass_reg <= window_done ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
+                pass_reg <= part_done ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
+            if (part_done)
+                part_reg <= window_done ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
             if (sweep_done)
                 sweep_reg <= sweep_last ? {SWEEP_WIDTH{1'b0}} : sweep_reg + 1'b1;
         end
@@ -234,6 +217,7 @@ module pixel_reader #(
             ky_reg    <= 0;
             row_reg   <= TOP_START[ROW_WIDTH-1:0];
             pass_reg  <= 0;
+            part_reg  <= 0;
             sweep_reg <= 0;
             held_reg  <= 0;
         end
@@ -241,15 +225,17 @@ module pixel_reader #(
 
     // ---------------------------------------------------------------- memory
 
-    // Rows are a power of two apart, so an address needs no adder.
-    wire [PIXEL_BITS-1:0] pixel;
+    wire [WORD_BITS-1:0] pixel;
 
-    line_memory #(
-        .WIDTH(PIXEL_BITS), .DEPTH(ROWS << COL_WIDTH), .ADDR_WIDTH(ROW_WIDTH + COL_WIDTH)
-    ) rows (
-        .clk(clk),
-        .write(pixel_written), .write_addr({write_row_reg, write_col_reg}), .write_data(pixel_in),
-        .read(1'b1), .read_addr({row_reg, x_reg[COL_WIDTH-1:0]}), .read_data(pixel)
+    pixel_memory #(
+        .ROWS(ROWS), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .LANES(LANES), .WORD(WORD),
+        .ROW_WIDTH(ROW_WIDTH), .COL_WIDTH(COL_WIDTH), .PART_WIDTH(PART_WIDTH)
+    ) memory (
+        .clk(clk), .rst(rst),
+        .beat(s_axis_tvalid && s_axis_tready), .beat_data(s_axis_tdata),
+        .col(write_col), .row_written(row_written),
+        .read_row(row_reg), .read_col(x_reg[COL_WIDTH-1:0]), .read_part(part_reg),
+        .read_data(pixel)
     );
 
     generate
@@ -257,7 +243,7 @@ module pixel_reader #(
             reg inside_reg;
             always @(posedge clk)
                 inside_reg <= in_image[ky_reg] && x_reg < WIDTH[X_WIDTH-1:0];
-            assign m_pixel = inside_reg ? pixel : {PIXEL_BITS{1'b0}};
+            assign m_pixel = inside_reg ? pixel : {WORD_BITS{1'b0}};
         end else begin : gen_whole
             wire unused = &{1'b0, in_image};
             assign m_pixel = pixel;

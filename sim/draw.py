@@ -1,7 +1,7 @@
-"""Look inside a network: what each layer makes of an image, and how well int8 holds its values.
+"""Draw what each layer of a network makes of an image, and how well int8 holds its values.
 
-    python -m convstream.sim.draw lenet5 --image 7            # of the test images, counted from 0
-    python -m convstream.sim.draw lenet5 --image digit.png --rtl
+    convstream draw lenet5 --image 7              # of the test images, counted from 0
+    convstream draw lenet5 --image digit.png --rtl
 
 Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
 histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
@@ -10,23 +10,25 @@ those of the simulated hardware, where each cell that differs from the reference
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors, pictures
+from convstream.model.base import errors, pictures, places
+from convstream.model.base.commands import command
+from convstream.model.hardware import manifest as manifests
 from convstream.model.learning import data
 from convstream.model.network import reference
 from convstream.model.network.codes import exponent_of
 from convstream.model.network.graph import IMAGE, Network, Node
 from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim import tools
-from convstream.sim.design import ROOT, Design, find
+from convstream.sim import options, tools
+from convstream.sim.design import Design
 from convstream.sim.probe import layer_outputs
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 Maps = dict[str, np.ndarray]
 """Integers (C, H, W) by layer."""
 
-BUILD = ROOT / "build" / "draw"
+BUILD = places.BUILD / "draw"
 SAMPLE = 256
 WIDTH_INCHES = 11.0
 # A row of maps may be so many times as wide as high.
@@ -256,39 +258,27 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
     axes.set_ylim(0.7, None)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("draw", __doc__)
+@click.argument("network", metavar="NET")
+@click.option(
+    "--image", default="0", metavar="FILE|INDEX", help="A PNG, .npy or IDX file, or a number."
+)
+@click.option("--rtl", is_flag=True, help="Take the maps from the simulation.")
+@options.simulator
+@click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: build/draw/NET]")
+def main(network: str, image: str, rtl: bool, sim: str, out: Path | None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
-    parser = argparse.ArgumentParser(
-        prog="python -m convstream.sim.draw",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("network", metavar="NET", help="name or folder of an exported network")
-    parser.add_argument(
-        "--image", default="0", metavar="FILE|INDEX", help="a PNG, .npy or IDX file, or a number"
-    )
-    parser.add_argument("--rtl", action="store_true", help="take the maps from the simulation")
-    parser.add_argument("--sim", default="verilator", help="for --rtl: verilator or icarus")
-    parser.add_argument("--out", type=Path, help="folder to write; default build/draw/NET")
-    # An option's value may not begin with a dash unless it is joined to it.
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    for index, word in enumerate(given[:-1]):
-        if word == "--image":
-            given[index : index + 2] = [f"--image={given[index + 1]}"]
-            break
-    options = parser.parse_args(given)
-
-    design = Design.read(find(options.network))
+    design = Design.read(manifests.find(network))
     quantised = design.read_network(Path(design.folder))
-    subject = choose(quantised.network, options.image)
-    out = options.out or BUILD / design.name
-    rtl = None
-    if options.rtl:
-        tools.check(options.sim)
-        rtl = layer_outputs(design, subject.image, BUILD / design.name / "rtl", options.sim)
+    subject = choose(quantised.network, image)
+    out = out or BUILD / design.label
+    simulated = None
+    if rtl:
+        tools.check(sim)
+        simulated = layer_outputs(design, subject.image, BUILD / design.label / "rtl", sim)
     features = features_of(quantised, subject.image)
-    stem = Path(options.image).stem if subject.label is None else options.image
-    wrong = draw_features(quantised, subject, features, rtl, out / f"{stem}.png")
+    stem = Path(image).stem if subject.label is None else image
+    wrong = draw_features(quantised, subject, features, simulated, out / f"{stem}.png")
     rows = draw_histograms(quantised, subject.sample, out / "histograms.png")
     for row in rows:
         line = f"{row['name']}: {row['weights_at_the_ends']:.2%} of the weights at the ends"

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 
 SIMULATORS = ("verilator", "icarus")
@@ -61,7 +62,7 @@ def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[s
     from cocotb_tools import config
 
     environment = dict(os.environ)
-    root = str(Path(__file__).resolve().parents[1])
+    searched = filter(None, [str(places.IMPORTS), environment.get("PYTHONPATH")])
     environment |= {
         "COCOTB_TEST_MODULES": test_module,
         "COCOTB_TOPLEVEL": toplevel,
@@ -70,7 +71,7 @@ def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[s
         "TOPLEVEL_LANG": "verilog",
         "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(searched),
         # One shard per core runs at a time: more threads would only fight each other.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

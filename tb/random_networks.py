@@ -31,6 +31,7 @@ from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
 from convstream.model.network.layers.base import Site, int32
+from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import QuantisedNetwork
 
 T = TypeVar("T")
@@ -126,12 +127,28 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])].takes_all
+        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
     return power_of_two(network, random_parameters(choices, network))
+
+
+def random_window(
+    rng: np.random.Generator, most_dilation: int = 1
+) -> tuple[Window, tuple[int, int]]:
+    """Any window of up to 5 x 5 taps, and the size of an image that it fits."""
+    kernel, stride, dilation = (
+        tuple(int(size) for size in rng.integers(1, most + 1, 2)) for most in (5, 4, most_dilation)
+    )
+    span = Window(kernel, dilation=dilation).span
+    padding = tuple(int(rng.integers(0, size)) for size in span * 2)
+    height, width = (
+        int(rng.integers(max(1, size - before - after), size + 7))
+        for size, before, after in zip(span, padding[:2], padding[2:], strict=True)
+    )
+    return Window(kernel, stride, padding, dilation), (height, width)
 
 
 def random_images(
@@ -200,13 +217,14 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
 def _layer(
     choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
 ) -> Layer:
-    stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
+    builds = [stage for stages in STAGES.values() for stage in stages]
+    stages = [stage for stage in builds for _ in range(stage.frequency)]
     layer = choices.of(stages).draw(choices, shape, limits)
     # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
     fits = not (flat and not isinstance(layer, Linear))
     if last:
         fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
-    return layer if fits else STAGES[Linear].draw(choices, shape, limits)
+    return layer if fits else STAGES[Linear][0].draw(choices, shape, limits)
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
@@ -262,8 +280,9 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        if least <= node.in_shape[0] <= most and choices.now_and_then(4):
-            simd = node.in_shape[0]  # pixel by pixel
+        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        if least <= by_pixel <= most and choices.now_and_then(4):
+            simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
         foldings[node.name] = Folding(pe, simd, input_major, fabric)

@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 import cocotb_test.simulator
 import pytest
 
+from convstream.model.base.places import MEM
 from convstream.sim import tools
-from convstream.sim.design import MEM
 
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent

@@ -77,7 +77,7 @@ class AvgPool2d(MaxPool2d):
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        sums = avgpool2d(images, self.layer.kernel, self.layer.stride)
+        sums = avgpool2d(images, self.layer.window.kernel, self.layer.window.stride)
         return sums if self.shift is None else reference.requantise(sums, self.shift)
 
 

@@ -51,14 +51,14 @@ def files(folder: Path) -> set[str]:
     [
         ("--net convnet --board de10", "unknown board 'de10'; expected one of: ulx3s"),
         ("--net nope --board ulx3s", "unknown network 'nope'"),
-        ("--net all --board ulx3s", "one network"),
+        ("--net all --board ulx3s", "expected one network"),
         ("--net simplecnn --board ulx3s", "needs 4.9 Mbit of weights; ulx3s holds 3.7 Mbit"),
         ("--net convnet --board ulx3s --device 12f", "device '12f'"),
         ("--net convnet --board ulx3s --clock 1", "CLOCK=1: the PLL of ulx3s cannot make that"),
-        ("--net convnet --board ulx3s --clock fast", "CLOCK=fast: expected a number"),
-        ("--net convnet --board ulx3s --cycles 9.5", "CYCLES=9.5: expected a whole number"),
+        ("--net convnet --board ulx3s --clock fast", "'fast' is not a valid float"),
+        ("--net convnet --board ulx3s --cycles 9.5", "'9.5' is not a valid integer"),
         ("--net convnet --board ulx3s --cycles 3", "a target of 3 cycles"),
-        ("--net convnet --board ulx3s --prog", "build it with: make bitstream NET=convnet"),
+        ("--net convnet --board ulx3s --prog", "build it with: convstream build convnet"),
     ],
 )
 def test_refused(arguments, expected, monkeypatch, build_folder):

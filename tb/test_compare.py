@@ -12,6 +12,7 @@ import pytest
 from random_networks import generator, random_images, random_network, random_parameters
 
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE, label
 from convstream.model.export import export
 from convstream.model.formats.onnx import write_onnx
 from convstream.model.learning.data import load_images
@@ -20,7 +21,7 @@ from convstream.model.network.exponents import parameter_shapes, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.sim import compare
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 from convstream.sim.implementations import Row, int8_predictors
 
 TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
@@ -37,7 +38,7 @@ def folder(tmp_path, seed, monkeypatch) -> Path:
     np.save(tmp_path / "images.npy", random_images(generator(seed, "images"), quantised, 9))
     monkeypatch.setattr(compare, "BUILD", tmp_path / "build")
     # Compiled once, for later runs of this test as well.
-    monkeypatch.setattr(compare.run, "BUILD", ROOT / "build" / "tb" / "compare")
+    monkeypatch.setattr(compare.run, "BUILD", PACKAGE / "build" / "tb" / "compare")
     return tmp_path / "tiny"
 
 
@@ -63,7 +64,7 @@ def test_the_command_compares_all(folder, capsys):
     assert compare.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "the first 3 of 9 images" in shown
-    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
+    report = json.loads((compare.BUILD / label(folder, "tiny") / "report.json").read_text())
     rows = report["rows"]
     pytest.importorskip("torch")
     both = ["NumPy, slow", "NumPy, fast", "PyTorch"]
@@ -78,7 +79,9 @@ def test_the_command_compares_all(folder, capsys):
     assert all(row["agrees"] and row["images_per_second"] > 0 for row in rows)
     assert all(row["largest_difference"] == 0 for row in rows if row["kind"] == "int8")
     assert 0 <= report["images_of_equal_class_in_float_and_int8"] <= 9
-    assert (compare.BUILD / "tiny" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        (compare.BUILD / label(folder, "tiny") / "compare.png").read_bytes().startswith(b"\x89PNG")
+    )
 
 
 def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
@@ -96,7 +99,7 @@ def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
     assert shown.err.startswith(f"RTL in Verilator: {mismatch}\ntiny: RTL in Verilator (int8) dis")
     # Without float weights there is nothing to say of the float network.
     assert "float and int8 give" not in shown.out
-    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
+    report = json.loads((compare.BUILD / label(folder, "tiny") / "report.json").read_text())
     assert report["images_of_equal_class_in_float_and_int8"] is None
     assert {row["kind"] for row in report["rows"]} == {"int8"}
     assert [row["name"] for row in report["rows"] if not row["agrees"]] == ["RTL in Verilator"]
@@ -183,9 +186,9 @@ def test_a_network_of_one_logit():
     [
         (["--net", "nothing"], "unknown network 'nothing'"),
         (["--net", ","], "no network given"),
-        (["--n", "0"], "at least 1"),
-        (["--n", "many"], "at least 1"),
-        (["--slow", "-1"], "at least 1"),
+        (["--n", "0"], "x>=1"),
+        (["--n", "many"], "not a valid integer"),
+        (["--slow", "-1"], "x>=1"),
         (["--images", "nowhere.npy"], "no such file"),
         (["--n", "10"], "holds 9 images"),
     ],
@@ -199,9 +202,9 @@ def test_refuses_in_one_line(folder, arguments, words):
 
 def test_the_command_ends_with_2_on_a_mistake():
     command = [sys.executable, "-m", "convstream.sim.compare", "--n", "0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: N=0: expected a whole number of at least 1\n"
+    assert done.stderr == "error: Invalid value for '-n' / '--n': 0 is not in the range x>=1\n"
 
 
 def test_refuses_the_test_images_for_another_shape(folder):

@@ -119,7 +119,7 @@ class Conv2d(Weighted):
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         layer = self.stage.node.layer
-        return conv2d(images, self.weight, self.bias, layer.stride, layer.padding)
+        return conv2d(images, self.weight, self.bias, layer.window.stride, layer.window.padding)
 
 
 TRAFFIC = Conv2d

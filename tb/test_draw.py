@@ -20,6 +20,7 @@ from random_networks import (
 
 from convstream.model.base import pictures
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE, label
 from convstream.model.export import export
 from convstream.model.hardware.rom import from_hex, to_hex
 from convstream.model.hardware.solver import solve
@@ -33,7 +34,7 @@ from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import draw
 from convstream.sim.collect import UNKNOWN, unpack
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 from convstream.sim.draw import Subject
 from convstream.sim.probe import layer_outputs
 
@@ -172,7 +173,7 @@ def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "of the weights at the ends" in shown
     for name in ("3.png", "histograms.png"):
-        assert (tmp_path / "build" / "mini" / name).is_file()
+        assert (tmp_path / "build" / label(exported, "mini") / name).is_file()
     picture = tmp_path / "seven.png"
     Image.fromarray(load_images("test").images[0]).save(picture)
     arguments = [str(exported), "--image", str(picture), "--out", str(tmp_path / "out")]
@@ -211,7 +212,7 @@ def test_the_command_refuses_in_one_line_with_status_2():
     name = next(iter(NETWORKS))
     command = [sys.executable, "-m", "convstream.sim.draw", name, "--image", "99999999"]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=PACKAGE, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: image 99999999: ")

@@ -27,13 +27,14 @@ from convstream.fpga.identity import (
 )
 from convstream.fpga.link import LinkError
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
 from convstream.model.network import reference
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +376,7 @@ def test_unknown_network(quantised, folder, board):
 
 def test_no_build(quantised, folder, board):
     """Says how to make it."""
-    with pytest.raises(UserError, match="make bitstream BOARD=bench NET=tiny"):
+    with pytest.raises(UserError, match="convstream build tiny --board bench"):
         host.main(["--port", board.port, "--net", str(folder), "bench"])
 
 
@@ -415,7 +416,7 @@ def test_exit_codes(board, folder, capsys):
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, *arguments], cwd=PACKAGE, capture_output=True, text=True, check=False
         )
 
     assert run("bench").returncode == 1

@@ -16,7 +16,7 @@ import pytest
 import small_mnist
 from random_networks import generator, random_images, random_parameters
 
-from convstream.model.base import folders
+from convstream.model.base import folders, places
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.network.examples import NETWORKS
@@ -148,7 +148,8 @@ def test_simulation(seed: str, tmp_path: Path) -> None:
     """Whatever is left of a build, the next run is right."""
     name = f"interrupted{os.getpid()}"
     network = Network.chain(name, TINY.layers, TINY.input_shape)
-    folder, cache = tmp_path / name, run.BUILD / name
+    folder = tmp_path / name
+    cache = run.BUILD / places.label(folder, name)
     export(quantised(network, 1), folder)
     images = random_images(generator(seed, "interrupts"), quantised(network, 1), 4)
     np.save(tmp_path / "images.npy", images)

@@ -11,7 +11,6 @@ from testbench import Layout
 from traffic import Traffic
 
 from convstream.model.network.layers import MaxPool
-from convstream.model.network.layers.maxpool import maxpool2d
 
 
 def case(height, width, channels, kernel, stride, **others) -> dict:
@@ -85,7 +84,7 @@ class MaxPool2d(Traffic):
         self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
-        out_pixels = max(1, p["PIXELS"] // self.layer.stride)
+        out_pixels = max(1, p["PIXELS"] // self.layer.window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
         self.interval = max(self.source.beats, self.sink.beats)
 
@@ -103,7 +102,7 @@ class MaxPool2d(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         layer = self.layer
-        return maxpool2d(images, layer.kernel, layer.stride, layer.padding)
+        return layer.integers([images], ())
 
 
 TRAFFIC = MaxPool2d

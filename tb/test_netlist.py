@@ -47,7 +47,7 @@ def test_tiny(board, tiny, build_folder, monkeypatch):
     network, images = tiny
     # Icarus compiles at once, and shows an X; of iCE40's models it takes no defaults of ports.
     simulator = "verilator" if board == "icebreaker" else "icarus"
-    settings = run.parse(["--sim", simulator, "--images", images, "--n", "5"])
+    settings = run.Options(sim=simulator, images=images, n=5)
 
     def simulate() -> int:
         return run.stream([netlist.synthesise(network, find(board))], settings, build_folder)

@@ -177,7 +177,7 @@ def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path
     layer, size = TINY[name] if name in TINY else tiny(rng)
     network = Network.chain("net", (layer, Linear(2)), (1, *size))
     pixels = [pixels for pixels in PIXELS_PER_BEAT if fits(network, pixels)]
-    window = layer.kernel**2
+    window = layer.window.taps
     simd = int(rng.integers(1, window + 1)) if rng.random() < 0.3 else window
     foldings = {
         node.name: Folding(2, min(8, node.weight_shape[1]), input_major=True)

@@ -90,7 +90,7 @@ class SlidingWindow(Traffic):
     def compute(self, images: np.ndarray) -> np.ndarray:
         bias = np.zeros(len(self.weight), np.int32)
         layer = self.layer
-        acc = conv2d(images, self.weight, bias, layer.stride, layer.padding)
+        acc = conv2d(images, self.weight, bias, layer.window.stride, layer.window.padding)
         return reference.requantise(acc, 0)
 
 

@@ -9,17 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.base.files import one_line, read_bytes
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.schedule import Buffers
+from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import shifts_of
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")
-_REMEDY = "run model/export.py for this network"
+_REMEDY = "run convstream export for this network"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 MAX_FILE_BYTES = 4 << 20
@@ -49,6 +51,19 @@ def read(folder: str | Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{error}; {_REMEDY}") from None
     return parse(content, path)
+
+
+def find(network: str) -> Path:
+    """Folder of a network: the one of that name in mem/, or `network` itself if it is exported."""
+    for folder in (*places.folders_of(network), Path(network)):
+        if network and (folder / FILE_NAME).is_file():
+            return folder
+    if network in NETWORKS:
+        raise UserError(
+            f"mem/{network} holds no exported network; make it with: convstream train {network}"
+        )
+    known = ", ".join(places.networks(FILE_NAME)) or "(none)"
+    raise UserError(f"unknown network {network!r}; expected all, or one of: {known}")
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
@@ -85,11 +100,11 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing; restore it or run model/export.py again")
+            raise UserError(f"{path} is missing; restore it or run convstream export again")
         if sha256(path) != expected:
             raise UserError(
                 f"{path} is truncated or altered: its SHA-256 is not the one in "
-                f"{folder / FILE_NAME}; restore it or run model/export.py again"
+                f"{folder / FILE_NAME}; restore it or run convstream export again"
             )
     return manifest
 

@@ -72,7 +72,7 @@ class _Solver:
         # multipliers for each.
         self.fronts = [
             _pareto(point for pe in self._parallel(group) for point in self._together(group, pe))
-            for group in dict.fromkeys(self.groups.values())
+            for group in {id(group): group for group in self.groups.values()}.values()
             if group.folded
         ]
         self.fewest_cycles = max([self.fixed, *(intervals[0] for intervals, _ in self.fronts)])
@@ -94,9 +94,11 @@ class _Solver:
         """The PE that the layers of `group` may share, in rising order."""
         channels = [node.out_shape[0] for node in group.folded]
         stages = (self._compute_stage(node, Folding(1, 1)) for node in group.folded)
-        whole = [*group.multiples, *(s.out_shape[0] for s in stages if s.whole_beats)]
+        readers = (n for n in self.network.nodes if self.groups[n.inputs[0]] is group)
+        cut = any(stage_class(node).cuts_pixels for node in (*group.folded, *readers))
+        whole = [*group.multiples, *(s.out_shape[0] for s in stages if s.whole_beats or cut)]
         if group.image:
-            found = {self.network.input_shape[0]}
+            found, whole = {self.network.input_shape[0]}, list(group.multiples)
         elif whole:
             found = set(range(1, min(channels) + 1))
         else:
@@ -123,8 +125,10 @@ class _Solver:
             for simd in _smallest_for_each_fold(window):
                 words = channel_folds * math.ceil(window / simd)
                 folding = Folding(pe, simd)
-                columns = self._stage(node, folding).columns
-                interval = max(positions * words, passive_beats, columns)
+                stage = self._compute_stage(node, folding)
+                if not stage.pays:
+                    continue
+                interval = max(positions * words, passive_beats, stage.columns)
                 cost = self.beat[node.name] * self.price(folding, words)
                 choices.append(_Choice(interval, cost, folding))
         return choices

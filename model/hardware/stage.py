@@ -116,6 +116,13 @@ class Stage(ABC):
     ordered: ClassVar[bool] = False
     # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
     converts: ClassVar[bool] = False
+    # Whether it takes the channels of a pixel in parts, and best such as divide them.
+    cuts_pixels: ClassVar[bool] = False
+
+    @classmethod
+    def builds(cls, node: Node) -> bool:
+        """Whether it can build a node, whose layer is one that it is listed for."""
+        return True
 
     @property
     def name(self) -> str:
@@ -333,6 +340,11 @@ class ComputeStage(Stage):
     def whole_beats(self) -> bool:
         """Whether PE must divide the channels: a beat of several pixels has no ragged group."""
         return self.out_pixels > 1 or self.whole
+
+    @property
+    def pays(self) -> bool:
+        """Whether its folding is worth trying, as no simpler one is as good."""
+        return True
 
     def needs_shifter(self, simd: int) -> bool:
         """Whether cutting its beats into chunks of `simd` takes a byte shifter."""

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from convstream.model.base import files
+from convstream.model.base import files, places
 from convstream.model.base.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -68,13 +67,13 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
     root = os.environ.get("MNIST_ROOT")
     if root and not _complete(Path(root)):
         print(f"MNIST_ROOT={root} does not hold MNIST/raw/ with the four files", file=sys.stderr)
-    for folder in (Path(root) if root else None, ROOT / "data"):
+    for folder in (Path(root) if root else None, places.DATA):
         if folder is not None and _complete(folder):
             return _read_mnist(folder, split)
     if download is None:
         download = os.environ.get("MNIST_DOWNLOAD", "1") != "0"
-    if download and _download(ROOT / "data"):
-        return _read_mnist(ROOT / "data", split)
+    if download and _download(places.DATA):
+        return _read_mnist(places.DATA, split)
     rule = "=" * 78
     print(
         f"{rule}\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "

@@ -32,13 +32,16 @@ def choose_exponents(
     """The exponents of least squared rounding error.
 
     parameters: float weights by name, `conv1.weight`, ... outputs: by name, what each hidden node
-    that accumulates gives for calibration images, after its ReLU.
+    with codes of its own gives for calibration images, after its ReLU.
     """
     weight: dict[str, int] = {}
     output: dict[str, int] = {}
     chosen = Exponents(weight, output)
     for node in network.nodes:
+        if node.layer.passes:
+            continue
         if not node.layer.accumulates:
+            output[node.name] = best_exponent(outputs[node.name], 0, 255)
             continue
         if node in network.weighted:
             weight[node.name] = best_exponent(parameters[f"{node.name}.weight"], -128, 127)

@@ -22,7 +22,7 @@ PIXEL_EXPONENT = 8
 
 @dataclass(frozen=True)
 class Exponents:
-    """By node that accumulates: of the weights, and of the uint8 output (none for the logits).
+    """weight: by node that accumulates. output: by node with codes of its own, so not of logits.
 
     `input` is that of the pixels.
     """
@@ -32,7 +32,7 @@ class Exponents:
     input: int = PIXEL_EXPONENT
 
     def input_of(self, network: Network, node: Node) -> int:
-        """Exponent of what a node takes; a layer that does not accumulate passes its input's on."""
+        """Exponent of what a node takes first; a layer that passes codes on has its input's."""
         source = node
         while source.inputs[0] in network:
             source = network[source.inputs[0]]
@@ -62,11 +62,11 @@ def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 class Shifts(NamedTuple):
-    """Weights of a node that accumulates, and exponents of its scales.
+    """Weights of a node with codes or sums of its own, and exponents of its scales.
 
     weight, bias: as in `Parameters`; None where the layer has none, as an average pool, whose
-    `weight_exponent` is then `layer.sum_exponent`. output_exponent: None where the int32
-    accumulators go out.
+    `weight_exponent` is then `layer.sum_exponent`. input_exponent: of its first input.
+    output_exponent: None where the int32 accumulators go out.
     """
 
     weight: np.ndarray | None
@@ -77,7 +77,7 @@ class Shifts(NamedTuple):
 
 
 def power_of_two(network: Network, shifts: Mapping[str, Shifts]) -> QuantisedNetwork:
-    """The network whose nodes that accumulate have `shifts`, by name.
+    """The network whose nodes that do not pass codes on have `shifts`, by name.
 
     Raises `UserError` where they contradict each other or a requantising shift is negative, and as
     `QuantisedNetwork` does.
@@ -93,7 +93,7 @@ def power_of_two(network: Network, shifts: Mapping[str, Shifts]) -> QuantisedNet
                 # The image's own exponent is known once a layer with shifts has taken it.
                 (exponents[node.name],) = known
             continue
-        for exponent in known - {own.input_exponent}:
+        for exponent in known - {own.input_exponent} if node.layer.accumulates else ():
             raise UserError(
                 f"{node.name}: its input has scale 2**-{own.input_exponent}, the layer before "
                 f"gives 2**-{exponent}; the two must be equal"
@@ -112,6 +112,8 @@ def power_of_two(network: Network, shifts: Mapping[str, Shifts]) -> QuantisedNet
 
 
 def _check_shift(node: Node, own: Shifts) -> None:
+    if not node.layer.accumulates:
+        return
     if node.weight_shape is None and own.weight_exponent != node.layer.sum_exponent:
         raise UserError(
             f"{node.name}: its sums are 2**-{own.weight_exponent} of the input's scale, "
@@ -143,7 +145,7 @@ def shifts_of(quantised: QuantisedNetwork) -> dict[str, Shifts] | None:
         plain = [*site.inputs, *([] if site.output is None else [site.output])]
         if any(codes != Codes(codes.scale) or codes.exponent is None for codes in plain):
             return None
-        if not node.layer.accumulates:
+        if node.layer.passes:
             continue
         weight_exponent = node.layer.sum_exponent
         if site.weight_scale is not None:
@@ -167,9 +169,9 @@ def to_integers(
     """The int8 network that float `conv1.weight`, `conv1.bias`, ... stand for."""
     shifts: dict[str, Shifts] = {}
     for node in network.nodes:
-        if not node.layer.accumulates:
+        if node.layer.passes:
             continue
-        exponent = exponents.weight[node.name]
+        exponent = exponents.weight.get(node.name, 0)
         input_exponent = exponents.input_of(network, node)
         weight = bias = None
         if node.weight_shape is not None:
@@ -197,7 +199,8 @@ def from_integers(
     parameters: dict[str, np.ndarray] = {}
     weight, output = {}, {}
     for name, own in shifts.items():
-        weight[name] = own.weight_exponent
+        if quantised.network[name].layer.accumulates:
+            weight[name] = own.weight_exponent
         if own.output_exponent is not None:
             output[name] = own.output_exponent
         if own.weight is not None and own.bias is not None:

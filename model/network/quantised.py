@@ -110,6 +110,7 @@ class QuantisedNetwork:
             bias=None if own is None else own.bias,
             inputs=tuple(self._by_tensor[source] for source in self.network[name].inputs),
             output=self.codes_of(name),
+            shape=self.network[name].in_shape,
         )
 
     def rounding(self, name: str) -> Rounding | None:

@@ -16,15 +16,15 @@ class Rounding:
 
     multiplier: (channels,) or (1,). float32: the accumulator and the product are rounded to
     float32, as the kernels of convolutions do; float64: real arithmetic, exact but for one rounding
-    of the quotient, as the average pools do. divisor: of the latter. zero_point, low, high: of the
-    uint8 codes.
+    of the quotient, as the average pools do. divisor: of the latter, for all or float64 (OH, OW).
+    zero_point, low, high: of the uint8 codes.
     """
 
     multiplier: np.ndarray
     zero_point: int = 0
     low: int = 0
     high: int = 255
-    divisor: float = 1.0
+    divisor: np.ndarray | float = 1.0
 
     @classmethod
     def scaled(cls, input_scale: float, weight_scale: np.ndarray, output: Codes) -> Rounding:
@@ -43,15 +43,15 @@ class Rounding:
         return cls(multiplier, output.zero_point, output.low, output.high)
 
     @classmethod
-    def real(cls, scale: np.ndarray, output: Codes, count: int = 1) -> Rounding:
+    def real(cls, scale: np.ndarray, output: Codes, count: np.ndarray | int = 1) -> Rounding:
         """sum * scale / (count * sy), for sums of float64 scales, of which the mean is taken."""
-        divisor = count * output.scale
+        divisor = np.multiply(count, output.scale, dtype=np.float64)
         return cls(scale, output.zero_point, output.low, output.high, divisor)
 
     @property
     def shift(self) -> int | None:
         """s >= 0 where every factor is 2**-s: then the exact sum is shifted, however large."""
-        factors = np.unique(self.multiplier) / self.divisor
+        factors = np.unique(np.divide.outer(self.multiplier, self.divisor))
         if len(factors) > 1:
             return None
         exponent = exponent_of(float(factors[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -36,19 +36,13 @@ class Form:
     flat: bool = False
 
 
-def _write_window(op_type: str) -> Write:
-    """An operator that moves a square window over the image."""
-
-    def write(builder: Builder, node: Node, sources: list[str]) -> str:
-        layer = cast(Window, node.layer)
-        attributes = {
-            "kernel_shape": [layer.kernel] * 2,
-            "strides": [layer.stride] * 2,
-            "pads": [layer.padding] * 4,
-        }
-        return builder.node(op_type, node.name, *sources, **attributes)
-
-    return write
+def _window_attributes(window: Window) -> dict[str, Any]:
+    """A window as every operator writes it."""
+    return {
+        "kernel_shape": list(window.kernel),
+        "strides": list(window.stride),
+        "pads": list(window.padding),
+    }
 
 
 def _image(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -60,6 +54,16 @@ def _image(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 # Conv
+
+
+def _write_conv(builder: Builder, node: Node, sources: list[str]) -> str:
+    layer = cast(Conv, node.layer)
+    attributes = _window_attributes(layer.window)
+    if layer.window.dilation != (1, 1):
+        attributes["dilations"] = list(layer.window.dilation)
+    if layer.groups > 1:
+        attributes["group"] = layer.groups
+    return builder.node("Conv", node.name, *sources, **attributes)
 
 
 def _read_conv(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -105,6 +109,11 @@ def _linear(assembly: Assembly, node: NodeProto, name: str, bias: str, transpose
 # MaxPool
 
 
+def _write_maxpool(builder: Builder, node: Node, sources: list[str]) -> str:
+    attributes = _window_attributes(cast(MaxPool, node.layer).window)
+    return builder.node("MaxPool", node.name, *sources, **attributes)
+
+
 def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
     inputs(node, 1, 1)
     x = _image(assembly, node)
@@ -114,6 +123,14 @@ def _read_maxpool(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 # AvgPool
+
+
+def _write_avgpool(builder: Builder, node: Node, sources: list[str]) -> str:
+    layer = cast(AvgPool, node.layer)
+    attributes = _window_attributes(layer.window)
+    if layer.count_include_pad:
+        attributes["count_include_pad"] = 1
+    return builder.node("AveragePool", node.name, *sources, **attributes)
 
 
 def _read_avgpool(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -160,11 +177,11 @@ def _average(
 
 
 LAYERS: dict[type[Layer], Form] = {
-    Conv: Form(_write_window("Conv"), {"Conv": _read_conv}),
+    Conv: Form(_write_conv, {"Conv": _read_conv}),
     Linear: Form(_write_linear, {"Gemm": _read_gemm, "MatMul": _read_matmul}, flat=True),
-    MaxPool: Form(_write_window("MaxPool"), {"MaxPool": _read_maxpool}),
+    MaxPool: Form(_write_maxpool, {"MaxPool": _read_maxpool}),
     AvgPool: Form(
-        _write_window("AveragePool"),
+        _write_avgpool,
         {
             "AveragePool": _read_avgpool,
             "GlobalAveragePool": _read_global_avgpool,

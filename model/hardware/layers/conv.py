@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import numpy as np
 
@@ -34,8 +33,8 @@ class ConvStage(ComputeStage, WindowStage):
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer = cast(Conv, self.node.layer)
-        channels, height, width = self.in_shape
+        window = self.window_layer
+        _, height, width = self.in_shape
         folding = [
             Setting("LANES", wiring.lanes),
             Setting("PE", self.folding.pe, named=True),
@@ -46,13 +45,19 @@ class ConvStage(ComputeStage, WindowStage):
         return [
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
-            Setting("IN_CHANNELS", channels),
-            Setting("OUT_CHANNELS", layer.out_channels),
-            Setting("KERNEL", layer.kernel),
-            Setting("STRIDE", layer.stride, default=1),
-            Setting("PADDING", layer.padding, default=0),
+            *self.channel_settings(),
+            Setting("KERNEL", window.kernel),
+            Setting("STRIDE", window.stride, default=1),
+            Setting("PADDING", window.padding, default=0),
             *folding,
             *self.compute_settings(wiring),
+        ]
+
+    def channel_settings(self) -> list[Setting]:
+        """The parameters that say how many channels there are."""
+        return [
+            Setting("IN_CHANNELS", self.in_shape[0]),
+            Setting("OUT_CHANNELS", self.out_shape[0]),
         ]
 
     # Order of ROM words
@@ -109,6 +114,14 @@ class ConvStage(ComputeStage, WindowStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
+        window, macs = cls.draw_window(choices, shape, limits)
+        return Conv(limits.channels(choices, macs), *window)
+
+    @staticmethod
+    def draw_window(
+        choices: Choices, shape: Shape, limits: Limits
+    ) -> tuple[tuple[int, int, int], int]:
+        """Kernel, stride and padding, and the multiply-accumulates of each input channel once."""
         kernel, padding = limits.window(choices, shape, range(1, 8))
         stride = choices.integer(1, 4)
 
@@ -118,4 +131,4 @@ class ConvStage(ComputeStage, WindowStage):
 
         while macs(stride) > limits.macs:
             stride += 1
-        return Conv(limits.channels(choices, macs(stride)), kernel, stride, padding)
+        return (kernel, stride, padding), macs(stride)

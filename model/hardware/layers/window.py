@@ -6,13 +6,30 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.stage import Setting, Stage, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
-from convstream.model.network.layers.windows import Window
+from convstream.model.network.layers.base import Layer
+
+
+class Square(NamedTuple):
+    """A window that is the same both ways."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+    @classmethod
+    def of(cls, layer: Layer) -> Square:
+        """The window of a layer. Raises `UserError` where it is not the same both ways."""
+        window = layer.window  # type: ignore[attr-defined]
+        sizes = window.kernel, window.stride, window.padding, window.dilation
+        if any(len(set(size)) > 1 for size in sizes) or window.dilation != (1, 1):
+            raise UserError(f"window {window}; expected one that is the same both ways")
+        return cls(window.kernel[0], window.stride[0], window.padding[0])
 
 
 class WindowStage(Stage):
@@ -23,9 +40,9 @@ class WindowStage(Stage):
     reader: ClassVar[int] = 3
 
     @property
-    def window_layer(self) -> Window:
-        """The layer, as a `Window`."""
-        return cast(Window, self.node.layer)
+    def window_layer(self) -> Square:
+        """The layer's window."""
+        return Square.of(self.node.layer)
 
     @property
     def stride(self) -> int:
@@ -33,7 +50,7 @@ class WindowStage(Stage):
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
-        stride = cast(Window, node.layer).stride
+        stride = Square.of(node.layer).stride
         if pixels % stride and stride % pixels:
             raise UserError(
                 f"{node.name} takes {pixels} of them a beat, which its stride {stride} does not fit"

@@ -3,6 +3,7 @@
 Whoever adds a layer lists it here; see CONTRIBUTING.
 """
 
+from convstream.model.network.layers.add import Add
 from convstream.model.network.layers.avgpool import AvgPool
 from convstream.model.network.layers.base import Layer, Shape
 from convstream.model.network.layers.concat import Concat
@@ -13,6 +14,7 @@ from convstream.model.network.layers.table import Table
 from convstream.model.network.layers.upsample import Upsample
 
 __all__ = [
+    "Add",
     "AvgPool",
     "Concat",
     "Conv",

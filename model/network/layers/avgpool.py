@@ -1,4 +1,4 @@
-"""2-D average pool on windows of a power of two, whose mean is a sum and a shift."""
+"""2-D average pool, whose mean is a sum, and a division when it is requantised."""
 
 from __future__ import annotations
 
@@ -9,103 +9,135 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.codes import Codes
 from convstream.model.network.layers import base, windows
 from convstream.model.network.layers.base import (
     FAST,
     Arrays,
-    Gradients,
     Layer,
     Passes,
     Shape,
     Site,
     Way,
 )
+from convstream.model.network.layers.windows import Padding, Pair, Window, Windowed
 from convstream.model.network.rounding import Rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class AvgPool(Layer):
-    """2-D average pool, square window of a power of two, no padding.
+@dataclass(frozen=True, init=False)
+class AvgPool(Windowed, Layer):
+    """2-D average pool.
 
-    Its accumulators are the sums of the windows: K*K times the mean, at a scale K*K times as fine.
+    Its accumulators are the sums of the windows, padding included: KH*KW times the mean, at a scale
+    KH*KW times as fine. count_include_pad: the padding counts as pixels; otherwise each mean is of
+    the pixels inside the image alone, of which `counts` says how many there are.
     """
 
-    kernel: int
-    stride: int
+    window: Window
+    count_include_pad: bool
 
     kind = "avgpool"
     stem = "pool"
-    padding = 0
+
+    def __init__(
+        self, kernel: Pair, stride: Pair, padding: Padding = 0, count_include_pad: bool = False
+    ) -> None:
+        object.__setattr__(self, "window", Window.of(kernel, stride, padding))
+        # Without padding the two are the same layer.
+        object.__setattr__(
+            self, "count_include_pad", count_include_pad and any(self.window.padding)
+        )
 
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
-        if self.kernel < 1 or self.kernel & (self.kernel - 1):
-            raise UserError(
-                f"{self}: expected a kernel that is a power of two; choose 2, 4, 8 or so"
-            )
-        return (shape[0], *windows.positions(self, shape))
+        return (shape[0], *self.window.positions(shape))
 
     @property
-    def sum_exponent(self) -> int:
-        return 2 * (self.kernel.bit_length() - 1)
+    def sum_exponent(self) -> int | None:
+        taps = self.window.taps
+        return None if taps & (taps - 1) else taps.bit_length() - 1
+
+    def counts(self, shape: Shape) -> np.ndarray:
+        """By how many pixels each sum is divided: int64 (OH, OW)."""
+        _, height, width = shape
+        pixels = np.ones((1, 1, height, width), np.int64)
+        padded = windows.pad(pixels, self.window, int(self.count_include_pad))
+        return windows.reduce_windows(padded, self.window, np.add)[0, 0]
 
     def sum_scale(self, site: Site) -> np.ndarray:
-        return np.array([site.inputs[0].scale / self.kernel**2])
+        counts = np.unique(self.counts(site.shape))
+        if len(counts) > 1:
+            raise UserError(
+                "the sums of an average pool whose windows hold different numbers of pixels have "
+                "no single scale; quantise its output, or export it with count_include_pad=True"
+            )
+        return np.array([site.inputs[0].scale / counts[0]])
 
     def rounding(self, site: Site) -> Rounding | None:
         assert site.output is not None
-        return Rounding.real(np.array([site.inputs[0].scale]), site.output, self.kernel**2)
+        return Rounding.real(np.array([site.inputs[0].scale]), site.output, self.counts(site.shape))
 
     def accumulator_bound(self, site: Site) -> int:
-        return self.kernel**2 * max(site.zero_point, 255 - site.zero_point)
+        return self.window.taps * max(site.zero_point, 255 - site.zero_point)
 
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """The zero point's share of a sum, and the code of the padding."""
-        share = np.array(self.kernel**2 * site.zero_point)
+        share = np.array(self.window.taps * site.zero_point)
         return share, np.array(site.zero_point, np.uint8)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
-        share, _ = operands
-        dtype = base.exact_dtype(255 * self.kernel**2)
-        return windows.reduce_windows(inputs[0].astype(dtype), self, np.add) - dtype(share)
+        (x,), (share, pad_code) = inputs, operands
+        dtype = base.exact_dtype(255 * self.window.taps)
+        return self._sums(x.astype(dtype), int(pad_code)) - dtype(share)
+
+    def _sums(self, x: np.ndarray, pad_value: float) -> np.ndarray:
+        padded = windows.pad(x, self.window, pad_value)
+        return windows.reduce_windows(padded, self.window, np.add)
 
     def forward(self, inputs: Arrays, weights: Arrays, way: Way = FAST) -> Passes:
         (x,) = inputs
-
-        def backward(dy: np.ndarray) -> Gradients:
-            return (avgpool2d_backward(dy, x, self.kernel, self.stride),), ()
-
-        sums = windows.reduce_windows(x, self, np.add)
-        return sums * x.dtype.type(1 / self.kernel**2), backward
+        y = self._sums(x, 0) / self.counts(x.shape[1:]).astype(x.dtype)
+        return y, lambda dy: ((avgpool2d_backward(self, dy, x),), ())
 
     def torch_forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        import torch
         from torch.nn import functional
 
-        return functional.avg_pool2d(inputs[0], self.kernel, self.stride)
+        (x,), window = inputs, self.window
+        _, channels, height, width = x.shape
+        padded = windows.pad_tensor(x, window, 0)
+        sums = functional.avg_pool2d(padded, window.kernel, window.stride, divisor_override=1)
+        return sums / torch.from_numpy(self.counts((channels, height, width))).to(x)
 
 
-def avgpool2d(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """Sums of the windows, K*K times the means (`rtl/avgpool2d.v`, OUT_WIDTH = 32).
+def avgpool2d(
+    x: np.ndarray, kernel: Pair, stride: Pair, padding: Padding = 0, pad_code: int = 0
+) -> np.ndarray:
+    """Sums of the windows, KH*KW times the means (`rtl/avgpool2d.v`, OUT_WIDTH = 32).
 
-    x: uint8 N x C x H x W. Returns int32 N x C x OH x OW. Raises `UserError` on another type or
-    shape.
+    x: uint8 N x C x H x W; pad_code: the code of the padding. Returns int32 N x C x OH x OW. Raises
+    `UserError` on another type or shape.
     """
     base.check_integers(x, "uint8", 4, "the input of avgpool2d, N x C x H x W")
-    layer = AvgPool(kernel, stride)
+    layer = AvgPool(kernel, stride, padding)
     layer.out_shape(x.shape[1:])  # refuses a window that does not fit
-    return base.int32(layer.integers([x], layer.operands(Site())))
+    site = Site(inputs=(Codes(1.0, pad_code),))
+    sums = layer.integers([x], layer.operands(site))
+    return base.int32(sums + layer.window.taps * pad_code)
 
 
-def avgpool2d_backward(dy: np.ndarray, x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """dx: every pixel of a window gets dy / K**2. dy: N x C x OH x OW. Returns dx, shaped as x."""
-    layer = AvgPool(kernel, stride)
+def avgpool2d_backward(layer: AvgPool, dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """dx: every pixel of a window gets its share of dy. dy: N x C x OH x OW.
+
+    Returns dx, shaped as x.
+    """
     out_shape = layer.out_shape(x.shape[1:])
     base.check_gradient(dy, (len(x), *out_shape), x.dtype)
-    dx = np.zeros_like(x)
-    share = dy * dy.dtype.type(1 / kernel**2)
-    for ky, kx in np.ndindex(kernel, kernel):
-        dx[windows.tap(layer, out_shape, ky, kx)] += share
-    return dx
+    dpadded = np.zeros_like(windows.pad(x, layer.window, 0))
+    share = dy / layer.counts(x.shape[1:]).astype(x.dtype)
+    for ky, kx in np.ndindex(layer.window.kernel):
+        dpadded[windows.tap(layer.window, out_shape, ky, kx)] += share
+    return windows.crop(dpadded, layer.window)

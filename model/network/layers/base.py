@@ -52,6 +52,7 @@ class Site(NamedTuple):
 
     weight: int8; weight_scale: float32 (channels,) or (1,); bias: int32 (channels,); all None where
     it has no weights. inputs: of each of its tensors. output: None where its int32 sums leave.
+    shape: of the first input.
     """
 
     weight: np.ndarray | None = None
@@ -59,6 +60,7 @@ class Site(NamedTuple):
     bias: np.ndarray | None = None
     inputs: tuple[Codes, ...] = (Codes(1.0),)
     output: Codes | None = None
+    shape: Shape = (1, 1, 1)
 
     @property
     def zero_point(self) -> int:
