@@ -118,6 +118,7 @@ def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
     for its end, it changes late; then all rows are simulated.
     """
     stages = folded.stages
+    direct = _direct(stages)
     period = _period(stages)
     periods = folded.network.input_shape[1] // period
     repeats = any(stage.takes_all for stage in stages) and _beats(stages) > LARGE
@@ -130,13 +131,13 @@ def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
             kept += 1
             continue
         soonest, later, latest = (
-            Simulation.of(part, None, 1).timing.latency for part in (excerpt, longer, double)
+            Simulation.of(part, direct, 1).timing.latency for part in (excerpt, longer, double)
         )
         step = later - soonest
         if latest == soonest + kept * step:
             return _Rhythm(excerpt, longer, soonest, step, kept, periods - kept)
         kept *= 2
-    return _Rhythm(stages, stages, Simulation.of(stages, None, 1).timing.latency, 0, periods, 0)
+    return _Rhythm(stages, stages, Simulation.of(stages, direct, 1).timing.latency, 0, periods, 0)
 
 
 def _period(stages: Sequence[Stage]) -> int:
@@ -186,6 +187,18 @@ def _slowest(stages: Sequence[Stage]) -> Stage:
     return max(stages, key=lambda stage: stage.interval)
 
 
+def _direct(stages: Sequence[Stage]) -> dict[str, int]:
+    """No depth for each branch that leads to a stage with one input.
+
+    Behind such a stage there is a FIFO anyway, which can hold what a longer branch waits for.
+    """
+    streams = Streams.of(stage.node for stage in stages)
+    branches = {branch for fork in streams.forks.values() for branch in fork}
+    return {
+        taken[0]: 0 for taken in streams.taken.values() if len(taken) == 1 and taken[0] in branches
+    }
+
+
 def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
     """The smallest FIFOs for the latency `soonest` at the pace of the slowest of `stages`."""
     counts = 1, _images(stages)
@@ -209,27 +222,34 @@ def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
             fitting.append(simulation)
         return fitting
 
-    # At first branches have no end of room.
-    depths = dict(least)
-    fitting = fit(Simulation.of(stages, depths, count) for count in counts)
+    def fresh() -> list[Simulation] | None:
+        try:
+            return fit(Simulation.of(stages, depths, count) for count in counts)
+        except DeadlockError:
+            return None
+
+    # At first, branches that have a FIFO have no end of room.
+    direct = _direct(stages)
+    depths = least | direct
+    fitting = fresh()
     if fitting is None:
-        enough = max(enough, Simulation.of(stages, None, counts[-1]).timing.interval)
+        fastest = Simulation.of(stages, direct, counts[-1]).timing.interval
+        if direct and fastest > enough:
+            # What reads a fork directly holds the other readers up.
+            direct, depths = {}, dict(least)
+            soonest = Simulation.of(stages, direct, 1).timing.latency
+            fastest = Simulation.of(stages, direct, counts[-1]).timing.interval
+        enough = max(enough, fastest)
         while fitting is None:
             depths = {name: 2 * depth for name, depth in depths.items()}
-            fitting = fit(Simulation.of(stages, depths, count) for count in counts)
-    forks = Streams.of(stage.node for stage in stages).forks
-    branches = [branch for fork in forks.values() for branch in fork]
-    for branch in branches:
-        # Without a FIFO, a beat comes a clock sooner.
-        without = fit(s.refitted({**depths, branch: 0}, branch, soonest) for s in fitting)
-        if without is not None:
-            depths[branch], fitting = 0, without
-            soonest = fitting[0].timing.latency
-        else:
-            least[branch] = 1
+            fitting = fresh()
     widths = {stage.name: stage.out_lanes * stage.out_pixels for stage in stages}
-    widths |= {IMAGE: stages[0].lanes * stages[0].pixels}
-    widths |= {branch: widths[name] for name, fork in forks.items() for branch in fork}
+    widths[IMAGE] = stages[0].lanes * stages[0].pixels
+    for name, branches in Streams.of(stage.node for stage in stages).forks.items():
+        for branch in branches:
+            widths[branch] = widths[name]
+            if branch not in direct:
+                least[branch] = 1
     # The widest streams first: there a beat saved saves most.
     for name in sorted(least, key=lambda name: -widths[name]):
         low = least[name]
@@ -285,10 +305,7 @@ def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
 
 
 def latency(folded: FoldedNetwork) -> int:
-    """Clocks from the first pixel to the last outputs of an isolated image, FIFOs on all branches.
-
-    `buffers` may find that it does without some of those, each of which takes a clock.
-    """
+    """Clocks from the first pixel to the last outputs of an isolated image."""
     rhythm = _rhythm(folded)
     return rhythm.soonest + rhythm.left_out * rhythm.step
 
