@@ -66,7 +66,7 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     kept = 1
     while True:
         rhythm = _rhythm(folded, kept)
-        found = _smallest(rhythm.stages, rhythm.soonest)
+        found = _smallest(rhythm)
         if rhythm.left_out == 0:
             return found
         extended = _extended(folded, rhythm, found)
@@ -99,26 +99,47 @@ class _Rhythm:
     """What is simulated of a network: an image of fewer rows, if rows repeat.
 
     stages: on images of `kept` periods of rows, a period being the input rows of an output row.
-    longer: on those of a period more. soonest: latency of an isolated image through `stages`.
-    step: what a period adds to it. left_out: periods.
+    longer: on those of a period more. direct: depths of branches without a FIFO, all 0. soonest:
+    latency of a lone image through `stages`. step: what a period adds to it. left_out: periods.
     """
 
     stages: Sequence[Stage]
     longer: Sequence[Stage]
+    direct: Mapping[str, int]
     soonest: int
     step: int
     kept: int
     left_out: int
 
+    @property
+    def latency(self) -> int:
+        """That of the whole network."""
+        return self.soonest + self.left_out * self.step
+
 
 def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
+    """What to simulate, at least `kept` periods.
+
+    A branch to a stage with one input needs no FIFO, as behind that stage there is one anyway,
+    which can hold what a longer branch waits for. But it then comes no faster than the other
+    readers take the stream: where that costs latency, all branches have FIFOs.
+    """
+    streams = folded.streams
+    branches = {branch for fork in streams.forks.values() for branch in fork}
+    direct = {
+        taken[0]: 0 for taken in streams.taken.values() if len(taken) == 1 and taken[0] in branches
+    }
+    ways = [_excerpt(folded, kept, way) for way in ([direct, {}] if direct else [{}])]
+    return min(ways, key=lambda rhythm: rhythm.latency)
+
+
+def _excerpt(folded: FoldedNetwork, kept: int, direct: Mapping[str, int]) -> _Rhythm:
     """As few rows of a large image as show how they repeat, but at least `kept` periods.
 
     What a period adds must still hold for twice as many. Where the logits of the whole image wait
     for its end, it changes late; then all rows are simulated.
     """
     stages = folded.stages
-    direct = _direct(stages)
     period = _period(stages)
     periods = folded.network.input_shape[1] // period
     repeats = any(stage.takes_all for stage in stages) and _beats(stages) > LARGE
@@ -135,9 +156,10 @@ def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
         )
         step = later - soonest
         if latest == soonest + kept * step:
-            return _Rhythm(excerpt, longer, soonest, step, kept, periods - kept)
+            return _Rhythm(excerpt, longer, direct, soonest, step, kept, periods - kept)
         kept *= 2
-    return _Rhythm(stages, stages, Simulation.of(stages, direct, 1).timing.latency, 0, periods, 0)
+    soonest = Simulation.of(stages, direct, 1).timing.latency
+    return _Rhythm(stages, stages, direct, soonest, 0, periods, 0)
 
 
 def _period(stages: Sequence[Stage]) -> int:
@@ -187,20 +209,9 @@ def _slowest(stages: Sequence[Stage]) -> Stage:
     return max(stages, key=lambda stage: stage.interval)
 
 
-def _direct(stages: Sequence[Stage]) -> dict[str, int]:
-    """No depth for each branch that leads to a stage with one input.
-
-    Behind such a stage there is a FIFO anyway, which can hold what a longer branch waits for.
-    """
-    streams = Streams.of(stage.node for stage in stages)
-    branches = {branch for fork in streams.forks.values() for branch in fork}
-    return {
-        taken[0]: 0 for taken in streams.taken.values() if len(taken) == 1 and taken[0] in branches
-    }
-
-
-def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
-    """The smallest FIFOs for the latency `soonest` at the pace of the slowest of `stages`."""
+def _smallest(rhythm: _Rhythm) -> Buffers:
+    """The smallest FIFOs for the soonest latency at the pace of the slowest stage."""
+    stages, direct, soonest = rhythm.stages, rhythm.direct, rhythm.soonest
     counts = 1, _images(stages)
     least = {stage.name: 2 for stage in stages}
     output = stages[-1]
@@ -229,8 +240,7 @@ def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
             return None
 
     # At first, branches that have a FIFO have no end of room.
-    direct = _direct(stages)
-    depths = least | direct
+    depths = {**least, **direct}
     fitting = fresh()
     if fitting is None:
         fastest = Simulation.of(stages, direct, counts[-1]).timing.interval
@@ -306,8 +316,7 @@ def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
 
 def latency(folded: FoldedNetwork) -> int:
     """Clocks from the first pixel to the last outputs of an isolated image."""
-    rhythm = _rhythm(folded)
-    return rhythm.soonest + rhythm.left_out * rhythm.step
+    return _rhythm(folded).latency
 
 
 def _beats(stages: Sequence[Stage]) -> int:
