@@ -135,6 +135,10 @@ class AvgPool(Windowed, Layer):
         zero = self.pad_code(site)
         return self.window.taps * max(zero, 255 - zero)
 
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        least = np.full(1, -self.window.taps * site.zero_point)
+        return least, least + 255 * self.window.taps
+
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """The share of a sum that is none of the values', and the code of the padding."""
         zero = self.pad_code(site)
