@@ -138,12 +138,19 @@ def _of_one(first: int, output: int) -> Callable[[Assembly, NodeProto], Tensor]:
 
     def read(assembly: Assembly, node: NodeProto) -> Tensor:
         given = [*node.input, *[""] * (output + 2 - len(node.input))]
+        if sum(name in assembly.tensors for name in given) > 1:
+            raise UserError(TWO_TENSORS)
         x = replace(_real(assembly, node, first), state=assembly.tensors[given[first]].state)
         codes = _codes(assembly, given[output], given[output + 1], assembly.codes[x.origin].signed)
         return assembly.tabulated(x, [node], codes, of_codes=True)
 
     return read
 
+
+TWO_TENSORS = (
+    "it takes two tensors, expected one and constants; of two tensors only Add and Concat are "
+    "layers"
+)
 
 STANDARD = {"QLinearConv": _read_conv, "QLinearMatMul": _read_matmul}
 MICROSOFT = {
