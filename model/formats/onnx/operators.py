@@ -19,7 +19,7 @@ from convstream.model.formats.onnx.checks import (
     is_standard,
     text,
 )
-from convstream.model.formats.onnx.functions import POINTWISE
+from convstream.model.formats.onnx.functions import POINTWISE, common
 from convstream.model.formats.onnx.layers import LAYERS, Read
 from convstream.model.formats.onnx.tensors import State, Tensor
 
@@ -80,7 +80,11 @@ def _pointwise(assembly: Assembly, node: NodeProto) -> Tensor:
     data = [assembly.tensors[name] for name in node.input if name in assembly.tensors]
     x = data[0]
     if len(data) > 1:
-        raise UserError(qlinear.TWO_TENSORS)
+        between = common(assembly.tensors, assembly.wiring, node)
+        if between is None:
+            raise UserError(qlinear.TWO_TENSORS)
+        codes, root, nodes = between
+        return replace(codes, state=State.REAL, function=(*nodes, node), root=root)
     if x.state is State.FLOATS:
         raise UserError(
             f"its input is {x.state.value}, not quantised yet; compute it outside the network, on "
