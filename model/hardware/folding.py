@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.stage import Folding, Stage
 from convstream.model.hardware.streams import Streams
 from convstream.model.network.graph import IMAGE, Network, Node
@@ -21,7 +22,7 @@ class FoldedNetwork:
     """A `Network` with the `Folding` of each foldable node, by name.
 
     pixels: in an input beat. compact: build pools as small as possible instead of as fast as
-    possible.
+    possible. scalings: of the nodes that have one.
     Raises `UserError` on a folding that does not fit its layer, pixels that do not divide a row, or
     streams that meet with other lanes or pixels a beat.
     """
@@ -30,6 +31,7 @@ class FoldedNetwork:
     foldings: Mapping[str, Folding]
     pixels: int = 1
     compact: bool = False
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.network.weighted:
@@ -69,6 +71,7 @@ class FoldedNetwork:
                 pixels=pixels[node.inputs[0]],
                 folding=self.foldings.get(node.name),
                 whole=groups[node.name].whole,
+                scaling=self.scalings.get(node.name),
             )
             lanes[node.name] = stage.out_lanes
         return stages

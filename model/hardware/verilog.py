@@ -54,7 +54,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
         lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[first]
         wiring = Wiring(
             lanes=lanes[first],
-            pad_code=quantised.site(stage.name).zero_point,
+            pad_code=quantised.pad_code(stage.name),
             rounding=quantised.rounding(stage.name),
             acc_width=quantised.accumulator_width(stage.name),
             out_bits=quantised.output_bits if last else 8,
