@@ -55,21 +55,6 @@ def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
 
-def pack_table(values: np.ndarray, lanes: int) -> np.ndarray:
-    """Pack a table of codes into ROM words of rtl/lookup.v.
-
-    values: uint8 (1, 256), whose words are a byte each, or (channels, 256), whose words hold the
-    same code of `lanes` channels: uint8 (groups * 256, lanes), lane 0 first.
-    """
-    if len(values) == 1:
-        return values.reshape(256, 1)
-    groups = -(-len(values) // lanes)
-    padded = np.zeros((groups * lanes, 256), np.uint8)
-    padded[: len(values)] = values
-    words = padded.reshape(groups, lanes, 256).transpose(0, 2, 1)
-    return np.ascontiguousarray(words).reshape(groups * 256, lanes)
-
-
 def to_hex(words: np.ndarray) -> str:
     """Text for `$readmemh`: one word per line, lane 0 in the lowest bits, hence rightmost."""
     big_endian = words.astype(words.dtype.newbyteorder(">"))[:, ::-1]
@@ -107,15 +92,23 @@ def signature(weights: str, biases: str) -> int:
     return halves[0] << 16 | halves[1]
 
 
+def prefix(network: str, layer: str) -> str:
+    """Of the names of a layer's files, unique across networks."""
+    return f"{network}_{layer}"
+
+
 def names(network: str, layer: str) -> tuple[str, str]:
-    """File names of a layer's weights and biases, unique across networks."""
-    return f"{network}_{layer}_weight.mem", f"{network}_{layer}_bias.mem"
+    """File names of a layer's weights and biases."""
+    return f"{prefix(network, layer)}_weight.mem", f"{prefix(network, layer)}_bias.mem"
 
 
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
     """Every ROM of a network: file name to text."""
     files = {}
     for stage in folded.stages:
+        start = prefix(quantised.network.name, stage.name)
+        for kind, words in stage.roms(quantised.site(stage.name)).items():
+            files[f"{start}_{kind}.mem"] = to_hex(words)
         if isinstance(stage, ComputeStage):
             weight = quantised.parameters[stage.name].weight
             weight_file, bias_file = names(quantised.network.name, stage.name)

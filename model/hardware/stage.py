@@ -28,6 +28,7 @@ from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.layers.base import Site
 from convstream.model.network.rounding import Rounding
 
 
@@ -64,7 +65,8 @@ class Wiring(NamedTuple):
 
     lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
     rounding: from sums to codes; None: there is none. acc_width: bits of an accumulator.
-    fifo_depth: beats of its output FIFO. roms: file names of weights and biases.
+    fifo_depth: beats of its output FIFO. roms: file names of weights and biases. site: what it
+    meets in the network. prefix: of the names of its files.
     """
 
     lanes: str
@@ -73,6 +75,12 @@ class Wiring(NamedTuple):
     acc_width: int
     fifo_depth: int
     roms: tuple[str, str]
+    site: Site
+    prefix: str
+
+    def file(self, kind: str) -> str:
+        """The name of a ROM's file, as a Verilog string."""
+        return f'"{self.prefix}_{kind}.mem"'
 
 
 def requantise(rounding: Rounding | None) -> list[Setting]:
@@ -137,6 +145,11 @@ class Stage(ABC):
         return self.node.out_shape
 
     # Streams
+
+    @classmethod
+    def multiples(cls, node: Node) -> Sequence[int]:
+        """Numbers of channels that the lanes of its inputs must divide."""
+        return ()
 
     @classmethod
     @abstractmethod
@@ -241,6 +254,10 @@ class Stage(ABC):
     def macs(self) -> int:
         """Multiply-accumulates an image, including taps in the padding."""
         return self.node.macs
+
+    def roms(self, site: Site) -> dict[str, np.ndarray]:
+        """Words of its ROMs beside weights and biases, (words, lanes), by kind."""
+        return {}
 
     @property
     def rom_words(self) -> int:

@@ -47,6 +47,8 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             acc_width=quantised.accumulator_width(stage.name),
             fifo_depth=buffers.fifo_depths[stage.name],
             roms=rom.names(network.name, stage.name),
+            site=quantised.site(stage.name),
+            prefix=rom.prefix(network.name, stage.name),
         )
         signature: list[Pair] = []
         if stage.foldable:
