@@ -67,7 +67,7 @@ class AxisAdd(Join):
             SUM_WIDTH=adder.sum_width,
             FACTOR_A=adder.factor_a,
             FACTOR_B=adder.factor_b,
-            OFFSET=adder.offset,
+            OFFSET=f"32'h{adder.offset % 2**32:x}",
             SHIFT=adder.shift,
             TIE=adder.tie,
             LOW=adder.low,
