@@ -35,6 +35,7 @@ SAYS = {
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
     "conv2d": "each pixel meets its weights, sums leave in order, tlast; moves within PACE + 13",
     "pixel_conv2d": "as conv2d; moves within PACE + 13 clocks",
+    "depthwise_conv2d": "as conv2d, each pixel with the outputs of its channel alone",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 14 clocks",
@@ -80,10 +81,14 @@ def rom_files(proof: Proof) -> dict[str, str]:
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
         layer = Linear(parameters["OUT_FEATURES"])
-    elif proof.module in ("conv2d", "pixel_conv2d"):
-        shape = (parameters["CHANNELS"], parameters["HEIGHT"], parameters["WIDTH"])
-        names = ("OUT_CHANNELS", "KERNEL", "STRIDE", "PADDING")
-        layer = Conv(*(parameters[name] for name in names))
+    elif proof.module in ("conv2d", "pixel_conv2d", "depthwise_conv2d"):
+        channels = parameters["CHANNELS"]
+        shape = (channels, parameters["HEIGHT"], parameters["WIDTH"])
+        window = (parameters[name] for name in ("KERNEL", "STRIDE", "PADDING"))
+        if "MULTIPLIER" in parameters:
+            layer = Conv(channels * parameters["MULTIPLIER"], *window, groups=channels)
+        else:
+            layer = Conv(parameters["OUT_CHANNELS"], *window)
     else:
         return {}
     simd = parameters.get("SIMD", parameters["CHANNELS"])
@@ -121,6 +126,8 @@ def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str,
 IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
 CONV = {"HEIGHT": 2, "WIDTH": 2, "CHANNELS": 1, "KERNEL": 2, "STRIDE": 1, "PADDING": 1}
 CONV |= {"OUT_CHANNELS": 2, "LANES": 1, "PE": 1}
+DEPTHWISE = {name: size for name, size in CONV.items() if name != "OUT_CHANNELS"}
+DEPTHWISE |= {"MULTIPLIER": 1, "SIMD": 1}
 CONV_SIZES = [size for kernel in (1, 2) for size in _sizes(kernel, 2, range(kernel))]
 
 PROOFS = [
@@ -341,7 +348,7 @@ PROOFS = [
     *_each(
         "running_max",
         "states",
-        Bug("running_max.v", "first_reg || x > previous", "x > previous"),
+        Bug("running_pool.v", "first_reg || x > so_far", "x > so_far"),
         *(
             {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel}
             for kernel in (2, 3)
@@ -350,6 +357,21 @@ PROOFS = [
         ),
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "avgpool2d",
+        "states",
+        Bug("running_pool.v", "first_reg ? {RESULT{1'b0}} : so_far", "so_far"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel, "STRIDE": kernel, "RUNNING": 1}
+            for kernel in (2, 3)
+            for height in range(kernel, 5)
+            for width in range(kernel, 5)
+        ),
+        {"CHANNELS": 2, "LANES": 1, "RUNNING": 1},
+        {"CHANNELS": 2, "LANES": 1, "HEIGHT": 2, "WIDTH": 2, "RUNNING": 1},
+        {"CHANNELS": 3, "LANES": 2, "RUNNING": 1},
+        {"OUT_WIDTH": 32, "RUNNING": 1},
     ),
     *_each(
         "fc",
@@ -403,6 +425,31 @@ PROOFS = [
         CONV | {"PE": 2, "OUT_CHANNELS": 3},
         CONV | {"CHANNELS": 2},
         CONV | {"CHANNELS": 2, "LANES": 2},
+    ),
+    # Taps from memory, in words of whole pixels, of a beat for one or two groups, of two beats.
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("pixel_reader.v", "part_done && part_reg == PART_LAST", "part_done"),
+        *(
+            DEPTHWISE | {"CHANNELS": 2} | size
+            for size in CONV_SIZES
+            if size["KERNEL"] > 1 or size["STRIDE"] == 1
+        ),
+        DEPTHWISE | {"CHANNELS": 2, "MULTIPLIER": 2},
+        DEPTHWISE | {"CHANNELS": 4, "LANES": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 4, "PE": 2, "KERNEL": 1, "PADDING": 0},
+    ),
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("depthwise_conv2d.v", "CHANNEL % WORD) +:", "0) +:"),
+        DEPTHWISE | {"CHANNELS": 3, "PE": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 2, "LANES": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 4},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 3, "PE": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 2, "MULTIPLIER": 2, "PE": 3},
+        quick=0,
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(
