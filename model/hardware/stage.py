@@ -159,11 +159,6 @@ class Stage(ABC):
     # Streams
 
     @classmethod
-    def multiples(cls, node: Node) -> Sequence[int]:
-        """Numbers of channels that the lanes of its inputs must divide."""
-        return ()
-
-    @classmethod
     @abstractmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         """Pixels in an output beat, given those in an input beat.
