@@ -9,6 +9,7 @@ import numpy as np
 
 from convstream.model.hardware import rom
 from convstream.model.hardware.stage import Folding
+from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Conv, Linear
 from tb.stages import lone_stage
 
@@ -75,7 +76,7 @@ def rom_files(proof: Proof) -> dict[str, str]:
     if proof.module == "lookup":
         channels = parameters.get("CHANNELS", 1) if parameters.get("PER_CHANNEL") else 1
         values = np.arange(256) * np.arange(1, channels + 1)[:, None] % 256
-        words = rom.pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
+        words = pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
         return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
