@@ -44,7 +44,7 @@ def brams(family: Family, folded: FoldedNetwork) -> int:
 def _rom_brams(family: Family, stage: Stage) -> int:
     if stage.folding is None:
         return 0
-    roms = (
+    roms: tuple[tuple[int, int], ...] = (
         (stage.rom_words, 8 * stage.folding.pe * stage.folding.simd),
         (stage.channel_folds, 32 * stage.folding.pe),
     )

@@ -13,7 +13,7 @@
 //   registers for windows. The memory is narrowest where a beat or a few hold the channels that PE
 //   output channels read: see WORD.
 // - Otherwise it keeps the window of all channels in registers.
-// Cycles an image: positions / OUT_PIXELS * ceil(CHANNELS*M / PE) * ceil(K*K / SIMD), or one an
+// Cycles an image: positions / OUT_PIXELS * ceil(CHANNELS*M / PE) * ceil(taps / SIMD), or one an
 // input beat where those are more.
 // Equals model.network.layers.conv.conv2d, whose groups are its channels, followed by
 // model.network.reference.requantise.
@@ -25,13 +25,24 @@ module depthwise_conv2d #(
     parameter WIDTH       = 28,
     parameter CHANNELS    = 3,         // of the input
     parameter MULTIPLIER  = 1,         // output channels of each
-    parameter KERNEL      = 3,         // rows and columns
+    parameter KERNEL      = 3,         // the window, see sliding_window
+    parameter KERNEL_H    = KERNEL,
+    parameter KERNEL_W    = KERNEL,
     parameter STRIDE      = 1,
-    parameter PADDING     = 0,         // less than KERNEL
+    parameter STRIDE_H    = STRIDE,
+    parameter STRIDE_W    = STRIDE,
+    parameter PADDING     = 0,
+    parameter PAD_TOP     = PADDING,
+    parameter PAD_LEFT    = PADDING,
+    parameter PAD_BOTTOM  = PADDING,
+    parameter PAD_RIGHT   = PADDING,
+    parameter DILATION_H  = 1,
+    parameter DILATION_W  = 1,
+    parameter PAD_CODE    = 0,         // the code of zero
     parameter LANES       = CHANNELS,  // input channels a beat
     parameter PIXELS      = 1,         // input pixels a beat, see sliding_window
     parameter PE          = 1,         // output channels at once
-    parameter SIMD        = 1,         // products at once, of the K*K of a window
+    parameter SIMD        = 1,         // products at once, of the taps of a window
     parameter ACC_WIDTH   = 32,        // bits that hold every accumulator
     parameter SHIFT       = 0,         // requantising shift
     parameter ZERO_POINT  = 0,         // see clamp_code
@@ -46,7 +57,7 @@ module depthwise_conv2d #(
     parameter WEIGHT_FILE = "",        // words of PE*SIMD weights, as in hardware/rom.py
     parameter BIAS_FILE   = "",        // words of PE biases of 32 bits
     parameter SCALE_FILE  = "",        // words of PE scales
-    parameter OUT_PIXELS  = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
+    parameter OUT_PIXELS  = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
 ) (
     input  wire                               clk,
     input  wire                               rst,
@@ -61,7 +72,7 @@ module depthwise_conv2d #(
 );
 
     localparam OUT_CHANNELS = CHANNELS * MULTIPLIER;
-    localparam TAPS         = KERNEL * KERNEL;
+    localparam TAPS         = KERNEL_H * KERNEL_W;
     localparam GROUPS       = (OUT_CHANNELS + PE - 1) / PE;
     localparam CHUNKS       = (TAPS + SIMD - 1) / SIMD;
     localparam GROUP_WIDTH  = (GROUPS > 1) ? $clog2(GROUPS) : 1;
@@ -111,8 +122,11 @@ module depthwise_conv2d #(
             wire unused = &{1'b0, chunk, window_done};
 
             pixel_reader #(
-                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .WORD(WORD), .KERNEL(KERNEL),
-                .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .REPEATS(GROUPS*WORD/CHANNELS)
+                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .WORD(WORD),
+                .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+                .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM),
+                .PAD_RIGHT(PAD_RIGHT), .DILATION_H(DILATION_H), .DILATION_W(DILATION_W),
+                .PAD_CODE(PAD_CODE), .LANES(LANES), .REPEATS(GROUPS*WORD/CHANNELS)
             ) pixels (
                 .clk(clk), .rst(rst),
                 .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),
@@ -125,9 +139,12 @@ module depthwise_conv2d #(
 
             // A window stays until its last chunk has been taken by the last group.
             sliding_window #(
-                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL),
-                .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS),
-                .PACE(GROUPS*CHUNKS), .LATE(1)
+                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+                .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+                .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM),
+                .PAD_RIGHT(PAD_RIGHT), .DILATION_H(DILATION_H), .DILATION_W(DILATION_W),
+                .PAD_CODE(PAD_CODE),
+                .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS*CHUNKS), .LATE(1)
             ) windows (
                 .clk(clk), .rst(rst),
                 .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),

@@ -4,7 +4,7 @@
 // pixel by pixel, and so has no registers for them.
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and PE a beat out.
-// Cycles an image: positions * ceil(OUT_CHANNELS / PE) * K*K, or one an input beat where those are
+// Cycles an image: positions * ceil(OUT_CHANNELS / PE) * taps, or one an input beat where those are
 // more.
 // Equals model.network.layers.conv.conv2d followed by model.network.reference.requantise.
 
@@ -15,9 +15,20 @@ module pixel_conv2d #(
     parameter WIDTH        = 28,
     parameter IN_CHANNELS  = 1,
     parameter OUT_CHANNELS = 3,
-    parameter KERNEL       = 3,            // rows and columns
+    parameter KERNEL       = 3,            // the window, see sliding_window
+    parameter KERNEL_H     = KERNEL,
+    parameter KERNEL_W     = KERNEL,
     parameter STRIDE       = 1,
-    parameter PADDING      = 0,            // less than KERNEL
+    parameter STRIDE_H     = STRIDE,
+    parameter STRIDE_W     = STRIDE,
+    parameter PADDING      = 0,
+    parameter PAD_TOP      = PADDING,
+    parameter PAD_LEFT     = PADDING,
+    parameter PAD_BOTTOM   = PADDING,
+    parameter PAD_RIGHT    = PADDING,
+    parameter DILATION_H   = 1,
+    parameter DILATION_W   = 1,
+    parameter PAD_CODE     = 0,            // the code of zero
     parameter LANES        = IN_CHANNELS,  // input channels a beat
     parameter PE           = 1,            // output channels at once
     parameter ACC_WIDTH    = 32,           // bits that hold every accumulator
@@ -48,7 +59,7 @@ module pixel_conv2d #(
 );
 
     localparam GROUPS      = (OUT_CHANNELS + PE - 1) / PE;
-    localparam CHUNKS      = KERNEL * KERNEL;
+    localparam CHUNKS      = KERNEL_H * KERNEL_W;
     localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam CHUNK_WIDTH = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
 
@@ -64,8 +75,11 @@ module pixel_conv2d #(
     wire [CHUNK_WIDTH-1:0]   unused_chunk;
 
     pixel_reader #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(IN_CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .REPEATS(GROUPS)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(IN_CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .DILATION_H(DILATION_H), .DILATION_W(DILATION_W), .PAD_CODE(PAD_CODE),
+        .LANES(LANES), .REPEATS(GROUPS)
     ) pixels (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

@@ -11,10 +11,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from hypothesis import strategies
+from stages import lone_stage
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Limits
@@ -22,8 +22,8 @@ from convstream.model.hardware.folding import (
     PIXELS_PER_BEAT,
     FoldedNetwork,
     beat_pixels,
-    whole_channels,
 )
+from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
@@ -34,6 +34,9 @@ from convstream.model.network.layers import Layer, Linear, Shape
 from convstream.model.network.layers.base import Site, int32
 from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import QuantisedNetwork
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
 
@@ -85,10 +88,12 @@ class Choices:
 class DrawnChoices(Choices):
     """The same from hypothesis."""
 
-    def __init__(self, draw: Callable[[strategies.SearchStrategy], Any]) -> None:
+    def __init__(self, draw: Callable[[SearchStrategy], Any]) -> None:
         self._draw = draw
 
     def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies
+
         return self._draw(strategies.integers(low, high))
 
     def data(self) -> np.random.Generator:
@@ -128,7 +133,7 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
+        flat = bool(layers) and isinstance(layers[-1], Linear)
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
@@ -295,9 +300,9 @@ def random_folding(
         if not stage.foldable:
             continue
         channels, rows, columns = node.out_shape
-        window = math.prod(node.weight_shape[1:])
+        window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or whole_channels(network, node)
+        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
         parallel = [
             pe
             for pe in range(1, channels + 1)
@@ -308,7 +313,7 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        by_pixel = node.in_shape[0] if stage.ordered else window // math.prod(node.weight_shape[2:])
         if least <= by_pixel <= most and choices.now_and_then(4):
             simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))
@@ -378,7 +383,8 @@ def random_case(choices: np.random.Generator | Choices) -> Case:
     return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-@strategies.composite
-def cases(draw: Callable[[strategies.SearchStrategy], Any]) -> Case:
+def cases() -> SearchStrategy[Case]:
     """`random_case` as a strategy of hypothesis."""
-    return random_case(DrawnChoices(draw))
+    from hypothesis import strategies
+
+    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()

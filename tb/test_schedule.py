@@ -15,6 +15,7 @@ from random_networks import (
     random_images,
     random_network,
     random_parameters,
+    random_window,
     rescaled,
 )
 
@@ -200,7 +201,7 @@ TINY = {
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
-@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(8))])
+@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(12))])
 def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 53, name)
     layer, size = TINY[name] if name in TINY else tiny(rng)
@@ -222,7 +223,12 @@ def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path
 
 
 def tiny(rng: np.random.Generator) -> tuple[Conv | MaxPool, tuple[int, int]]:
-    """A window of any kernel, stride and padding on an image of a few rows."""
+    """A window on a small image: of any kind, or a square one on a few rows."""
+    if rng.random() < 0.6:
+        dilated = rng.random() < 0.6
+        window, size = random_window(rng, 3 if dilated else 1)
+        geometry = window.kernel, window.stride, window.padding
+        return Conv(2, *geometry, window.dilation) if dilated else MaxPool(*geometry), size
     while True:
         height, width = int(rng.integers(1, 5)), int(rng.integers(1, 17))
         kernel, stride = int(rng.integers(1, 7)), int(rng.integers(1, 5))
@@ -267,6 +273,33 @@ def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_p
     assert "conv2d" not in modules
     quantised = power_of_two(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
+    assert buffers(folded).interval <= TOLERANCE * folded.cycles
+
+
+# Depthwise convolutions, from memory and from registers, and pools over more than a few pixels.
+SEPARABLE = {
+    "taps_of_a_word": (10, Conv(4, 3, padding=1, groups=4), Folding(2, 1), AvgPool(8, 8)),
+    "taps_of_a_pixel": (19, Conv(4, 3, stride=2, groups=4), Folding(3, 1), AvgPool(4, 4)),
+    "taps_for_multiplier": (18, Conv(8, 2, stride=2, groups=4), Folding(1, 1), AvgPool((8, 1), 1)),
+    "all_windows": (10, Conv(4, 3, padding=1, groups=4), Folding(4, 9), AvgPool((4, 2), (4, 2))),
+    "windows_in_turn": (18, Conv(8, 3, 2, padding=1, groups=4), Folding(3, 5), AvgPool(8, 1)),
+}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_model_of_separable_networks_is_exact(name: str, seed: str, tmp_path: Path) -> None:
+    rng = generator(seed, 55, name)
+    size, depthwise, folding, pool = SEPARABLE[name]
+    layers = (Conv(4, 3), depthwise, Conv(3, 1), pool, Conv(5, 1), Linear(6))
+    network = Network.chain("net", layers, (2, size, size))
+    foldings = {"conv1": Folding(2, 6), "conv2": folding, "conv3": Folding(2, 3)}
+    foldings |= {"conv4": Folding(2, 1), "fc": Folding(2, 2, input_major=True)}
+    folded = FoldedNetwork(network, foldings)
+    assert {"depthwise_conv2d", "avgpool2d"} <= {stage.module for stage in folded.stages}
+    quantised = power_of_two(network, random_parameters(rng, network))
+    check(rng, quantised, folded, tmp_path / "net")
+    assert "RUNNING" in (tmp_path / "net" / "net.v").read_text()
     assert buffers(folded).interval <= TOLERANCE * folded.cycles
 
 
