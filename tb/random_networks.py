@@ -22,8 +22,8 @@ from convstream.model.hardware.folding import (
     PIXELS_PER_BEAT,
     FoldedNetwork,
     beat_pixels,
-    whole_channels,
 )
+from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
@@ -302,7 +302,7 @@ def random_folding(
         channels, rows, columns = node.out_shape
         window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or whole_channels(network, node)
+        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
         parallel = [
             pe
             for pe in range(1, channels + 1)

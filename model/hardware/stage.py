@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -65,15 +66,16 @@ class Wiring(NamedTuple):
     """What an instance needs beside its folding.
 
     lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
-    rounding: from sums to codes; None: there is none. acc_width: bits of an accumulator.
-    fifo_depth: beats of its output FIFO. roms: file names of weights, biases and scales. site: what
-    it meets in the network. prefix: of the names of its files.
+    rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
+    and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights,
+    biases and scales. site: what it meets in the network. prefix: of the names of its files.
     """
 
     lanes: str
     pad_code: int
     rounding: Rounding | None
     acc_width: int
+    out_bits: int
     fifo_depth: int
     roms: tuple[str, str, str]
     site: Site
@@ -109,23 +111,23 @@ def requantise(rounding: Rounding | None, scaling: Scaling | None = None) -> lis
 class Stage(ABC):
     """A node and how it is built. Each layer has its subclass in `model/hardware/layers/`.
 
-    lanes, pixels: channels and pixels in an input beat. folding: None if there is nothing to fold.
-    logits: its accumulators leave the network. whole: its output leads to logits of several
-    positions, which must follow each other without a gap. spacing: a lower bound on the clocks
-    between two windows of a pool. compact: see `FoldedNetwork`. scaling: how its sums are
-    requantised; None where they are shifted, or not requantised.
+    lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to
+    fold. whole: its output leads to that of the network, of several positions, which must follow
+    each other without a gap. spacing: a lower bound on the clocks between two windows of a pool.
+    compact: see `FoldedNetwork`. scaling: how its sums are requantised; None where they are
+    shifted, or not requantised.
     """
 
     node: Node
     lanes: int
     pixels: int
     folding: Folding | None
-    logits: bool = False
     whole: bool = False
     spacing: int = 1
     compact: bool = False
     scaling: Scaling | None = None
 
+    # Whether it has a folding, whose PE an output beat then holds; otherwise as many as come in.
     foldable: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
@@ -157,17 +159,17 @@ class Stage(ABC):
     # Streams
 
     @classmethod
-    def multiples(cls, node: Node) -> Sequence[int]:
-        """Numbers of channels that the lanes of its inputs must divide."""
-        return ()
-
-    @classmethod
     @abstractmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         """Pixels in an output beat, given those in an input beat.
 
         Raises `UserError` if the layer cannot take so many.
         """
+
+    @classmethod
+    def multiples(cls, node: Node) -> Sequence[int]:
+        """Numbers of channels that the lanes of its inputs must divide."""
+        return ()
 
     @property
     def out_pixels(self) -> int:
@@ -181,7 +183,7 @@ class Stage(ABC):
 
     @property
     def input_beats(self) -> int:
-        """Beats in an input image."""
+        """Beats in an image of the first input."""
         channels, height, width = self.in_shape
         return height * width // self.pixels * math.ceil(channels / self.lanes)
 
@@ -201,9 +203,9 @@ class Stage(ABC):
         return 1
 
     @property
-    def out_bits(self) -> int:
-        """Bits of an output value."""
-        return 32 if self.logits else 8
+    def growth(self) -> Fraction:
+        """Output rows for each input row."""
+        return Fraction(1, self.stride)
 
     # Cycles
 
@@ -421,7 +423,7 @@ class ComputeStage(Stage):
         if self.whole_beats and self.out_shape[0] % pe:
             raise UserError(
                 f"{self.name}: PE {pe} does not divide its {self.out_shape[0]} channels, "
-                "which it must here, where a beat holds several pixels or logits of several "
+                "which it must here, where a beat holds several pixels or outputs of several "
                 "positions; choose a divisor"
             )
 
@@ -443,7 +445,7 @@ class ComputeStage(Stage):
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
             *requantise(wiring.rounding, self.scaling),
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FABRIC", self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
             Setting("WEIGHT_FILE", f'"{weight_file}"'),
