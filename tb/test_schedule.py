@@ -10,13 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_networks import generator, random_images, random_network, random_parameters
+from random_networks import (
+    generator,
+    random_images,
+    random_network,
+    random_parameters,
+    random_window,
+    rescaled,
+)
 
 from convstream.model.base.errors import UserError
 from convstream.model.export import export
 from convstream.model.hardware import rom, schedule
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
 from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
@@ -142,6 +150,28 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
     check(rng, quantised, folded, tmp_path / "net")
 
 
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("number", range(8))
+def test_scales_of_any_value(number: int, seed: str, tmp_path: Path) -> None:
+    """Sums that are multiplied, clamped and moved, at once or digit by digit."""
+    rng = np.random.default_rng([int(seed), 52, number])
+    while True:
+        quantised = random_network(rng, name="net", max_size=12, max_layers=5)
+        network = quantised.network
+        if any(isinstance(layer, AvgPool) for layer in network.layers) or any(
+            node.layer.window.padding != (0, 0, 0, 0)
+            for node in network.weighted
+            if hasattr(node.layer, "window")
+        ):
+            continue
+        folded = folded_at_random(rng, network)
+        if folded.cycles <= 2000 and len(network.weighted) > 1:
+            break
+    quantised = rescaled(rng, quantised)
+    folded = replace(folded, scalings=scalings(quantised))
+    check(rng, quantised, folded, tmp_path / "net")
+
+
 def check(
     rng: np.random.Generator,
     quantised: QuantisedNetwork,
@@ -171,7 +201,7 @@ TINY = {
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
-@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(8))])
+@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(12))])
 def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 53, name)
     layer, size = TINY[name] if name in TINY else tiny(rng)
@@ -193,7 +223,12 @@ def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path
 
 
 def tiny(rng: np.random.Generator) -> tuple[Conv | MaxPool, tuple[int, int]]:
-    """A window of any kernel, stride and padding on an image of a few rows."""
+    """A window on a small image: of any kind, or a square one on a few rows."""
+    if rng.random() < 0.6:
+        dilated = rng.random() < 0.6
+        window, size = random_window(rng, 3 if dilated else 1)
+        geometry = window.kernel, window.stride, window.padding
+        return Conv(2, *geometry, window.dilation) if dilated else MaxPool(*geometry), size
     while True:
         height, width = int(rng.integers(1, 5)), int(rng.integers(1, 17))
         kernel, stride = int(rng.integers(1, 7)), int(rng.integers(1, 5))

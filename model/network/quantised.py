@@ -118,6 +118,10 @@ class QuantisedNetwork:
         site = self.site(name)
         return None if site.output is None else self.network[name].layer.rounding(site)
 
+    def pad_code(self, name: str) -> int:
+        """The code of the padding in a node's input."""
+        return self.network[name].layer.pad_code(self.site(name))
+
     def bias(self, name: str) -> np.ndarray:
         """int64 (channels,): b - zx * sum(w), what is added to the sums over codes."""
         return self.site(name).code_bias
@@ -139,6 +143,11 @@ class QuantisedNetwork:
     def gives_sums(self) -> bool:
         """Whether the last node's int32 accumulators leave the network, and not codes."""
         return self.network.output.name not in self._by_tensor
+
+    @property
+    def output_bits(self) -> int:
+        """Of a value that leaves the network: an int32 sum or a uint8 code."""
+        return 32 if self.gives_sums else 8
 
     @property
     def output_scale(self) -> np.ndarray:

@@ -40,6 +40,11 @@ SAYS = {
     "maxpool2d": "results in raster order, each of its own window; moves within 14 clocks",
     "avgpool2d": "sums in raster order, each of its own window; moves within 14 clocks",
     "running_max": "results in raster order, each of its own window; moves within 3 clocks",
+    "axis_fork": "every reader gets each beat once, as it came; moves in every clock",
+    "axis_concat": "the inputs' beats in their turns, as they came; tlast; moves in every clock",
+    "axis_add": "beats of both together, sums in their places, tlast; moves within 5 clocks",
+    "lookup": "each code's own function in its place, tlast; moves within 3 clocks",
+    "upsample": "each pixel as often as the factors say, tlast; moves within 6 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -65,8 +70,13 @@ class Proof:
 
 
 def rom_files(proof: Proof) -> dict[str, str]:
-    """Names and texts of the ROMs that the harness of a convolution or of fc expects."""
+    """Names and texts of the ROMs that a harness expects."""
     parameters = proof.parameters
+    if proof.module == "lookup":
+        channels = parameters.get("CHANNELS", 1) if parameters.get("PER_CHANNEL") else 1
+        values = np.arange(256) * np.arange(1, channels + 1)[:, None] % 256
+        words = rom.pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
+        return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
         layer = Linear(parameters["OUT_FEATURES"])
@@ -127,6 +137,71 @@ PROOFS = [
         *({"DEPTH": depth} for depth in range(1, 10)),
         {"DEPTH": 3, "WIDTH": 8},
         quick=4,
+    ),
+    *_each(
+        "axis_fifo",
+        "IC3",
+        Bug("axis_fifo.v", "empty_reg || (read && sole_reg)", "empty_reg"),
+        *({"DEPTH": depth, "IN_BLOCKS": 1} for depth in range(2, 8)),
+        {"DEPTH": 3, "IN_BLOCKS": 1, "WIDTH": 8},
+        quick=2,
+    ),
+    *_each(
+        "axis_fork",
+        "IC3",
+        Bug("axis_fork.v", "{READERS{s_axis_tvalid}} & ~taken_reg", "{READERS{s_axis_tvalid}}"),
+        *({"READERS": readers} for readers in range(2, 6)),
+        {"READERS": 2, "WIDTH": 8},
+    ),
+    *_each(
+        "axis_concat",
+        "IC3",
+        Bug("axis_concat.v", "take && |ends", "take"),
+        {"BEATS": 2 << 16 | 1, "GROUPS": 2},
+        {"BEATS": 1 << 16 | 3, "GROUPS": 1},
+        {"BEATS": 2 << 16 | 2, "GROUPS": 3, "FIFO_DEPTH": 2},
+        {"BEATS": 3 << 16 | 2, "GROUPS": 2, "FIFO_DEPTH": 3},
+    ),
+    *_each(
+        "axis_add",
+        "states",
+        Bug("axis_add.v", "{s_axis_tvalid[0], s_axis_tvalid[1]}", "2'b11"),
+        *({"POSITIONS": positions, "DYED": dyed} for dyed in (0, 1) for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2, "DYED": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "lookup",
+        "states",
+        Bug("lookup.v", "enable = !valid_reg || ready", "enable = 1'b1"),
+        *({"POSITIONS": positions} for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1, "PER_CHANNEL": 1},
+        {"CHANNELS": 3, "LANES": 2, "PER_CHANNEL": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_W)", ".REPEATS(1)"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "FACTOR_H": rows, "FACTOR_W": columns}
+            for rows in (2, 1, 3)
+            for columns in (2, 3)
+            for height in (2, 1)
+            for width in (2, 1, 3)
+        ),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_H)", ".REPEATS(1)"),
+        *({"WIDTH": width, "FACTOR_W": 1} for width in (1, 2, 3)),
+        quick=0,
     ),
     *_each(
         "frame_check",

@@ -30,7 +30,7 @@ class AvgPoolStage(RunningStage):
             *self.pool_settings(wiring),
             *reading,
             *requantise(wiring.rounding),
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
 

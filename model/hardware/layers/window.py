@@ -231,13 +231,14 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
                 yield
             oldest, free = rows.freed[seen]
             seen += 1
-        start = len(edge.read)
-        end = start + rows.groups * rows.beats
+        end = (row + 1) * rows.groups * rows.beats
         while len(edge.read) < end:
             while edge.empty:
                 yield
             edge.take(free, end - len(edge.read))
-        rows.written.extend(edge.read[start + rows.beats - 1 :: rows.beats])
+            rows.written.extend(
+                edge.read[len(rows.written) * rows.beats + rows.beats - 1 :: rows.beats]
+            )
 
 
 def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
