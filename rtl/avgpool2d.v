@@ -87,11 +87,10 @@ module avgpool2d #(
             wire                               taps_last, taps_valid, taps_ready;
 
             pool_taps #(
-                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
-                .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
-                .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM),
-                .PAD_RIGHT(PAD_RIGHT), .PAD_CODE(PAD_CODE),
-                .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
+                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL_H(KERNEL_H),
+                .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W), .PAD_TOP(PAD_TOP),
+                .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+                .PAD_CODE(PAD_CODE), .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
             ) windows (
                 .clk(clk), .rst(rst),
                 .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),

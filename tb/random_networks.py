@@ -128,7 +128,7 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
+        flat = bool(layers) and isinstance(layers[-1], Linear)
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)

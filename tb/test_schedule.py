@@ -32,7 +32,7 @@ from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
@@ -249,6 +249,33 @@ def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_p
     assert "conv2d" not in modules
     quantised = power_of_two(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
+    assert buffers(folded).interval <= TOLERANCE * folded.cycles
+
+
+# Depthwise convolutions, from memory and from registers, and pools over more than a few pixels.
+SEPARABLE = {
+    "taps_of_a_word": (10, Conv(4, 3, padding=1, groups=4), Folding(2, 1), AvgPool(8, 8)),
+    "taps_of_a_pixel": (19, Conv(4, 3, stride=2, groups=4), Folding(3, 1), AvgPool(4, 4)),
+    "taps_for_multiplier": (18, Conv(8, 2, stride=2, groups=4), Folding(1, 1), AvgPool((8, 1), 1)),
+    "all_windows": (10, Conv(4, 3, padding=1, groups=4), Folding(4, 9), AvgPool((4, 2), (4, 2))),
+    "windows_in_turn": (18, Conv(8, 3, 2, padding=1, groups=4), Folding(3, 5), AvgPool(8, 1)),
+}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_model_of_separable_networks_is_exact(name: str, seed: str, tmp_path: Path) -> None:
+    rng = generator(seed, 55, name)
+    size, depthwise, folding, pool = SEPARABLE[name]
+    layers = (Conv(4, 3), depthwise, Conv(3, 1), pool, Conv(5, 1), Linear(6))
+    network = Network.chain("net", layers, (2, size, size))
+    foldings = {"conv1": Folding(2, 6), "conv2": folding, "conv3": Folding(2, 3)}
+    foldings |= {"conv4": Folding(2, 1), "fc": Folding(2, 2, input_major=True)}
+    folded = FoldedNetwork(network, foldings)
+    assert {"depthwise_conv2d", "avgpool2d"} <= {stage.module for stage in folded.stages}
+    quantised = power_of_two(network, random_parameters(rng, network))
+    check(rng, quantised, folded, tmp_path / "net")
+    assert "RUNNING" in (tmp_path / "net" / "net.v").read_text()
     assert buffers(folded).interval <= TOLERANCE * folded.cycles
 
 

@@ -30,8 +30,8 @@ class Traffic:
     interval: clocks an image takes in the steady state, with no stalls.
     zero_lanes: lanes beyond the last channel must be zero at the output.
     drops_lanes: those at the input may hold X.
-    memories: name and text of the files that the module reads with $readmemh. Its signature is a
-        hash of each, that of the first one in the lower bits.
+    memories: name and text of the files that the module reads with $readmemh.
+    hashes: its signature is a hash of each, that of the first one in the lower bits.
     """
 
     module: str
@@ -40,6 +40,7 @@ class Traffic:
     interval: int
     zero_lanes = True
     drops_lanes = True
+    hashes = False
 
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
@@ -54,6 +55,20 @@ class Traffic:
     def streams(self, dut) -> tuple[Stream, Stream]:
         """The input and the output stream."""
         return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis")
+
+    def all_streams(self, dut) -> tuple[list[Stream], list[Stream]]:
+        """All input and output streams, of which most modules have one each."""
+        source, sink = self.streams(dut)
+        return [source], [sink]
+
+    @property
+    def sources(self) -> list[Layout]:
+        """Layouts of the images of all inputs."""
+        return [self.source]
+
+    def inputs(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """`count` images for each input."""
+        return [self.images(count, rng)]
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Input images, count x channels x height x width; the second has the largest values."""
@@ -86,6 +101,27 @@ class Traffic:
             last = int(index == size - 1)
             assert beat.last == last, f"{where}, beat {index}: tlast {beat.last}, expected {last}"
             assert beat.user == user, f"{where}, beat {index}: tuser {beat.user}, expected {user}"
+
+
+class Join(Traffic):
+    """A module with several inputs, whose ports are packed; `sources` are set in its constructor.
+
+    `compute` takes the images of each.
+    """
+
+    sources: list[Layout] = []
+
+    @property
+    def source(self) -> Layout:
+        """Layout of the first input."""
+        return self.sources[0]
+
+    def all_streams(self, dut) -> tuple[list[Stream], list[Stream]]:
+        return Stream.packed(dut, "s_axis", len(self.sources)), [Stream.axis(dut, "m_axis")]
+
+    def inputs(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        shapes = [(count, x.channels, x.height, x.width) for x in self.sources]
+        return [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
 
 
 class Passage(Traffic):
@@ -126,6 +162,7 @@ class Weighted(Traffic):
     """
 
     stage: Stage
+    hashes = True
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""

@@ -60,9 +60,9 @@ class Adder:
 
     @property
     def patch_words(self) -> np.ndarray:
-        """uint8 (8192,): the ROM of the patch."""
+        """uint8 (8192, 1): the ROM of the patch."""
         assert self.patch is not None
-        return np.packbits(self.patch, bitorder="little")
+        return np.packbits(self.patch, bitorder="little")[:, None]
 
 
 class _Room(NamedTuple):

@@ -55,6 +55,21 @@ def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
 
+def pack_table(values: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack a table of codes into ROM words of rtl/lookup.v.
+
+    values: uint8 (1, 256), whose words are a byte each, or (channels, 256), whose words hold the
+    same code of `lanes` channels: uint8 (groups * 256, lanes), lane 0 first.
+    """
+    if len(values) == 1:
+        return values.reshape(256, 1)
+    groups = -(-len(values) // lanes)
+    padded = np.zeros((groups * lanes, 256), np.uint8)
+    padded[: len(values)] = values
+    words = padded.reshape(groups, lanes, 256).transpose(0, 2, 1)
+    return np.ascontiguousarray(words).reshape(groups * 256, lanes)
+
+
 def to_hex(words: np.ndarray) -> str:
     """Text for `$readmemh`: one word per line, lane 0 in the lowest bits, hence rightmost."""
     big_endian = words.astype(words.dtype.newbyteorder(">"))[:, ::-1]

@@ -107,8 +107,6 @@ class Stage(ABC):
     compact: bool = False
 
     foldable: ClassVar[bool] = False
-    # Whether its first output can leave only after the whole image has arrived.
-    takes_all: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
     # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
@@ -216,6 +214,11 @@ class Stage(ABC):
     def interval(self) -> int:
         """Cycles from image to image that this stage alone allows."""
         return max(self.cycles, self.input_beats, self.columns)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether its first output can leave only after the whole image has arrived."""
+        return False
 
     def spaced(self, cycles: int) -> int:
         """`spacing` where an image comes every `cycles`."""

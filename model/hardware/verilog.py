@@ -42,7 +42,7 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
         lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[source]
         wiring = Wiring(
             lanes=lanes[source],
-            pad_code=quantised.site(stage.name).zero_point,
+            pad_code=quantised.pad_code(stage.name),
             rounding=quantised.rounding(stage.name),
             acc_width=quantised.accumulator_width(stage.name),
             fifo_depth=buffers.fifo_depths[stage.name],

@@ -118,6 +118,10 @@ class QuantisedNetwork:
         site = self.site(name)
         return None if site.output is None else self.network[name].layer.rounding(site)
 
+    def pad_code(self, name: str) -> int:
+        """The code of the padding in a node's input."""
+        return self.network[name].layer.pad_code(self.site(name))
+
     def bias(self, name: str) -> np.ndarray:
         """int64 (channels,): b - zx * sum(w), what is added to the sums over codes."""
         return self.site(name).code_bias

@@ -17,7 +17,7 @@ class Rounding:
     multiplier: (channels,) or (1,). float32: the accumulator and the product are rounded to
     float32, as the kernels of convolutions do; float64: real arithmetic, exact but for one rounding
     of the quotient, as the average pools do. divisor: of the latter, for all or float64 (OH, OW).
-    zero_point, low, high: of the uint8 codes.
+    zero_point, low, high: of the uint8 codes. half_away: halves are rounded away from 0.
     """
 
     multiplier: np.ndarray
@@ -25,6 +25,7 @@ class Rounding:
     low: int = 0
     high: int = 255
     divisor: np.ndarray | float = 1.0
+    half_away: bool = False
 
     @classmethod
     def scaled(cls, input_scale: float, weight_scale: np.ndarray, output: Codes) -> Rounding:
@@ -43,16 +44,22 @@ class Rounding:
         return cls(multiplier, output.zero_point, output.low, output.high)
 
     @classmethod
-    def real(cls, scale: np.ndarray, output: Codes, count: np.ndarray | int = 1) -> Rounding:
+    def real(
+        cls,
+        scale: np.ndarray,
+        output: Codes,
+        count: np.ndarray | int = 1,
+        half_away: bool = False,
+    ) -> Rounding:
         """sum * scale / (count * sy), for sums of float64 scales, of which the mean is taken."""
         divisor = np.multiply(count, output.scale, dtype=np.float64)
-        return cls(scale, output.zero_point, output.low, output.high, divisor)
+        return cls(scale, output.zero_point, output.low, output.high, divisor, half_away)
 
     @property
     def shift(self) -> int | None:
         """s >= 0 where every factor is 2**-s: then the exact sum is shifted, however large."""
         factors = np.unique(np.divide.outer(self.multiplier, self.divisor))
-        if len(factors) > 1:
+        if len(factors) > 1 or self.half_away:
             return None
         exponent = exponent_of(float(factors[0]))
         return exponent if exponent is not None and exponent >= 0 else None
@@ -73,7 +80,10 @@ class Rounding:
             acc *= self.multiplier[:, None, None]
         else:
             acc = acc.astype(np.float64) * self.multiplier[:, None, None] / self.divisor
-        np.rint(acc, out=acc)
+        if self.half_away:
+            acc = np.copysign(np.floor(np.abs(acc) + 0.5), acc)
+        else:
+            np.rint(acc, out=acc)
         if self.zero_point:
             acc += acc.dtype.type(self.zero_point)
         return acc

@@ -22,6 +22,7 @@ module avgpool2d_formal #(
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
     parameter OUT_WIDTH = 8,
+    parameter RUNNING   = 0,
     parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
@@ -42,7 +43,8 @@ module avgpool2d_formal #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
         .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
         .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
-        .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH), .FIFO_DEPTH(FIFO_DEPTH)
+        .RUNNING(RUNNING), .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH),
+        .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

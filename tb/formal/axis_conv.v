@@ -8,6 +8,8 @@
 // model/hardware/rom.py makes of
 //
 //   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL_H + ky)*KERNEL_W + kx; bias[o] = o
+//
+// In a depthwise one, output o has but the weights of channel o / MULTIPLIER: CHANNELS is 1 here.
 
 `default_nettype none
 
@@ -16,6 +18,7 @@ module axis_conv #(
     parameter WIDTH        = 1,
     parameter CHANNELS     = 1,
     parameter OUT_CHANNELS = 1,
+    parameter MULTIPLIER   = 0,  // outputs of each channel; 0: every output reads all channels
     parameter KERNEL       = 1,
     parameter KERNEL_H     = KERNEL,
     parameter KERNEL_W     = KERNEL,
@@ -80,17 +83,19 @@ module axis_conv #(
                      && right < SPAN_W && right % DILATION_W[7:0] == 0;
     wire [7:0] ky     = below / DILATION_H[7:0];
     wire [7:0] kx     = right / DILATION_W[7:0];
-    wire [7:0] tap    = (channel*KERNEL_H[7:0] + ky)*KERNEL_W[7:0] + kx;
+    wire [7:0] plane  = (MULTIPLIER == 0) ? channel : 8'd0;
+    wire [7:0] tap    = (plane*KERNEL_H[7:0] + ky)*KERNEL_W[7:0] + kx;
 
-    localparam [7:0] TAPS = CHANNELS*KERNEL_H*KERNEL_W;
+    localparam [7:0] TAPS = ((MULTIPLIER == 0) ? CHANNELS : 1)*KERNEL_H*KERNEL_W;
 
     genvar i;
     generate
         for (i = 0; i < PE; i = i + 1) begin : gen_out
             wire [7:0] out    = group*PE[7:0] + i;
             wire [7:0] weight = out*TAPS + tap + 1'b1;
+            wire       reads  = MULTIPLIER == 0 || out / ((MULTIPLIER == 0) ? 1 : MULTIPLIER) == channel;
             always @* if (m_tvalid && out < OUT_CHANNELS)
-                assert (m_tdata[32*i +: 32] == out + (covers ? weight : 8'd0));
+                assert (m_tdata[32*i +: 32] == out + ((covers && reads) ? weight : 8'd0));
         end
     endgenerate
 

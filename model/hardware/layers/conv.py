@@ -148,7 +148,9 @@ class ConvStage(ComputeStage, WindowStage):
         channels, (window, macs) = shape[0], cls.draw_window(choices, shape, limits)
         groups = 1
         if choices.now_and_then(8):
-            groups = choices.of([groups for groups in range(1, channels) if not channels % groups])
+            groups = choices.of(
+                [groups for groups in range(1, max(2, channels)) if not channels % groups]
+            )
         each = math.ceil(limits.channels(choices, macs) / groups)
         return cls.convolution(each * groups, window, groups)
 

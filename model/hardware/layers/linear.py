@@ -18,9 +18,12 @@ from convstream.model.network.layers import Layer, Linear, Shape
 class LinearStage(ComputeStage):
     """A fully connected layer."""
 
-    takes_all = True
     ordered = True
     converts = True
+
+    @property
+    def takes_all(self) -> bool:
+        return True
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,25 +27,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+INT8_ZERO = 128
+"""The uint8 code of an int8 0."""
+
+
 @dataclass(frozen=True, init=False)
 class AvgPool(Windowed, Layer):
     """2-D average pool.
 
     Its accumulators are the sums of the windows, padding included: KH*KW times the mean, at a scale
     KH*KW times as fine. count_include_pad: the padding counts as pixels; otherwise each mean is of
-    the pixels inside the image alone, of which `counts` says how many there are.
+    the pixels inside the image alone, of which `counts` says how many there are. rule: whose
+    rounding it has: `onnxruntime` rounds the real mean half to even; `litert`, where codes go out
+    as they came in, the mean of int8 codes half away from 0.
     """
 
     window: Window
     count_include_pad: bool
+    rule: str
 
     kind = "avgpool"
     stem = "pool"
 
     def __init__(
-        self, kernel: Pair, stride: Pair, padding: Padding = 0, count_include_pad: bool = False
+        self,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding = 0,
+        count_include_pad: bool = False,
+        rule: str = "onnxruntime",
     ) -> None:
         object.__setattr__(self, "window", Window.of(kernel, stride, padding))
+        object.__setattr__(self, "rule", rule)
         # Without padding the two are the same layer.
         object.__setattr__(
             self, "count_include_pad", count_include_pad and any(self.window.padding)
@@ -78,15 +91,26 @@ class AvgPool(Windowed, Layer):
 
     def rounding(self, site: Site) -> Rounding | None:
         assert site.output is not None
-        return Rounding.real(np.array([site.inputs[0].scale]), site.output, self.counts(site.shape))
+        scale = np.array([site.inputs[0].scale])
+        if self.rule == "litert":
+            if not site.inputs[0].same_values(site.output):
+                raise UserError("an average pool whose output has another scale than its input")
+            centred = replace(site.output, zero_point=INT8_ZERO)
+            return Rounding.real(scale, centred, self.counts(site.shape), half_away=True)
+        return Rounding.real(scale, site.output, self.counts(site.shape))
+
+    def pad_code(self, site: Site) -> int:
+        """The code that adds nothing to a sum."""
+        return INT8_ZERO if self.rule == "litert" else site.zero_point
 
     def accumulator_bound(self, site: Site) -> int:
-        return self.window.taps * max(site.zero_point, 255 - site.zero_point)
+        zero = self.pad_code(site)
+        return self.window.taps * max(zero, 255 - zero)
 
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
-        """The zero point's share of a sum, and the code of the padding."""
-        share = np.array(self.window.taps * site.zero_point)
-        return share, np.array(site.zero_point, np.uint8)
+        """The share of a sum that is none of the values', and the code of the padding."""
+        zero = self.pad_code(site)
+        return np.array(self.window.taps * zero), np.array(zero, np.uint8)
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         (x,), (share, pad_code) = inputs, operands

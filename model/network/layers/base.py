@@ -125,6 +125,10 @@ class Layer(ABC):
         """Largest |accumulator| of any codes; 255 where it gives codes itself."""
         return 255
 
+    def pad_code(self, site: Site) -> int:
+        """The code of the padding: that of a real 0."""
+        return site.zero_point
+
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """What `integers` computes with, made once for many batches."""
         return ()

@@ -10,7 +10,7 @@ import numpy as np
 
 from convstream.model.base.errors import UserError
 from convstream.model.network.layers import base, windows
-from convstream.model.network.layers.base import FAST, Arrays, Layer, Passes, Shape, Way
+from convstream.model.network.layers.base import FAST, Arrays, Layer, Passes, Shape, Site, Way
 from convstream.model.network.layers.windows import Padding, Pair, Window, Windowed
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class MaxPool(Windowed, Layer):
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
         return (shape[0], *self.window.positions(shape))
+
+    def pad_code(self, site: Site) -> int:
+        """One that never wins."""
+        return 0
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
         return self._maxima(inputs[0], 0)
