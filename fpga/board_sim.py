@@ -76,8 +76,8 @@ def build(
 
     def make(work: Path) -> Path:
         tools.check("verilator")
-        arguments = [*settings, *(str(path.resolve()) for path in (MAIN, *files))]
-        return verilate(FLAGS, arguments, work, BUILD, f"{name} on {board.name}", None)
+        arguments = [*settings, *(str(path.resolve()) for path in files)]
+        return verilate(FLAGS, arguments, MAIN, work, BUILD, f"{name} on {board.name}")
 
     return Simulator(once(folder / "simulator" / key / "simulator", make), project)
 

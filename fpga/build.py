@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +26,11 @@ from convstream.fpga.fold import fold
 from convstream.model.base import errors, places
 from convstream.model.base.commands import command
 from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base.folders import scratch
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.scaling import scalings
 from convstream.sim import options, report
 
 BUILD = places.BUILD / "fpga"
@@ -112,7 +110,7 @@ def prepare(
     onnx = source / "network.onnx"
     manifest.verify(source)
     quantised = read_onnx(onnx, manifest.read(source)["name"])
-    folded = fold(quantised.network, board, chip, cycles)
+    folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
     export(quantised, folder, folded=folded, onnx=onnx)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
@@ -195,7 +193,12 @@ def bitstream(
     flow.check_tools()
     name = manifest.read(manifest.find(net))["name"]
     target = BUILD / board.name / name
-    with _staging(target) as folder, Stages(f"{name} for {board.title}") as stages:
+    with (
+        scratch(target.parent, f".{target.name}.") as room,
+        Stages(f"{name} for {board.title}") as stages,
+    ):
+        folder = room / "build"
+        folder.mkdir()
         stages.begin("fold")
         project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
         mhz = project.pll.hz / 1e6
@@ -278,25 +281,11 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`; removed at the end if it is still there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _swap_in(folder: Path, target: Path) -> None:
-    """Replace `target` by `folder`."""
-    old = folder.with_name(f"{folder.name}.old")
-    folder.chmod(0o755)
+    """Replace `target` by `folder`; the old one goes with the scratch folder around that."""
     if target.exists():
-        target.rename(old)
+        target.rename(folder.with_name("old"))
     folder.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def packed(net: str, board: Board) -> Path:

@@ -177,6 +177,8 @@ def main(
     chosen = NETWORKS[network]
     out_dir = out or places.MEM / network
     check_folder(out_dir, network)
+    with staging(out_dir):
+        pass  # what cannot be written in the end need not be trained
     metrics = train(chosen, recipe, out_dir, seed=seed, backend=backend, threads=threads)
     print(
         f"{summary(chosen, metrics)} "

@@ -203,8 +203,10 @@ async def hashes_its_memories(dut, stall: Stall) -> None:
     bench.monitors.append(look)
     bench.send(2)
     await bench.finish()
-    for (name, text), seen in zip(TRAFFIC.memories.items(), halves, strict=True):
+    for number, (text, seen) in enumerate(zip(TRAFFIC.hashed, halves, strict=True)):
         words = text.split()
         hashes = [rom.signature("\n".join(words[:n]), "") for n in range(len(words) + 1)]
         expected = [state for state, _ in itertools.groupby(half & 0xFFFF for half in hashes)]
-        assert seen == expected, f"{TRAFFIC.module}: hashes of {name} {seen}, expected {expected}"
+        assert seen == expected, (
+            f"{TRAFFIC.module}: half {number} of the signature {seen}, expected {expected}"
+        )

@@ -10,11 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from hypothesis import strategies
 from stages import lone_stage
 
 from convstream.model.base.errors import UserError
@@ -28,12 +27,16 @@ from convstream.model.hardware.folding import (
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
 from convstream.model.network.layers.base import Site, int32
 from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import QuantisedNetwork
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
 
@@ -85,10 +88,12 @@ class Choices:
 class DrawnChoices(Choices):
     """The same from hypothesis."""
 
-    def __init__(self, draw: Callable[[strategies.SearchStrategy], Any]) -> None:
+    def __init__(self, draw: Callable[[SearchStrategy], Any]) -> None:
         self._draw = draw
 
     def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies
+
         return self._draw(strategies.integers(low, high))
 
     def data(self) -> np.random.Generator:
@@ -196,6 +201,33 @@ def random_parameters(
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
+
+
+def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> QuantisedNetwork:
+    """The network with scales of any value, near what they were, and zero points, all random."""
+    network = quantised.network
+    parameters = {}
+    made = {IMAGE: Codes(float(np.float32(rng.uniform(0.001, 1))), int(rng.integers(256)))}
+    found = dict(made)  # with those that pass on
+    for node in network.nodes:
+        (source,) = node.inputs
+        if node.layer.passes:
+            found[node.name] = found[source]
+            continue
+        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+        parameters[node.name] = replace(
+            quantised.parameters[node.name],
+            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+        )
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            low, high = sorted(rng.integers(0, 256, 2).tolist())
+            zero_point = int(rng.integers(256))
+            if rng.random() < 0.5:
+                zero_point, high = low, 255  # a ReLU
+            made[node.name] = found[node.name] = Codes(float(scale), zero_point, low, high)
+    return QuantisedNetwork(network, parameters, made)
 
 
 def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
@@ -351,7 +383,8 @@ def random_case(choices: np.random.Generator | Choices) -> Case:
     return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-@strategies.composite
-def cases(draw: Callable[[strategies.SearchStrategy], Any]) -> Case:
+def cases() -> SearchStrategy[Case]:
     """`random_case` as a strategy of hypothesis."""
-    return random_case(DrawnChoices(draw))
+    from hypothesis import strategies
+
+    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()

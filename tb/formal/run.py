@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from convstream.model.base import errors
+from convstream.model.base import errors, places
 from convstream.model.base.errors import UserError
 from convstream.model.base.places import PACKAGE
 from convstream.sim.cluster import cores
@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
     for program in PROGRAMS:
         if shutil.which(program, path=path) is None:
             raise UserError(
-                f"{program} is not installed; install it with: pip install -e '.[formal]'"
+                f"{program} is not installed; install it with: {places.extra('formal')}"
             )
     return os.environ | {"PATH": path}
 

@@ -103,7 +103,7 @@ class ConvStage(ComputeStage, WindowStage):
     # Timing
 
     def pipeline(self, sink: Edge) -> Compute:
-        return Compute(self.folding.simd, sink)
+        return self.compute(sink)
 
     def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
         (source,) = sources
