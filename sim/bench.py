@@ -32,6 +32,7 @@ from convstream.sim import options, report, shard, tools
 from convstream.sim.build import build
 from convstream.sim.cluster import cores
 from convstream.sim.design import Design, read_all
+from convstream.sim.implementations import onnx_runtime
 from convstream.sim.shard import Shard
 
 BUILD = places.BUILD / "bench"
@@ -190,19 +191,14 @@ def race(quantised: QuantisedNetwork, folder: Path, images: np.ndarray) -> list[
 
     The best of several tries in turn, so that a busy machine hampers both alike.
     """
-    import onnxruntime
-
     name = quantised.network.name
     images = np.resize(images, (REFERENCE_IMAGES, *images.shape[1:]))
     rows = []
     for threads in sorted({1, cores()}):
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(folder / "network.onnx"), settings)
+        runtime = onnx_runtime(quantised, folder / "network.onnx", threads)
         runs = {
             "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
-            "onnxruntime_s": lambda s=session: s.run(None, {s.get_inputs()[0].name: images}),
+            "onnxruntime_s": lambda predict=runtime: predict(images),
         }
         best = dict.fromkeys(runs, float("inf"))
         for _ in range(REFERENCE_TRIES):

@@ -14,6 +14,7 @@ import numpy as np
 from convstream.model.network import reference
 from convstream.model.network.exponents import Exponents
 from convstream.model.network.floats import FloatNetwork
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import report, shard
@@ -87,19 +88,48 @@ def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple
     for name, predict in float_predictors(model, exponents):
         yield name, partial(_integers, predict, exponents.logits(quantised.network))
     yield REFERENCE, lambda images: reference.predict(quantised, images)
+    yield ONNX_RUNTIME, onnx_runtime(quantised, folder / "network.onnx")
 
+
+def onnx_runtime(quantised: QuantisedNetwork, path: Path, threads: int = 0) -> Predict:
+    """A network's own file in ONNX Runtime, in the integers of the reference.
+
+    threads: 0 is as many as there are processors.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(
-        str(folder / "network.onnx"), providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken = session.get_inputs()[0]
+    batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
+    inputs: dict[str, Predict] = {
+        "tensor(uint8)": lambda images: images,
+        "tensor(int8)": lambda images: (images ^ 128).view(np.int8),
+        "tensor(float)": lambda images: quantised.codes[IMAGE].real(images).astype(np.float32),
+    }
+    feed = inputs[taken.type]
+    unit = quantised.real(np.ones((1, quantised.network.classes), np.int32))
+    zero = quantised.real(np.zeros((1, quantised.network.classes), np.int32))
 
-    def predict_onnx(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run(None, {name: images})[0]
-        return logits.reshape(len(images), -1).astype(np.float64)
+    def run(images: np.ndarray) -> np.ndarray:
+        found: np.ndarray = session.run(None, {taken.name: feed(images)})[0]
+        found = found.reshape(len(images), -1)
+        if found.dtype == np.uint8:
+            return found.astype(np.float64)
+        if found.dtype == np.int8:
+            return found.astype(np.float64) + 128
+        return np.rint((found - zero) / (unit - zero))
 
-    yield ONNX_RUNTIME, partial(_integers, predict_onnx, exponents.logits(quantised.network))
+    def predict(images: np.ndarray) -> np.ndarray:
+        if batch is None:
+            return run(images)
+        whole = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
+        parts = [run(whole[start : start + batch]) for start in range(0, len(whole), batch)]
+        return np.concatenate(parts)[: len(images)]
+
+    return predict
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:
