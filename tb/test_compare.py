@@ -222,7 +222,7 @@ def test_the_command_ends_with_2_on_a_mistake():
 
 
 def test_refuses_the_test_images_for_another_shape(folder):
-    with pytest.raises(UserError, match="use IMAGES=file"):
+    with pytest.raises(UserError, match="use --images FILE"):
         compare.main(["--net", str(folder)])
 
 
