@@ -24,6 +24,7 @@ from convstream.model.base.errors import UserError
 COMMANDS = {
     "sim": "convstream.sim.run",
     "export": "convstream.model.export",
+    "quantise": "convstream.model.quantise",
     "train": "convstream.model.train",
     "evaluate": "convstream.model.evaluate",
     "compare": "convstream.sim.compare",

@@ -30,6 +30,7 @@ from convstream.model.base.folders import scratch
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.scaling import scalings
 from convstream.sim import options, report
 
 BUILD = places.BUILD / "fpga"
@@ -109,7 +110,7 @@ def prepare(
     onnx = source / "network.onnx"
     manifest.verify(source)
     quantised = read_onnx(onnx, manifest.read(source)["name"])
-    folded = fold(quantised.network, board, chip, cycles)
+    folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
     export(quantised, folder, folded=folded, onnx=onnx)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(

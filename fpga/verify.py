@@ -107,7 +107,7 @@ def signatures(design: Design) -> list[tuple[str, int]]:
             rom.signature(*(design.files[name].decode() for name in design.roms(layer["name"]))),
         )
         for layer in design.manifest["layers"]
-        if design.files.keys() >= set(design.roms(layer["name"]))
+        if design.roms(layer["name"])
     ]
 
 

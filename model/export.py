@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from convstream.model.formats import text
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, names, overview, rom, verilog
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.model.network.examples import NETWORKS
@@ -76,7 +78,10 @@ def export(
                 multipliers=multipliers,
                 pixels=pixels,
                 latency=latency,
+                scalings=scalings(quantised),
             )
+    elif not folded.scalings:
+        folded = replace(folded, scalings=scalings(quantised))
     with patience(f"{name}: finding the depths of FIFOs"):
         buffering = buffers(folded)
     warn_inexact(quantised)
@@ -248,6 +253,7 @@ def main(
             multipliers=multipliers,
             pixels=pixels_per_beat,
             latency=latency,
+            scalings=scalings(quantised),
         )
     if dry_run:
         warn_inexact(quantised)

@@ -13,7 +13,7 @@
 //   registers for windows. The memory is narrowest where a beat or a few hold the channels that PE
 //   output channels read: see WORD.
 // - Otherwise it keeps the window of all channels in registers.
-// Cycles an image: positions / OUT_PIXELS * ceil(CHANNELS*M / PE) * ceil(K*K / SIMD), or one an
+// Cycles an image: positions / OUT_PIXELS * ceil(CHANNELS*M / PE) * ceil(taps / SIMD), or one an
 // input beat where those are more.
 // Equals model.network.layers.conv.conv2d, whose groups are its channels, followed by
 // model.network.reference.requantise.
@@ -25,21 +25,39 @@ module depthwise_conv2d #(
     parameter WIDTH       = 28,
     parameter CHANNELS    = 3,         // of the input
     parameter MULTIPLIER  = 1,         // output channels of each
-    parameter KERNEL      = 3,         // rows and columns
+    parameter KERNEL      = 3,         // the window, see sliding_window
+    parameter KERNEL_H    = KERNEL,
+    parameter KERNEL_W    = KERNEL,
     parameter STRIDE      = 1,
-    parameter PADDING     = 0,         // less than KERNEL
+    parameter STRIDE_H    = STRIDE,
+    parameter STRIDE_W    = STRIDE,
+    parameter PADDING     = 0,
+    parameter PAD_TOP     = PADDING,
+    parameter PAD_LEFT    = PADDING,
+    parameter PAD_BOTTOM  = PADDING,
+    parameter PAD_RIGHT   = PADDING,
+    parameter DILATION_H  = 1,
+    parameter DILATION_W  = 1,
+    parameter PAD_CODE    = 0,         // the code of zero
     parameter LANES       = CHANNELS,  // input channels a beat
     parameter PIXELS      = 1,         // input pixels a beat, see sliding_window
     parameter PE          = 1,         // output channels at once
-    parameter SIMD        = 1,         // products at once, of the K*K of a window
+    parameter SIMD        = 1,         // products at once, of the taps of a window
     parameter ACC_WIDTH   = 32,        // bits that hold every accumulator
     parameter SHIFT       = 0,         // requantising shift
+    parameter ZERO_POINT  = 0,         // see clamp_code
+    parameter LOW         = 0,         // least code
+    parameter HIGH        = 255,       // greatest code
+    parameter SCALE_WIDTH = 0,         // bits of a scale, see matrix_vector; 0: shift alone
+    parameter SCALE_EXACT = 0,         // see scale_round
+    parameter ONE_SCALE   = 0,         // all channels have the same scale
     parameter OUT_WIDTH   = 8,         // 8: uint8, 32: logits
     parameter FABRIC      = 0,         // of SIMD products, those in plain logic
     parameter FIFO_DEPTH  = 16,        // output beats taken up, see matrix_vector
     parameter WEIGHT_FILE = "",        // words of PE*SIMD weights, as in hardware/rom.py
     parameter BIAS_FILE   = "",        // words of PE biases of 32 bits
-    parameter OUT_PIXELS  = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
+    parameter SCALE_FILE  = "",        // words of PE scales
+    parameter OUT_PIXELS  = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
 ) (
     input  wire                               clk,
     input  wire                               rst,
@@ -54,7 +72,7 @@ module depthwise_conv2d #(
 );
 
     localparam OUT_CHANNELS = CHANNELS * MULTIPLIER;
-    localparam TAPS         = KERNEL * KERNEL;
+    localparam TAPS         = KERNEL_H * KERNEL_W;
     localparam GROUPS       = (OUT_CHANNELS + PE - 1) / PE;
     localparam CHUNKS       = (TAPS + SIMD - 1) / SIMD;
     localparam GROUP_WIDTH  = (GROUPS > 1) ? $clog2(GROUPS) : 1;
@@ -104,8 +122,11 @@ module depthwise_conv2d #(
             wire unused = &{1'b0, chunk, window_done};
 
             pixel_reader #(
-                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .WORD(WORD), .KERNEL(KERNEL),
-                .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .REPEATS(GROUPS*WORD/CHANNELS)
+                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .WORD(WORD),
+                .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+                .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM),
+                .PAD_RIGHT(PAD_RIGHT), .DILATION_H(DILATION_H), .DILATION_W(DILATION_W),
+                .PAD_CODE(PAD_CODE), .LANES(LANES), .REPEATS(GROUPS*WORD/CHANNELS)
             ) pixels (
                 .clk(clk), .rst(rst),
                 .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),
@@ -118,9 +139,12 @@ module depthwise_conv2d #(
 
             // A window stays until its last chunk has been taken by the last group.
             sliding_window #(
-                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL),
-                .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS),
-                .PACE(GROUPS*CHUNKS), .LATE(1)
+                .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+                .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+                .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM),
+                .PAD_RIGHT(PAD_RIGHT), .DILATION_H(DILATION_H), .DILATION_W(DILATION_W),
+                .PAD_CODE(PAD_CODE),
+                .LANES(LANES), .PIXELS(PIXELS), .PACE(GROUPS*CHUNKS), .LATE(1)
             ) windows (
                 .clk(clk), .rst(rst),
                 .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),
@@ -167,7 +191,9 @@ module depthwise_conv2d #(
     matrix_vector #(
         .PIXELS(OUT_PIXELS), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS),
         .CHUNKS(CHUNKS), .VECTORS(VECTORS),
-        .GROUP_INNER(0), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
+        .GROUP_INNER(0), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT),
+        .LOW(LOW), .HIGH(HIGH), .SCALE_WIDTH(SCALE_WIDTH), .SCALE_EXACT(SCALE_EXACT),
+        .ONE_SCALE(ONE_SCALE), .SCALE_FILE(SCALE_FILE), .OUT_WIDTH(OUT_WIDTH),
         .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),

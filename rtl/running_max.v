@@ -2,7 +2,7 @@
 //
 // Max-pool on uint8 whose windows do not overlap: far smaller than maxpool2d, see running_pool.
 //
-//   y[c] = max over ky, kx of x[c][KERNEL*row + ky][KERNEL*col + kx]
+//   y[c] = max over ky, kx of x[c][KERNEL_H*row + ky][KERNEL_W*col + kx]
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
 // ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.

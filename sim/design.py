@@ -110,9 +110,9 @@ class Design:
         """
         return layer_slots(self.manifest["layers"][-1])
 
-    def roms(self, layer: str) -> tuple[str, str]:
-        """File names of a layer's weights and biases, if it has some."""
-        return rom.names(self.name, layer)
+    def roms(self, layer: str) -> tuple[str, ...]:
+        """File names of a layer's weights, biases and scales, as far as it has some."""
+        return tuple(name for name in rom.names(self.name, layer) if name in self.files)
 
     @property
     def output_lanes(self) -> int:

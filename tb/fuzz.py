@@ -255,11 +255,13 @@ class Coverage:
             self.other["module", stage.module] += 1
             fold = _fold(stage) if stage.foldable else None
             window = stage.attributes
-            if window:
-                large = window["padding"] > (window["kernel"] - 1) / 2
-                padding = PADDINGS[(window["padding"] > 0) + large]
-                key = (stage.node.layer.kind, window["kernel"], window["stride"], padding, fold)
-                self.windows[key] += 1
+            sizes = [window[name] for name in ("kernel", "stride", "padding") if name in window]
+            if any(isinstance(size, list) for size in sizes) or "dilation" in window:
+                self.other["uneven"] += 1
+            elif sizes:
+                kernel, stride, padding = sizes
+                amount = PADDINGS[(padding > 0) + (padding > (kernel - 1) / 2)]
+                self.windows[stage.node.layer.kind, kernel, stride, amount, fold] += 1
             else:
                 self.orders[stage.geometry, fold] += 1
             own = case.quantised.parameters.get(stage.name)
@@ -315,6 +317,7 @@ class Coverage:
             console.print(f"{title}: {shown}", highlight=False)
         modules = [f"{key[1]}: {number:,}" for key, number in count.items() if key[0] == "module"]
         console.print(
+            f"windows that are dilated or not the same both ways: {count['uneven']:,}\n"
             f"layers with the largest biases: {count['largest bias']:,}, "
             f"with a shift of 0: {count['shift 0']:,}\n"
             f"modules: {', '.join(modules)}\n"

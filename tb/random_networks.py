@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from stages import lone_stage
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Limits
@@ -21,11 +22,12 @@ from convstream.model.hardware.folding import (
     PIXELS_PER_BEAT,
     FoldedNetwork,
     beat_pixels,
-    whole_channels,
 )
+from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
@@ -131,7 +133,7 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])][0].takes_all
+        flat = bool(layers) and isinstance(layers[-1], Linear)
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
@@ -199,6 +201,33 @@ def random_parameters(
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
+
+
+def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> QuantisedNetwork:
+    """The network with scales of any value, near what they were, and zero points, all random."""
+    network = quantised.network
+    parameters = {}
+    made = {IMAGE: Codes(float(np.float32(rng.uniform(0.001, 1))), int(rng.integers(256)))}
+    found = dict(made)  # with those that pass on
+    for node in network.nodes:
+        (source,) = node.inputs
+        if node.layer.passes:
+            found[node.name] = found[source]
+            continue
+        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+        parameters[node.name] = replace(
+            quantised.parameters[node.name],
+            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+        )
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            low, high = sorted(rng.integers(0, 256, 2).tolist())
+            zero_point = int(rng.integers(256))
+            if rng.random() < 0.5:
+                zero_point, high = low, 255  # a ReLU
+            made[node.name] = found[node.name] = Codes(float(scale), zero_point, low, high)
+    return QuantisedNetwork(network, parameters, made)
 
 
 def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
@@ -271,9 +300,9 @@ def random_folding(
         if not stage.foldable:
             continue
         channels, rows, columns = node.out_shape
-        window = math.prod(node.weight_shape[1:])
+        window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or whole_channels(network, node)
+        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
         parallel = [
             pe
             for pe in range(1, channels + 1)
@@ -284,7 +313,7 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        by_pixel = node.in_shape[0] if stage.ordered else node.weight_shape[1]
+        by_pixel = node.in_shape[0] if stage.ordered else window // math.prod(node.weight_shape[2:])
         if least <= by_pixel <= most and choices.now_and_then(4):
             simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
-from stages import lone_stage
+from stages import lone_stage, window_of
 from testbench import Layout
 from traffic import Weighted
 
@@ -50,6 +50,9 @@ CASES = {
     "single_pixel": case(1, 1, 6, 1, 3, 3, LANES=3, PADDING=1),
     "many_channels": case(3, 4, 48, 1, 3, 8, LANES=4, PADDING=1),
     "raw_accumulators": case(5, 5, 4, 2, 3, 4, LANES=2, OUT_WIDTH=32),
+    # Windows that differ both ways.
+    "rectangular": case(5, 7, 4, 1, 2, 4, 8, KERNEL_W=4, STRIDE_H=2, PAD_LEFT=2, PAD_CODE=130),
+    "dilated_signal": case(1, 21, 4, 1, 1, 2, KERNEL_W=3, DILATION_W=3, PAD_LEFT=3, PAD_CODE=9),
 }
 
 
@@ -87,33 +90,25 @@ class DepthwiseConv2d(Weighted):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1) | self.parameters
-        channels = p["CHANNELS"]
-        layer = Conv(
-            channels * p["MULTIPLIER"], p["KERNEL"], p["STRIDE"], p["PADDING"], groups=channels
-        )
+        p = dict(PIXELS=1) | self.parameters
+        channels, window = p["CHANNELS"], window_of(p)
+        geometry = window.kernel, window.stride, window.padding, window.dilation
+        layer = Conv(channels * p["MULTIPLIER"], *geometry, groups=channels)
         in_shape = (channels, p["HEIGHT"], p["WIDTH"])
         folding = Folding(p["PE"], p["SIMD"])
         self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         self.make_weights()
-        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        out_pixels = max(1, p["PIXELS"] // window.stride[1])
         bits = self.parameters["OUT_WIDTH"]
         self.sink = Layout(*layer.out_shape(in_shape), p["PE"], out_pixels, bits)
         self.interval = max(self.stage.cycles, self.source.beats)
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         layer = self.stage.node.layer
-        window = layer.window
-        return conv2d(
-            images,
-            self.weight,
-            self.bias,
-            window.stride,
-            window.padding,
-            window.dilation,
-            layer.groups,
-        )
+        window, pad_code = layer.window, self.parameters.get("PAD_CODE", 0)
+        geometry = window.stride, window.padding, window.dilation, layer.groups
+        return conv2d(images, self.weight, self.bias, *geometry, pad_code=pad_code)
 
 
 TRAFFIC = DepthwiseConv2d

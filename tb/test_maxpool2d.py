@@ -7,10 +7,12 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators
+from stages import window_of
 from testbench import Layout
 from traffic import Traffic
 
 from convstream.model.network.layers import MaxPool
+from convstream.model.network.layers.maxpool import maxpool2d
 
 
 def case(height, width, channels, kernel, stride, **others) -> dict:
@@ -47,6 +49,9 @@ CASES = {
     "pixels4": case(4, 16, 1, 2, 2, PIXELS=4),
     "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4),
     "pixels4_overlapping": case(5, 16, 2, 3, 2, PIXELS=4, PADDING=1),
+    "rectangular": case(6, 7, 3, 2, 2, KERNEL_W=3, STRIDE_W=1, LANES=2),
+    "signal": case(1, 17, 2, 1, 1, KERNEL_W=3, STRIDE_W=2, PAD_LEFT=1),
+    "ceil_mode": case(7, 5, 2, 3, 2, PAD_BOTTOM=1, PAD_RIGHT=1),
 }
 
 
@@ -80,8 +85,11 @@ class MaxPool2d(Traffic):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(PADDING=0, PIXELS=1) | self.parameters
-        self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
+        p = dict(PIXELS=1) | self.parameters
+        window = window_of(p)
+        # running_max has no stride of its own.
+        stride = window.stride if "STRIDE" in p else window.kernel
+        self.layer = MaxPool(window.kernel, stride, window.padding)
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // self.layer.window.stride[1])
@@ -101,8 +109,8 @@ class MaxPool2d(Traffic):
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        layer = self.layer
-        return layer.integers([images], ())
+        window = self.layer.window
+        return maxpool2d(images, window.kernel, window.stride, window.padding)
 
 
 TRAFFIC = MaxPool2d

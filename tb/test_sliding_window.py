@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from runner import on_simulators
-from stages import lone_stage
+from stages import lone_stage, window_of
 from testbench import Layout, Stream
 from traffic import Traffic
 
+from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
-from convstream.model.network.layers import Conv, MaxPool
+from convstream.model.network.layers import Conv
 from convstream.model.network.layers.conv import conv2d
 
 
@@ -58,6 +59,17 @@ CASES = {
     "pixels4_padding1": case(4, 8, 1, 3, PIXELS=4, PADDING=1),
     "pixels4_stride2": case(7, 16, 2, 3, PIXELS=4, STRIDE=2, PADDING=1),
     "pixels4_one_transfer_a_row": case(3, 4, 1, 3, PIXELS=4, PADDING=1),
+    "rectangular": case(6, 7, 2, 2, KERNEL_W=4, STRIDE_H=2, LANES=1),
+    "signal": case(1, 19, 2, 1, KERNEL_W=5, STRIDE_W=2, PAD_LEFT=2, PAD_RIGHT=2),
+    "column": case(17, 1, 2, 1, KERNEL_H=4, STRIDE_H=3, PAD_TOP=1, PAD_BOTTOM=2, LATE=1),
+    "four_paddings": case(5, 6, 1, 3, PAD_TOP=2, PAD_RIGHT=1, PAD_CODE=200),
+    "pad_code": case(4, 5, 2, 3, PADDING=1, PAD_CODE=131, LATE=1),
+    "padded_ends_pixels2": case(4, 6, 1, 4, PIXELS=2, PAD_LEFT=3, PAD_BOTTOM=2, PAD_CODE=1),
+    "dilated": case(7, 8, 1, 3, DILATION_H=2, DILATION_W=2, PADDING=2, PAD_CODE=77),
+    "dilated_clashing": case(7, 6, 2, 2, DILATION_H=2, DILATION_W=3, STRIDE_W=2, LATE=1),
+    "dilated_far": case(11, 9, 1, 3, KERNEL_W=2, DILATION_H=3, DILATION_W=4, PADDING=3),
+    "dilated_pixels2": case(5, 8, 1, 3, DILATION_H=2, DILATION_W=2, PIXELS=2, PADDING=2),
+    "dilated_row_by_row": case(7, 6, 1, 3, DILATION_H=2, PADDING=1, PACE=12, PAD_CODE=9),
 }
 
 
@@ -68,18 +80,18 @@ class SlidingWindow(Traffic):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1, PACE=1, LATE=0) | self.parameters
-        kernel, channels = p["KERNEL"], p["CHANNELS"]
-        elements = kernel * kernel * channels
-        self.layer = Conv(elements, kernel, p["STRIDE"], p["PADDING"])
-        one_hot = np.eye(elements, dtype=np.int8).reshape(elements, kernel, kernel, channels)
+        p = dict(PIXELS=1, PACE=1, LATE=0) | self.parameters
+        window, channels = window_of(p), p["CHANNELS"]
+        elements = window.taps * channels
+        self.layer = Conv(elements, window.kernel, window.stride, window.padding, window.dilation)
+        one_hot = np.eye(elements, dtype=np.int8).reshape(elements, *window.kernel, channels)
         self.weight = one_hot.transpose(0, 3, 1, 2)
         in_shape = (channels, p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
-        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        out_pixels = max(1, p["PIXELS"] // window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
-        columns = lone_stage(pool, in_shape, None, p["LANES"], p["PIXELS"]).columns
+        folding = Folding(1, channels + 1)  # with which no convolution is pixelwise
+        columns = lone_stage(self.layer, in_shape, folding, p["LANES"], p["PIXELS"]).columns
         self.interval = max(self.source.beats, self.sink.beats * p["PACE"], columns)
         self.late = bool(p["LATE"])
 
@@ -89,8 +101,16 @@ class SlidingWindow(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         bias = np.zeros(len(self.weight), np.int32)
-        layer = self.layer
-        acc = conv2d(images, self.weight, bias, layer.window.stride, layer.window.padding)
+        window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
+        acc = conv2d(
+            images,
+            self.weight,
+            bias,
+            window.stride,
+            window.padding,
+            window.dilation,
+            pad_code=pad_code,
+        )
         return reference.requantise(acc, 0)
 
 

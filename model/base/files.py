@@ -109,6 +109,21 @@ def read_npz(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
     return arrays
 
 
+def open_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """All arrays of a .npz file, of `most` bytes together."""
+    arrays: dict[str, np.ndarray] = {}
+    content = read_bytes(path, most)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > most:
+                raise ValueError(f"more than {most >> 20} MiB of arrays")
+            for name in archive.namelist():
+                arrays[name.removesuffix(".npy")] = parse_npy(archive.read(name))
+    except Exception as error:  # of zipfile, of each way to pack, of parse_npy
+        raise UserError(f"{path}: no .npz of arrays ({one_line(error)})") from None
+    return arrays
+
+
 def one_line(text: object) -> str:
     """A message as one printable line of at most 200 characters."""
     line = " ".join(str(text).split())

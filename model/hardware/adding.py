@@ -60,9 +60,9 @@ class Adder:
 
     @property
     def patch_words(self) -> np.ndarray:
-        """uint8 (8192,): the ROM of the patch."""
+        """uint8 (8192, 1): the ROM of the patch."""
         assert self.patch is not None
-        return np.packbits(self.patch, bitorder="little")
+        return np.packbits(self.patch, bitorder="little")[:, None]
 
 
 class _Room(NamedTuple):
@@ -137,7 +137,6 @@ class _Codes:
             [((code + up) << shift) - factor_a * a - factor_b * b for a, b, code in pairs]
             for up, pairs in ((0, self.lowest), (1, self.highest))
         )
-        return _Room(
-            tuple(int(bounds.max(initial=-NONE)) for bounds in least),
-            tuple(int(bounds.min(initial=NONE)) - 1 for bounds in most),
-        )
+        lowest, highest = (int(bounds.max(initial=-NONE)) for bounds in least)
+        below, above = (int(bounds.min(initial=NONE)) - 1 for bounds in most)
+        return _Room((lowest, highest), (below, above))

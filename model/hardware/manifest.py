@@ -16,6 +16,7 @@ from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.schedule import Buffers
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import shifts_of
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
@@ -131,15 +132,22 @@ def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
     }
 
 
+# How a product with a scale is rounded: see rtl/scale_round.v.
+ROUNDINGS = ("half up", "float32", "float32, closed")
+
+
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
     """The content of `network.json`, without the hashes and the training metrics."""
     network = quantised.network
     layers = []
+    before = IMAGE
     for stage in folded.stages:
         depth = buffering.fifo_depths[stage.name]
-        bits = quantised.accumulator_width(stage.name) if stage.logits else 8
+        bits = 8
+        if stage is folded.output and quantised.gives_sums:
+            bits = quantised.accumulator_width(stage.name)
         layer: dict[str, Any] = {
             "name": stage.name,
             "kind": stage.node.layer.kind,
@@ -147,9 +155,20 @@ def describe(
             "out_shape": list(stage.out_shape),
             **stage.attributes,
         }
+        if stage.node.inputs != (before,):
+            layer["inputs"] = list(stage.node.inputs)
+        before = stage.name
         if stage.node.layer.accumulates:
             layer |= _scales(quantised, stage.name)
             layer["accumulator_width"] = quantised.accumulator_width(stage.name)
+        if stage.scaling is not None:
+            layer |= {
+                "multiplier_bits": stage.scaling.width,
+                "multiplier_shift": stage.scaling.shift,
+                "multiplier_rounding": ROUNDINGS[stage.scaling.exact],
+                "multiplier_clocks": stage.scale_clocks,
+                "multiplier_products": stage.scale_multipliers,
+            }
         if stage.folding is not None:
             layer |= asdict(stage.folding)
         layer |= {
@@ -167,6 +186,8 @@ def describe(
             "fifo_bits": depth * stage.out_pixels * stage.out_lanes * bits,
         }
         layers.append(layer)
+    branches = [branch for fork in folded.streams.forks.values() for branch in fork]
+    depths = {branch: buffering.fifo_depths[branch] for branch in branches}
     return {
         "name": network.name,
         "input_shape": list(network.input_shape),
@@ -179,6 +200,8 @@ def describe(
         "utilisation": round(folded.utilisation, 4),
         "macs": network.macs,
         "parameters": network.parameters,
+        **({} if quantised.gives_sums else {"output_bits": quantised.output_bits}),
         "flag_fifo_depth": buffering.flag_depth,
+        **({"branch_fifo_depths": depths} if depths else {}),
         "layers": layers,
     }

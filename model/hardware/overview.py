@@ -26,6 +26,9 @@ def print_table(description: dict[str, Any]) -> None:
         ("ROM bits", f"{sum(layer['rom_bits'] for layer in layers):,}"),
         ("FIFO depth", f"{sum(layer['fifo_depth'] for layer in layers):,}"),
     )
+    scaled = any("multiplier_bits" in layer for layer in layers)
+    if scaled:
+        columns += (("requantising", ""),)
     for index, (title, footer) in enumerate(columns):
         table.add_column(title, footer, justify="right" if index else "left")
     for layer in layers:
@@ -39,8 +42,18 @@ def print_table(description: dict[str, Any]) -> None:
             f"{layer['utilisation']:.1%}" if folded else "",
             f"{layer['rom_bits']:,}" if folded else "",
             f"{layer['fifo_depth']:,}",
+            *[_multiplier(layer)] * scaled,
         )
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
     console.print(table)
+
+
+def _multiplier(layer: dict[str, Any]) -> str:
+    """A layer's multiplier, as `24 bits in 8 clocks, float32`."""
+    if "multiplier_bits" not in layer:
+        return ""
+    clocks = layer["multiplier_clocks"]
+    pace = "at once" if clocks == 1 else f"in {clocks} clocks"
+    return f"{layer['multiplier_bits']} bits {pace}, {layer['multiplier_rounding']}"

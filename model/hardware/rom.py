@@ -3,10 +3,14 @@
 A weight word holds the `PE * SIMD` int8 weights of one cycle, lane (pe, simd) at bits
 `8*(pe*SIMD + simd)`: output channel `nf*PE + pe`, element `sf*SIMD + simd` of the flattened window.
 Its address is `nf*SF + sf`, or `sf*NF + nf` in an input-major fc. A bias word holds `PE` int32,
-lane pe at bits `32*pe`, at address nf. Lanes beyond the last channel or element are zero.
+lane pe at bits `32*pe`, at address nf; a word of scales `PE` of SCALE_WIDTH bits each, likewise,
+unless all are the same, which then is the only word. Lanes beyond the last channel or element are
+zero.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -55,6 +59,35 @@ def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
 
+def pack_table(values: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack a table of codes into ROM words of rtl/lookup.v.
+
+    values: uint8 (1, 256), whose words are a byte each, or (channels, 256), whose words hold the
+    same code of `lanes` channels: uint8 (groups * 256, lanes), lane 0 first.
+    """
+    if len(values) == 1:
+        return values.reshape(256, 1)
+    groups = -(-len(values) // lanes)
+    padded = np.zeros((groups * lanes, 256), np.uint8)
+    padded[: len(values)] = values
+    words = padded.reshape(groups, lanes, 256).transpose(0, 2, 1)
+    return np.ascontiguousarray(words).reshape(groups * 256, lanes)
+
+
+def scale_hex(stage: ComputeStage) -> str:
+    """A layer's scales as the text of their ROM, words of any number of bits."""
+    scaling = stage.scaling
+    assert scaling is not None
+    lanes = 1 if scaling.shared else stage.folding.pe
+    digits = math.ceil(scaling.width * lanes / 4)
+    scales = [int(scale) for scale in scaling.multiplier]
+    words = (scales[first : first + lanes] for first in range(0, len(scales), lanes))
+    return "".join(
+        f"{sum(scale << scaling.width * lane for lane, scale in enumerate(word)):0{digits}x}\n"
+        for word in words
+    )
+
+
 def to_hex(words: np.ndarray) -> str:
     """Text for `$readmemh`: one word per line, lane 0 in the lowest bits, hence rightmost."""
     big_endian = words.astype(words.dtype.newbyteorder(">"))[:, ::-1]
@@ -70,17 +103,21 @@ def from_hex(text: str, dtype: type[np.int8 | np.int32]) -> np.ndarray:
     return np.ascontiguousarray(words.reshape(len(lines), -1)[:, ::-1]).astype(dtype)
 
 
-def signature(weights: str, biases: str) -> int:
+def signature(weights: str, biases: str, scales: str = "") -> int:
     """The hash that rtl/rom_signature.v computes of a layer's ROMs, from the texts of the files.
 
-    The upper 16 bits are the bias ROM's, the lower 16 the weight ROM's. Each is a CRC register
-    (left shift, polynomial 0x1021, initially 0xFFFF) that absorbs each word as the exclusive or of
-    its 16-bit slices.
+    The upper 16 bits are those of the biases, each word with its scales above it, the lower 16
+    those of the weights. Each is a CRC register (left shift, polynomial 0x1021, initially 0xFFFF)
+    that absorbs each word as the exclusive or of its 16-bit slices.
     """
+    lines = biases.split()
+    above = scales.split() or ["0"]
+    above *= len(lines) // len(above)
+    others = (f"{scale}{bias}" for scale, bias in zip(above, lines, strict=True))
     halves = []
-    for text in (biases, weights):
+    for words in (others, weights.split()):
         state = 0xFFFF
-        for line in text.split():
+        for line in words:
             state <<= 1
             if state >> 16:
                 state ^= 0x11021
@@ -92,9 +129,10 @@ def signature(weights: str, biases: str) -> int:
     return halves[0] << 16 | halves[1]
 
 
-def names(network: str, layer: str) -> tuple[str, str]:
-    """File names of a layer's weights and biases, unique across networks."""
-    return f"{network}_{layer}_weight.mem", f"{network}_{layer}_bias.mem"
+def names(network: str, layer: str) -> tuple[str, str, str]:
+    """File names of a layer's weights, biases and scales, unique across networks."""
+    weight, bias, scale = (f"{network}_{layer}_{what}.mem" for what in ("weight", "bias", "scale"))
+    return weight, bias, scale
 
 
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
@@ -103,7 +141,9 @@ def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, s
     for stage in folded.stages:
         if isinstance(stage, ComputeStage):
             weight = quantised.parameters[stage.name].weight
-            weight_file, bias_file = names(quantised.network.name, stage.name)
+            weight_file, bias_file, scale_file = names(quantised.network.name, stage.name)
             files[weight_file] = to_hex(pack_weights(weight, stage))
             files[bias_file] = to_hex(pack_bias(quantised.bias(stage.name), stage))
+            if stage.scaling is not None:
+                files[scale_file] = scale_hex(stage)
     return files

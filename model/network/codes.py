@@ -48,6 +48,11 @@ class Codes:
         """Whether a code stands for the same value in both."""
         return self.scale == other.scale and self.zero_point == other.zero_point
 
+    def quantise(self, values: np.ndarray) -> np.ndarray:
+        """uint8 codes of real values, in float32 as ONNX's QuantizeLinear."""
+        rounded = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
+        return np.clip(rounded, self.low, self.high).astype(np.uint8)
+
     def real(self, codes: np.ndarray) -> np.ndarray:
         """float64 values of `codes`."""
         return (codes.astype(np.float64) - self.zero_point) * self.scale

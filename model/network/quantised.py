@@ -145,6 +145,11 @@ class QuantisedNetwork:
         return self.network.output.name not in self._by_tensor
 
     @property
+    def output_bits(self) -> int:
+        """Of a value that leaves the network: an int32 sum or a uint8 code."""
+        return 32 if self.gives_sums else 8
+
+    @property
     def output_scale(self) -> np.ndarray:
         """float64 (channels,) or (1,): of what leaves the network, real = (y - zero point) * it."""
         name = self.network.output.name

@@ -18,6 +18,7 @@ class Rounding:
     float32, as the kernels of convolutions do; float64: real arithmetic, exact but for one rounding
     of the quotient, as the average pools do. divisor: of the latter, for all or float64 (OH, OW).
     zero_point, low, high: of the uint8 codes. half_away: halves are rounded away from 0.
+    zero_first: the zero point is added before rounding, so that halves go to the even code.
     """
 
     multiplier: np.ndarray
@@ -26,6 +27,7 @@ class Rounding:
     high: int = 255
     divisor: np.ndarray | float = 1.0
     half_away: bool = False
+    zero_first: bool = False
 
     @classmethod
     def scaled(cls, input_scale: float, weight_scale: np.ndarray, output: Codes) -> Rounding:
@@ -50,16 +52,19 @@ class Rounding:
         output: Codes,
         count: np.ndarray | int = 1,
         half_away: bool = False,
+        zero_first: bool = False,
     ) -> Rounding:
         """sum * scale / (count * sy), for sums of float64 scales, of which the mean is taken."""
         divisor = np.multiply(count, output.scale, dtype=np.float64)
-        return cls(scale, output.zero_point, output.low, output.high, divisor, half_away)
+        zero = output.zero_point
+        return cls(scale, zero, output.low, output.high, divisor, half_away, zero_first)
 
     @property
     def shift(self) -> int | None:
         """s >= 0 where every factor is 2**-s: then the exact sum is shifted, however large."""
         factors = np.unique(np.divide.outer(self.multiplier, self.divisor))
-        if len(factors) > 1 or self.half_away:
+        odd = self.zero_first and self.zero_point % 2 == 1
+        if len(factors) > 1 or self.half_away or odd:
             return None
         exponent = exponent_of(float(factors[0]))
         return exponent if exponent is not None and exponent >= 0 else None
@@ -80,6 +85,9 @@ class Rounding:
             acc *= self.multiplier[:, None, None]
         else:
             acc = acc.astype(np.float64) * self.multiplier[:, None, None] / self.divisor
+        if self.zero_first:
+            acc += acc.dtype.type(self.zero_point)
+            return np.rint(acc, out=acc)
         if self.half_away:
             acc = np.copysign(np.floor(np.abs(acc) + 0.5), acc)
         else:

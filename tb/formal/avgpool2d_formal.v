@@ -13,6 +13,7 @@ module avgpool2d_formal #(
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
     parameter OUT_WIDTH = 8,
+    parameter RUNNING   = 0,
     parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
@@ -31,7 +32,7 @@ module avgpool2d_formal #(
 
     avgpool2d #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH), .FIFO_DEPTH(FIFO_DEPTH)
+        .RUNNING(RUNNING), .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH), .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

@@ -8,6 +8,8 @@
 // model/hardware/rom.py makes of
 //
 //   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL + ky)*KERNEL + kx; bias[o] = o
+//
+// In a depthwise one, output o has but the weights of channel o / MULTIPLIER: CHANNELS is 1 here.
 
 `default_nettype none
 
@@ -16,6 +18,7 @@ module axis_conv #(
     parameter WIDTH        = 1,
     parameter CHANNELS     = 1,
     parameter OUT_CHANNELS = 1,
+    parameter MULTIPLIER   = 0,  // outputs of each channel; 0: every output reads all channels
     parameter KERNEL       = 1,
     parameter STRIDE       = 1,
     parameter PADDING      = 0,
@@ -65,17 +68,19 @@ module axis_conv #(
     wire [7:0] ky     = y + PADDING[7:0] - row*STRIDE[7:0];
     wire [7:0] kx     = x + PADDING[7:0] - col*STRIDE[7:0];
     wire       covers = dyed && ky < KERNEL && kx < KERNEL;
-    wire [7:0] tap    = (channel*KERNEL[7:0] + ky)*KERNEL[7:0] + kx;
+    wire [7:0] plane  = (MULTIPLIER == 0) ? channel : 8'd0;
+    wire [7:0] tap    = (plane*KERNEL[7:0] + ky)*KERNEL[7:0] + kx;
 
-    localparam [7:0] TAPS = CHANNELS*KERNEL*KERNEL;
+    localparam [7:0] TAPS = ((MULTIPLIER == 0) ? CHANNELS : 1)*KERNEL*KERNEL;
 
     genvar i;
     generate
         for (i = 0; i < PE; i = i + 1) begin : gen_out
             wire [7:0] out    = group*PE[7:0] + i;
             wire [7:0] weight = out*TAPS + tap + 1'b1;
+            wire       reads  = MULTIPLIER == 0 || out / ((MULTIPLIER == 0) ? 1 : MULTIPLIER) == channel;
             always @* if (m_tvalid && out < OUT_CHANNELS)
-                assert (m_tdata[32*i +: 32] == out + (covers ? weight : 8'd0));
+                assert (m_tdata[32*i +: 32] == out + ((covers && reads) ? weight : 8'd0));
         end
     endgenerate
 

@@ -34,11 +34,17 @@ SAYS = {
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
     "conv2d": "each pixel meets its weights, sums leave in order, tlast; moves within PACE + 13",
     "pixel_conv2d": "as conv2d; moves within PACE + 13 clocks",
+    "depthwise_conv2d": "as conv2d, each pixel with the outputs of its channel alone",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 14 clocks",
     "avgpool2d": "sums in raster order, each of its own window; moves within 14 clocks",
     "running_max": "results in raster order, each of its own window; moves within 3 clocks",
+    "axis_fork": "every reader gets each beat once, as it came; moves in every clock",
+    "axis_concat": "the inputs' beats in their turns, as they came; tlast; moves in every clock",
+    "axis_add": "beats of both together, sums in their places, tlast; moves within 5 clocks",
+    "lookup": "each code's own function in its place, tlast; moves within 3 clocks",
+    "upsample": "each pixel as often as the factors say, tlast; moves within 6 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -64,15 +70,24 @@ class Proof:
 
 
 def rom_files(proof: Proof) -> dict[str, str]:
-    """Names and texts of the ROMs that the harness of a convolution or of fc expects."""
+    """Names and texts of the ROMs that a harness expects."""
     parameters = proof.parameters
+    if proof.module == "lookup":
+        channels = parameters.get("CHANNELS", 1) if parameters.get("PER_CHANNEL") else 1
+        values = np.arange(256) * np.arange(1, channels + 1)[:, None] % 256
+        words = rom.pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
+        return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
         layer = Linear(parameters["OUT_FEATURES"])
-    elif proof.module in ("conv2d", "pixel_conv2d"):
-        shape = (parameters["CHANNELS"], parameters["HEIGHT"], parameters["WIDTH"])
-        names = ("OUT_CHANNELS", "KERNEL", "STRIDE", "PADDING")
-        layer = Conv(*(parameters[name] for name in names))
+    elif proof.module in ("conv2d", "pixel_conv2d", "depthwise_conv2d"):
+        channels = parameters["CHANNELS"]
+        shape = (channels, parameters["HEIGHT"], parameters["WIDTH"])
+        window = (parameters[name] for name in ("KERNEL", "STRIDE", "PADDING"))
+        if "MULTIPLIER" in parameters:
+            layer = Conv(channels * parameters["MULTIPLIER"], *window, groups=channels)
+        else:
+            layer = Conv(parameters["OUT_CHANNELS"], *window)
     else:
         return {}
     simd = parameters.get("SIMD", parameters["CHANNELS"])
@@ -110,6 +125,8 @@ def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str,
 IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
 CONV = {"HEIGHT": 2, "WIDTH": 2, "CHANNELS": 1, "KERNEL": 2, "STRIDE": 1, "PADDING": 1}
 CONV |= {"OUT_CHANNELS": 2, "LANES": 1, "PE": 1}
+DEPTHWISE = {name: size for name, size in CONV.items() if name != "OUT_CHANNELS"}
+DEPTHWISE |= {"MULTIPLIER": 1, "SIMD": 1}
 CONV_SIZES = [size for kernel in (1, 2) for size in _sizes(kernel, 2, range(kernel))]
 
 PROOFS = [
@@ -120,6 +137,71 @@ PROOFS = [
         *({"DEPTH": depth} for depth in range(1, 10)),
         {"DEPTH": 3, "WIDTH": 8},
         quick=4,
+    ),
+    *_each(
+        "axis_fifo",
+        "IC3",
+        Bug("axis_fifo.v", "empty_reg || (read && sole_reg)", "empty_reg"),
+        *({"DEPTH": depth, "IN_BLOCKS": 1} for depth in range(2, 8)),
+        {"DEPTH": 3, "IN_BLOCKS": 1, "WIDTH": 8},
+        quick=2,
+    ),
+    *_each(
+        "axis_fork",
+        "IC3",
+        Bug("axis_fork.v", "{READERS{s_axis_tvalid}} & ~taken_reg", "{READERS{s_axis_tvalid}}"),
+        *({"READERS": readers} for readers in range(2, 6)),
+        {"READERS": 2, "WIDTH": 8},
+    ),
+    *_each(
+        "axis_concat",
+        "IC3",
+        Bug("axis_concat.v", "take && |ends", "take"),
+        {"BEATS": 2 << 16 | 1, "GROUPS": 2},
+        {"BEATS": 1 << 16 | 3, "GROUPS": 1},
+        {"BEATS": 2 << 16 | 2, "GROUPS": 3, "FIFO_DEPTH": 2},
+        {"BEATS": 3 << 16 | 2, "GROUPS": 2, "FIFO_DEPTH": 3},
+    ),
+    *_each(
+        "axis_add",
+        "states",
+        Bug("axis_add.v", "{s_axis_tvalid[0], s_axis_tvalid[1]}", "2'b11"),
+        *({"POSITIONS": positions, "DYED": dyed} for dyed in (0, 1) for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2, "DYED": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "lookup",
+        "states",
+        Bug("lookup.v", "enable = !valid_reg || ready", "enable = 1'b1"),
+        *({"POSITIONS": positions} for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1, "PER_CHANNEL": 1},
+        {"CHANNELS": 3, "LANES": 2, "PER_CHANNEL": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_W)", ".REPEATS(1)"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "FACTOR_H": rows, "FACTOR_W": columns}
+            for rows in (2, 1, 3)
+            for columns in (2, 3)
+            for height in (2, 1)
+            for width in (2, 1, 3)
+        ),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_H)", ".REPEATS(1)"),
+        *({"WIDTH": width, "FACTOR_W": 1} for width in (1, 2, 3)),
+        quick=0,
     ),
     *_each(
         "frame_check",
@@ -265,7 +347,7 @@ PROOFS = [
     *_each(
         "running_max",
         "states",
-        Bug("running_max.v", "first_reg || x > previous", "x > previous"),
+        Bug("running_pool.v", "first_reg || x > so_far", "x > so_far"),
         *(
             {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel}
             for kernel in (2, 3)
@@ -274,6 +356,21 @@ PROOFS = [
         ),
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "avgpool2d",
+        "states",
+        Bug("running_pool.v", "first_reg ? {RESULT{1'b0}} : so_far", "so_far"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel, "STRIDE": kernel, "RUNNING": 1}
+            for kernel in (2, 3)
+            for height in range(kernel, 5)
+            for width in range(kernel, 5)
+        ),
+        {"CHANNELS": 2, "LANES": 1, "RUNNING": 1},
+        {"CHANNELS": 2, "LANES": 1, "HEIGHT": 2, "WIDTH": 2, "RUNNING": 1},
+        {"CHANNELS": 3, "LANES": 2, "RUNNING": 1},
+        {"OUT_WIDTH": 32, "RUNNING": 1},
     ),
     *_each(
         "fc",
@@ -327,6 +424,31 @@ PROOFS = [
         CONV | {"PE": 2, "OUT_CHANNELS": 3},
         CONV | {"CHANNELS": 2},
         CONV | {"CHANNELS": 2, "LANES": 2},
+    ),
+    # Taps from memory, in words of whole pixels, of a beat for one or two groups, of two beats.
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("pixel_reader.v", "part_done && part_reg == PART_LAST", "part_done"),
+        *(
+            DEPTHWISE | {"CHANNELS": 2} | size
+            for size in CONV_SIZES
+            if size["KERNEL"] > 1 or size["STRIDE"] == 1
+        ),
+        DEPTHWISE | {"CHANNELS": 2, "MULTIPLIER": 2},
+        DEPTHWISE | {"CHANNELS": 4, "LANES": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 4, "PE": 2, "KERNEL": 1, "PADDING": 0},
+    ),
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("depthwise_conv2d.v", "CHANNEL % WORD) +:", "0) +:"),
+        DEPTHWISE | {"CHANNELS": 3, "PE": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 2, "LANES": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 4},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 3, "PE": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 2, "MULTIPLIER": 2, "PE": 3},
+        quick=0,
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto
@@ -12,46 +12,21 @@ from onnx import NodeProto
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.checks import text
 from convstream.model.formats.onnx.constants import Constants
+from convstream.model.formats.onnx.functions import tabulate
 from convstream.model.formats.onnx.limits import MAX_FEATURES, MAX_WEIGHTS
+from convstream.model.formats.onnx.tensors import IMAGE, State, Tensor
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network import graph
 from convstream.model.network.codes import Codes
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import Layer, Shape, Table
+from convstream.model.network.layers import Concat, Layer, Shape, Table
 from convstream.model.network.layers.base import Site
 from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
-IMAGE = -1
-"""The place of the image, as in `Network.graph`."""
-
-
-class State(enum.Enum):
-    """What the numbers of a tensor are; the value says so in messages."""
-
-    FLOATS = "a float input"  # which QuantizeLinear has to make codes
-    CODES = "quantised"
-    REAL = "dequantised"  # the same as real values
-    SUMS = "the sums of a layer"  # as real values
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """What goes from node to node of the file.
-
-    place: the layer that gives it, or IMAGE. origin: the layer, or IMAGE, that made these sums or
-    codes; only layers that pass codes on stand between the two. shape: also where it is `flat`,
-    N x features. low, high: what activations have left of its real values. signed: codes that the
-    file has as int8, where only that is known of them.
-    """
-
-    place: int
-    origin: int
-    shape: Shape
-    state: State
-    flat: bool = False
-    low: float = -math.inf
-    high: float = math.inf
-    signed: bool = False
+UNQUANTISED = (
+    "expected QuantizeLinear and DequantizeLinear before it; quantise every tensor, as "
+    "onnxruntime.quantization.quantize_static does"
+)
 
 
 class Assembly:
@@ -60,7 +35,7 @@ class Assembly:
     Operators take their tensors from here, and add their layers: `accumulate` those that give sums,
     `pass_on` those that codes go through, `recode` those that give other codes. A layer is at the
     place where it stands in `layers`. codes: by origin, as soon as they are known. batch: N, 0
-    where it is not fixed.
+    where it is not fixed. end: what a Softmax or ArgMax outside takes, where there is one.
     """
 
     def __init__(self, wiring: Wiring, image: Tensor, batch: int) -> None:
@@ -71,15 +46,16 @@ class Assembly:
         self.layers: list[tuple[Layer, list[int]]] = []
         self.parameters: dict[int, Parameters] = {}
         self.codes: dict[int, Codes] = {}
+        self.end: Tensor | None = None
         self._image = image
         self._weights = 0
 
-    def data(self, node: NodeProto) -> Tensor:
-        """The tensor that a node takes as its first input."""
-        if node.input[0] not in self.tensors:
+    def data(self, node: NodeProto, at: int = 0) -> Tensor:
+        """The tensor that a node takes as its input number `at`."""
+        if node.input[at] not in self.tensors:
             name = next(name for name in node.input if name in self.tensors)
-            raise UserError(f"{text(name)} is not its first input")
-        return self.tensors[node.input[0]]
+            raise UserError(f"{text(name)} is not its first input; swap the two")
+        return self.tensors[node.input[at]]
 
     # Layers
 
@@ -89,39 +65,56 @@ class Assembly:
         x: Tensor,
         weight: np.ndarray | None = None,
         weight_scale: np.ndarray | None = None,
-        bias: str = "",
-        flat: bool = False,
+        bias: np.ndarray | str = "",
+        dims: tuple[int, ...] | None = None,
     ) -> Tensor:
-        """The sums of a layer, flat or not, from x.
+        """The sums of a layer from x.
 
-        weight, weight_scale: int8 and float32, if it has any; bias: the name of its biases, "" for
-        zeros.
+        weight, weight_scale: int8 and float32, if it has any; bias: int32, or the name of its
+        biases, "" for zeros. dims: of the sums, where they are not as x's.
         """
         x = self.settled(x)
+        shape = self._shape(layer, [x])
         expected = layer.weight_shape(x.shape)
         if weight is not None and weight.shape != expected:
-            raise UserError(f"weights of shape {weight.shape}, expected {expected}")
+            raise UserError(
+                f"weights of shape {weight.shape}, expected {expected}, as its input wants; "
+                "transpose or reshape them"
+            )
         self._weights += 0 if weight is None else weight.size
         if self._weights > MAX_WEIGHTS:
             raise UserError(
                 f"more than {MAX_WEIGHTS} weights up to this node; use a smaller network"
             )
-        place = self._append(layer, [x])
+        place = self.append(layer, [x])
         if weight is not None and weight_scale is not None:
+            self._check_scale(self.codes[x.origin], weight_scale)
             none = np.zeros(len(weight), np.int32)
             self.parameters[place] = Parameters(weight, weight_scale, none)
         self.set_bias(place, x.origin, bias)
-        return Tensor(place, place, self._shape(layer, [x]), State.SUMS, flat)
+        return Tensor(place, place, shape, State.SUMS, dims or x.dims_of(shape))
 
-    def set_bias(self, place: int, origin: int, name: str) -> None:
-        """Give a layer, whose input is of `origin`, the biases called `name`, if there are any."""
+    @staticmethod
+    def _check_scale(codes: Codes, weight_scale: np.ndarray) -> None:
+        with np.errstate(over="ignore", under="ignore"):
+            scale = np.float32(codes.scale) * weight_scale
+        if not (np.isfinite(scale) & (scale > 0)).all():
+            raise UserError(
+                f"its sums have the scale {codes.scale:.9g} * {weight_scale.min():.9g}, beyond "
+                "float32; rescale the network"
+            )
+
+    def set_bias(self, place: int, origin: int, bias: np.ndarray | str) -> None:
+        """Give a layer, whose input is of `origin`, int32 biases, or those of a name, if any."""
         codes = self.codes[origin]
         own = self.parameters.get(place)
         site = Site(inputs=(codes,))
         if own is not None:
-            if name:
+            if isinstance(bias, str) and bias:
                 scale = np.float32(codes.scale) * own.weight_scale
-                own = replace(own, bias=self.constants.bias(name, len(own.bias), scale))
+                bias = self.constants.bias(bias, len(own.bias), scale)
+            if isinstance(bias, np.ndarray):
+                own = replace(own, bias=bias)
                 self.parameters[place] = own
             site = Site(own.weight, own.weight_scale, own.bias, (codes,))
         bound = self.layers[place][0].accumulator_bound(site)
@@ -138,42 +131,61 @@ class Assembly:
 
     def pass_on(self, layer: Layer, x: Tensor) -> Tensor:
         """What a layer that may change places with rounding makes of x, in whatever state."""
-        return replace(x, place=self._append(layer, [x]), shape=self._shape(layer, [x]))
+        if not x.only_clamps or x.parts:
+            raise UserError(f"its input is no codes any more, {UNQUANTISED}")
+        shape = self._shape(layer, [x])
+        return replace(x, place=self.append(layer, [x]), shape=shape, dims=x.dims_of(shape))
 
-    def recode(self, layer: Layer, inputs: list[Tensor], codes: Codes, state: State) -> Tensor:
-        """What a layer that gives `codes` makes of real inputs, as codes or dequantised."""
-        inputs = [self.settled(x) for x in inputs]
-        place = self._append(layer, inputs)
+    def recode(
+        self, layer: Layer, inputs: Sequence[Tensor], codes: Codes, state: State = State.CODES
+    ) -> Tensor:
+        """What a layer that gives `codes` makes of codes, as codes or dequantised."""
+        place = self.append(layer, inputs)
         self.codes[place] = codes
-        return Tensor(place, place, self._shape(layer, inputs), state, inputs[0].flat)
+        shape = self._shape(layer, inputs)
+        first = inputs[0]
+        return Tensor(place, place, shape, state, first.dims_of(shape), first.order)
 
-    def _append(self, layer: Layer, inputs: list[Tensor]) -> int:
+    def append(self, layer: Layer, inputs: Sequence[Tensor]) -> int:
+        """The place of a further layer."""
         self.layers.append((layer, [x.place for x in inputs]))
         return len(self.layers) - 1
 
     @staticmethod
-    def _shape(layer: Layer, inputs: list[Tensor]) -> Shape:
+    def _shape(layer: Layer, inputs: Sequence[Tensor]) -> Shape:
         """Shape that the layer gives, if it is one that can be computed with."""
         shape = layer.out_shape(*(x.shape for x in inputs))
         padded = layer.padded_size(inputs[0].shape)
         if max(padded, math.prod(shape)) > MAX_FEATURES:
-            raise UserError(f"its padded input or its output has more than {MAX_FEATURES} values")
+            raise UserError(
+                f"its padded input or its output has more than {MAX_FEATURES} values; use smaller "
+                "images"
+            )
         return shape
+
+    def image_of(self, x: Tensor, shape: Shape) -> Tensor:
+        """x, the image as it came, as one of `shape`, of which the file had made something else."""
+        names = [name for name, tensor in self.tensors.items() if tensor.place == IMAGE]
+        if any(len(self.wiring.readers[name]) > 1 for name in names):
+            raise UserError("several nodes take the image; reshape it outside the network")
+        self._image = replace(self._image, shape=shape)
+        return replace(x, shape=shape)
 
     # Codes and real values
 
     def quantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x as `codes`."""
-        if x.state is State.CODES:
-            raise UserError("its input is quantised already")
-        codes = replace(codes, low=_code(x.low, codes, 0), high=_code(x.high, codes, 255))
+        if x.state in (State.CODES, State.TAIL):
+            raise UserError("its input is quantised already; remove one of the two")
+        if x.parts:
+            parts = [self.quantised(part, codes) for part in x.parts]
+            return self.concatenated(parts)
         if x.state is State.REAL:
             known = self.codes[x.origin]
-            if known.same_values(codes) and codes.low <= known.low and known.high <= codes.high:
-                return replace(x, state=State.CODES, low=-math.inf, high=math.inf)
-            values = _requantised(known, codes)
-            x = replace(x, low=-math.inf, high=math.inf)
-            return self.recode(Table.of(values), [x], codes, State.CODES)
+            if not x.function and known.same_values(codes) and known.signed == codes.signed:
+                return replace(x, state=State.CODES)
+            return self.tabulated(x, x.function, codes)
+        codes = replace(codes, low=_code(x.low, codes, 0), high=_code(x.high, codes, 255))
         known = self.codes.setdefault(x.origin, codes)
         if codes != known:
             raise UserError(
@@ -183,34 +195,79 @@ class Assembly:
             )
         return replace(x, state=State.CODES, low=-math.inf, high=math.inf)
 
+    def tabulated(
+        self,
+        x: Tensor,
+        nodes: Sequence[NodeProto],
+        codes: Codes,
+        *,
+        of_codes: bool = False,
+        scaled: bool = True,
+    ) -> Tensor:
+        """`codes` that `nodes` make of x, as in `tabulate`. scaled: their scale is known."""
+        source = self.codes[x.origin]
+        values = tabulate(self.constants, x, nodes, source, codes, of_codes=of_codes)
+        made = self.recode(Table.of(values), [x], codes)
+        if not scaled:
+            del self.codes[made.origin]
+        return replace(made, signed=codes.signed)
+
+    def concatenated(self, parts: Sequence[Tensor]) -> Tensor:
+        """Tensors of one scale and zero point, one behind the other."""
+        layer = Concat()
+        shape = self._shape(layer, parts)
+        first = parts[0]
+        place = self.append(layer, parts)
+        dims = first.dims_of(shape)
+        return Tensor(place, first.origin, shape, first.state, dims, first.order)
+
     def dequantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x, which must be `codes`, as real values."""
         if x.state is not State.CODES:
-            raise UserError(f"its input is {x.state.value}, expected integers")
+            raise UserError(
+                f"its input is {x.state.value}, expected integers; quantise the network with "
+                "onnxruntime.quantization.quantize_static"
+            )
         known = self.codes.setdefault(x.origin, codes)
+        signed = x.signed if known is codes else known.signed
+        if codes.signed != signed:
+            raise UserError(
+                f"its zero point is {_type(codes.signed)}, its input {_type(signed)}; give both "
+                "one type"
+            )
         if not codes.same_values(known):
             raise UserError(
                 f"its scale {codes.scale:.9g} and zero point {codes.zero_point} differ from those "
-                f"of its input, {known.scale:.9g} and {known.zero_point}"
+                f"of its input, {known.scale:.9g} and {known.zero_point}; give both the same"
             )
         return replace(x, state=State.REAL)
 
     def settled(self, x: Tensor) -> Tensor:
         """x, real values that a layer takes, as codes whose range is that of its activations."""
         if x.state is State.SUMS:
-            raise UserError(
-                f"its input is {x.state.value}, not rounded yet; expected QuantizeLinear and "
-                "DequantizeLinear before it"
-            )
+            raise UserError(f"its input is {x.state.value}, not rounded yet; {UNQUANTISED}")
         if x.state is not State.REAL:
-            raise UserError(f"its input is {x.state.value}, expected a DequantizeLinear before it")
-        if x.low == -math.inf and x.high == math.inf:
+            raise UserError(
+                f"its input is {x.state.value}, expected a DequantizeLinear before it; quantise "
+                "the network with onnxruntime.quantization.quantize_static"
+            )
+        if x.parts or not x.only_clamps:
+            odd = x.function[-1].op_type if x.function else "Concat"
+            raise UserError(f"its input comes from {text(odd)}, {UNQUANTISED}")
+        if not x.function:
             return x
         return replace(self.quantised(x, self.codes[x.origin]), state=State.REAL)
 
     def network(self, name: str, output: Tensor) -> QuantisedNetwork:
-        """The network that gives `output`."""
+        """The network that gives `output`, or what the tail before it takes."""
+        if output.state is State.TAIL and self.end is not None:
+            output = self.end
         if output.state is State.SUMS:
+            if not self.layers[output.origin][0].accumulates:
+                raise UserError(
+                    "the network's output is a sum of two tensors, but not quantised; expected a "
+                    "QuantizeLinear behind it"
+                )
             if (output.low, output.high) != (-math.inf, math.inf):
                 raise UserError(
                     "the network's output is rectified, but not quantised; expected a "
@@ -226,9 +283,17 @@ class Assembly:
                     "the network's output is quantised as well; expected it to end there"
                 )
         elif output.state is State.FLOATS or output.place == IMAGE:
-            raise UserError("the network's output is its input; expected layers between the two")
+            raise UserError(
+                "the network's output is its input; expected layers between the two: quantise it "
+                "with onnxruntime.quantization.quantize_static"
+            )
         elif output.state is State.REAL:
             output = self.settled(output)
+        if output.order != "CHW" and len(output.dims) == 3:
+            raise UserError(
+                "the network's output is N x H x W x C, expected N x C x H x W; remove the "
+                "Transpose at its end"
+            )
         network = Network.graph(name, self.layers, self._image.shape)
         names = {IMAGE: graph.IMAGE} | {at: node.name for at, node in enumerate(network.nodes)}
         return QuantisedNetwork(
@@ -238,16 +303,13 @@ class Assembly:
         )
 
 
+def _type(signed: bool) -> str:
+    return "int8" if signed else "uint8"
+
+
 def _code(value: float, codes: Codes, unbounded: int) -> int:
     """The code of a real bound; `unbounded` of an infinite one."""
     if math.isinf(value):
         return unbounded
     code = np.rint(np.float32(value) / np.float32(codes.scale)) + codes.zero_point
     return int(np.clip(code, 0, 255))
-
-
-def _requantised(known: Codes, codes: Codes) -> np.ndarray:
-    """uint8 (256,): what DequantizeLinear and QuantizeLinear, in float32, make of each code."""
-    real = (np.arange(256) - known.zero_point).astype(np.float32) * np.float32(known.scale)
-    rounded = np.rint(real / np.float32(codes.scale)) + codes.zero_point
-    return np.clip(rounded, codes.low, codes.high).astype(np.uint8)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from convstream.model.base.files import write_atomically
 from convstream.model.formats.onnx.builder import PRODUCER, Builder
-from convstream.model.formats.onnx.layers import LAYERS
+from convstream.model.formats.onnx.layers import LAYERS, Form
 from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE, Node
 from convstream.model.network.layers.base import Site
@@ -48,10 +48,13 @@ def to_model(quantised: QuantisedNetwork) -> onnx.ModelProto:
     for node in network.nodes:
         form = LAYERS[type(node.layer)]
         inputs = [
-            _input(builder, node, at, made[name], form.flat) for at, name in enumerate(node.inputs)
+            _input(builder, node, at, made[name], form) for at, name in enumerate(node.inputs)
         ]
         site = quantised.site(node.name)
-        real = form.write(builder, node, inputs + _weights(builder, node.name, site))
+        real = form.write(builder, node, inputs + _weights(builder, node.name, site), site)
+        if form.of_codes:
+            assert site.output is not None
+            real = builder.dequantise(f"{node.name}_real", real, site.output)
         if site.output is None:
             break
         if node.layer.accumulates:
@@ -76,17 +79,18 @@ def to_model(quantised: QuantisedNetwork) -> onnx.ModelProto:
     )
 
 
-def _input(builder: Builder, node: Node, at: int, codes: _Codes, flat: bool) -> str:
-    """A node's input as real values, flat or N x C x H x W as its layer wants it."""
+def _input(builder: Builder, node: Node, at: int, codes: _Codes, form: Form) -> str:
+    """A node's input, flat or N x C x H x W, as real values or codes, as its layer wants it."""
     name = f"{node.name}_{at + 1}" if at else node.name
     tensor = codes.name
-    if flat and not codes.flat:
+    if form.flat and not codes.flat:
         tensor = builder.node("Flatten", f"{name}_flatten", tensor, axis=1)
-    elif codes.flat and not flat:
+    elif codes.flat and not form.flat:
         shape = np.array([0, *node.in_shapes[at]], np.int64)
         target = builder.constant(f"{name}_shape", shape)
         tensor = builder.node("Reshape", f"{name}_reshape", tensor, target)
-    return builder.dequantise(f"{name}_input", tensor, codes.codes)
+    real = builder.dequantise(f"{name}_input", tensor, codes.codes)
+    return builder.quantise(f"{name}_codes", real, codes.codes) if form.of_codes else real
 
 
 def _weights(builder: Builder, name: str, site: Site) -> list[str]:

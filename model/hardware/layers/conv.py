@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from convstream.model.hardware.layers.window import Rows, WindowStage, write_row
 from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.layers import Conv, Layer, Shape
+from convstream.model.network.layers.windows import Window
 
 
 class ConvStage(ComputeStage, WindowStage):
@@ -25,6 +28,11 @@ class ConvStage(ComputeStage, WindowStage):
         return self.pixels == 1 and self.folding.simd == self.in_shape[0]
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        groups = cast(Conv, self.node.layer).groups
+        return super().attributes | ({"groups": groups} if groups > 1 else {})
+
+    @property
     def columns(self) -> int:
         return 0 if self.pixelwise else super().columns
 
@@ -33,7 +41,6 @@ class ConvStage(ComputeStage, WindowStage):
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        window = self.window_layer
         _, height, width = self.in_shape
         folding = [
             Setting("LANES", wiring.lanes),
@@ -46,9 +53,8 @@ class ConvStage(ComputeStage, WindowStage):
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
             *self.channel_settings(),
-            Setting("KERNEL", window.kernel),
-            Setting("STRIDE", window.stride, default=1),
-            Setting("PADDING", window.padding, default=0),
+            *self.kernel_settings,
+            *self.placing_settings(wiring.pad_code, usual_stride=1),
             *folding,
             *self.compute_settings(wiring),
         ]
@@ -63,18 +69,41 @@ class ConvStage(ComputeStage, WindowStage):
     # Order of ROM words
 
     def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """(OC, IC, K, K) to (OC, window), ordered by (ky, kx, ic) with ic fastest."""
-        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        """(OC, IC/groups, KH, KW) to (OC, window), ordered by (ky, kx, ic) with ic fastest.
+
+        Weights of other groups' channels are zeros.
+        """
+        shape = len(weight), self.window_channels, *weight.shape[2:]
+        dense = np.zeros(shape, weight.dtype)
+        np.put_along_axis(dense, self._channels, weight, 1)
+        return dense.transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
     def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
-        channels, in_channels, kernel, _ = self._weight_shape
-        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
-        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
+        kernel = self.geometric.kernel
+        dense = matrix.reshape(len(matrix), *kernel, -1).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.take_along_axis(dense, self._channels, 1))
+
+    @property
+    def _channels(self) -> np.ndarray:
+        """The channel of each weight in the window, (OC, IC/groups, 1, 1)."""
+        channels, group, *_ = self._weight_shape
+        groups = self.in_shape[0] // group
+        first = np.arange(channels) // (channels // groups) * group
+        return (first[:, None] + np.arange(group))[:, :, None, None] % self.window_channels
+
+    @property
+    def window_channels(self) -> int:
+        """Input channels of an output channel's window."""
+        return self.in_shape[0]
+
+    @property
+    def window(self) -> int:
+        return self.window_channels * self.geometric.taps
 
     # Timing
 
     def pipeline(self, sink: Edge) -> Compute:
-        return Compute(self.folding.simd, sink)
+        return self.compute(sink)
 
     def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
         (source,) = sources
@@ -89,13 +118,15 @@ class ConvStage(ComputeStage, WindowStage):
         """`pixel_reader` and the pipeline behind it."""
         compute = self.pipeline(sink)
         width = self.in_shape[2]
+        window = self.geometric
+        across, span, left = window.stride[1], window.span[1], window.padding[1]
         channel_folds, window_folds = self.channel_folds, self.window_folds
         for image in range(images):
             for sweep in range(rows.out_height):
                 top = sweep * rows.stride - rows.padding
-                newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+                newest = image * rows.height + min(top + rows.span, rows.height) - 1
                 for step in range(rows.steps):
-                    right = min(step * rows.stride - rows.padding + rows.kernel, width) - 1
+                    right = min(step * across - left + span, width) - 1
                     index = newest * width + right
                     while len(rows.written) <= index:
                         yield
@@ -114,21 +145,29 @@ class ConvStage(ComputeStage, WindowStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        window, macs = cls.draw_window(choices, shape, limits)
-        return Conv(limits.channels(choices, macs), *window)
+        channels, (window, macs) = shape[0], cls.draw_window(choices, shape, limits)
+        groups = 1
+        if choices.now_and_then(8):
+            groups = choices.of(
+                [groups for groups in range(1, max(2, channels)) if not channels % groups]
+            )
+        each = math.ceil(limits.channels(choices, macs) / groups)
+        return cls.convolution(each * groups, window, groups)
 
     @staticmethod
-    def draw_window(
-        choices: Choices, shape: Shape, limits: Limits
-    ) -> tuple[tuple[int, int, int], int]:
-        """Kernel, stride and padding, and the multiply-accumulates of each input channel once."""
-        kernel, padding = limits.window(choices, shape, range(1, 8))
-        stride = choices.integer(1, 4)
+    def convolution(channels: int, window: Window, groups: int) -> Conv:
+        """The convolution to so many channels."""
+        sizes = window.kernel, window.stride, window.padding, window.dilation
+        return Conv(channels, *sizes, groups)
 
-        def macs(stride: int) -> int:
-            positions = Conv(1, kernel, stride, padding).out_shape(shape)[1:]
-            return shape[0] * kernel**2 * math.prod(positions)
+    @staticmethod
+    def draw_window(choices: Choices, shape: Shape, limits: Limits) -> tuple[Window, int]:
+        """A window, and the multiply-accumulates of each input channel once."""
+        window = limits.window(choices, shape, range(1, 8), dilated=True)
 
-        while macs(stride) > limits.macs:
-            stride += 1
-        return (kernel, stride, padding), macs(stride)
+        def macs(window: Window) -> int:
+            return shape[0] * window.taps * math.prod(window.positions(shape))
+
+        while macs(window) > limits.macs:
+            window = replace(window, stride=(window.stride[0] + 1, window.stride[1] + 1))
+        return window, macs(window)

@@ -25,6 +25,10 @@ class DepthwiseStage(ConvStage):
         return cast(Conv, node.layer).groups == node.in_shape[0] > 1
 
     @property
+    def window_channels(self) -> int:
+        return 1
+
+    @property
     def pixelwise(self) -> bool:
         return self.pixels == 1 and self.folding.simd == 1
 
@@ -53,4 +57,4 @@ class DepthwiseStage(ConvStage):
         most = max(1, min(4, limits.most_channels // channels))
         window, macs = cls.draw_window(choices, shape, limits)
         multiplier = choices.integer(1, int(max(1, min(most, limits.macs // macs))))
-        return Conv(channels * multiplier, *window, groups=channels)
+        return cls.convolution(channels * multiplier, window, channels)

@@ -25,6 +25,8 @@ from convstream.model.network.layers.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+Numbers = np.ndarray | np.float32
+
 
 @dataclass(frozen=True)
 class Add(Layer):
@@ -49,7 +51,8 @@ class Add(Layer):
         """uint8 (256, 256): y of each pair of codes."""
         assert site.output is not None
         a, b = np.ogrid[:256, :256]
-        return add_codes(a, b, *site.inputs, site.output, self.rule)
+        codes_a, codes_b = site.inputs
+        return add_codes(a, b, codes_a, codes_b, site.output, self.rule)
 
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         return (self.table(site),)
@@ -101,7 +104,7 @@ def _onnxruntime(
     return np.rint(fma(x, ra, fma(w, rb, zy - fma(ra, za, rb * zb)))) + offset
 
 
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def fma(a: Numbers, b: Numbers, c: Numbers) -> np.ndarray:
     """float32 a*b + c, rounded once."""
     product = np.asarray(np.multiply(a, b, dtype=np.float64))  # exact
     total = np.asarray(product + c)

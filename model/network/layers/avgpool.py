@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+WHOLE_IMAGES = "onnxruntime global"
+
 INT8_ZERO = 128
 """The uint8 code of an int8 0."""
 
@@ -38,8 +40,9 @@ class AvgPool(Windowed, Layer):
     Its accumulators are the sums of the windows, padding included: KH*KW times the mean, at a scale
     KH*KW times as fine. count_include_pad: the padding counts as pixels; otherwise each mean is of
     the pixels inside the image alone, of which `counts` says how many there are. rule: whose
-    rounding it has: `onnxruntime` rounds the real mean half to even; `litert`, where codes go out
-    as they came in, the mean of int8 codes half away from 0.
+    rounding it has: `onnxruntime` rounds the real mean to the nearest code, halves to even ones;
+    `onnxruntime global`, its kernel for whole images, multiplies in float32; `litert`, where codes
+    go out as they came in, rounds the mean of int8 codes half away from 0.
     """
 
     window: Window
@@ -97,7 +100,13 @@ class AvgPool(Windowed, Layer):
                 raise UserError("an average pool whose output has another scale than its input")
             centred = replace(site.output, zero_point=INT8_ZERO)
             return Rounding.real(scale, centred, self.counts(site.shape), half_away=True)
-        return Rounding.real(scale, site.output, self.counts(site.shape))
+        counts = self.counts(site.shape)
+        if self.rule == WHOLE_IMAGES:
+            count = np.float32(counts[0, 0])
+            multiplier = scale.astype(np.float32) / (np.float32(site.output.scale) * count)
+            output = site.output
+            return Rounding(multiplier, output.zero_point, output.low, output.high)
+        return Rounding.real(scale, site.output, counts, zero_first=True)
 
     def pad_code(self, site: Site) -> int:
         """The code that adds nothing to a sum."""
@@ -106,6 +115,10 @@ class AvgPool(Windowed, Layer):
     def accumulator_bound(self, site: Site) -> int:
         zero = self.pad_code(site)
         return self.window.taps * max(zero, 255 - zero)
+
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        least = np.full(1, -self.window.taps * site.zero_point)
+        return least, least + 255 * self.window.taps
 
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """The share of a sum that is none of the values', and the code of the padding."""

@@ -125,6 +125,10 @@ class Layer(ABC):
         """Largest |accumulator| of any codes; 255 where it gives codes itself."""
         return 255
 
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest accumulators of any codes: int64 (channels,) or (1,) each."""
+        return np.zeros(1, np.int64), np.full(1, 255)
+
     def pad_code(self, site: Site) -> int:
         """The code of the padding: that of a real 0."""
         return site.zero_point
@@ -173,6 +177,12 @@ class Weighted(Layer):
         """Max over channels of sum|w| * max|x - zx| + |b|."""
         largest = max(site.zero_point, 255 - site.zero_point)
         return _bound(site.weight, site.bias, largest)
+
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        assert site.weight is not None
+        weight = 255 * site.weight.reshape(len(site.weight), -1).astype(np.int64)
+        least, most = np.minimum(weight, 0).sum(axis=1), np.maximum(weight, 0).sum(axis=1)
+        return site.code_bias + least, site.code_bias + most
 
     def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """Weights as a matrix, biases as a column, of a float type that holds every partial sum,
