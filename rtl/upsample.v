@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Nearest-neighbour upsampling by whole factors: every row FACTOR_H times, every pixel FACTOR_W times.
+// Nearest-neighbour upsampling: every row FACTOR_H times, every pixel FACTOR_W times.
 //
 //   y[c][row][col] = x[c][row / FACTOR_H][col / FACTOR_W]
 //
