@@ -4,8 +4,8 @@
 //
 // Streams are in raster order, channel fastest, LANES channels of PIXELS pixels a beat in and out;
 // a group of pixels takes ceil(CHANNELS / LANES) beats. Each lane of each pixel has a ROM of its
-// own. TABLE_FILE holds 256 words of a byte, one for each code; with PER_CHANNEL, 256 words for each
-// beat of a group, of a byte for each lane, the first lane's lowest.
+// own. TABLE_FILE holds 256 words of a byte, one for each code; with PER_CHANNEL, 256 words for
+// each beat of a group, of a byte for each lane, the first lane's lowest.
 // Takes a beat every clock, unless a result waits. Latency: 1 clock, and 1 of axis_fifo.
 // Equals model.network.layers.table.Table.
 
