@@ -18,8 +18,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, rom
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.settings import Wiring
 from convstream.model.hardware.solver import solve
-from convstream.model.hardware.stage import Stage, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
