@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from convstream.model.hardware.scaling import Scaling
+from convstream.model.network.layers.base import Site
 from convstream.model.network.rounding import Rounding
 
 
@@ -27,7 +28,7 @@ class Wiring(NamedTuple):
     lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
     rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
     and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights,
-    biases and scales.
+    biases and scales. site: what it meets in the network. prefix: of the names of its files.
     """
 
     lanes: str
@@ -37,6 +38,12 @@ class Wiring(NamedTuple):
     out_bits: int
     fifo_depth: int
     roms: tuple[str, str, str]
+    site: Site
+    prefix: str
+
+    def file(self, kind: str) -> str:
+        """The name of a ROM's file, as a Verilog string."""
+        return f'"{self.prefix}_{kind}.mem"'
 
 
 def requantise(rounding: Rounding | None, scaling: Scaling | None = None) -> list[Setting]:

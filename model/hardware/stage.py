@@ -31,6 +31,7 @@ from convstream.model.hardware.settings import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.layers.base import Site
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Stage(ABC):
 
     @property
     def scale_clocks(self) -> int:
-        """Clocks of a product with a scale, see rtl/matrix_vector.v; 0 where there are none."""
+        """Clocks of a product with a scale; 0 where there are none."""
         return 0
 
     @property
@@ -222,6 +223,10 @@ class Stage(ABC):
     def macs(self) -> int:
         """Multiply-accumulates an image, including taps in the padding."""
         return self.node.macs
+
+    def roms(self, site: Site) -> dict[str, np.ndarray]:
+        """Words of its ROMs beside weights and biases, (words, lanes), by kind."""
+        return {}
 
     @property
     def rom_words(self) -> int:
