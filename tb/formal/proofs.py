@@ -9,6 +9,7 @@ import numpy as np
 
 from convstream.model.hardware import rom
 from convstream.model.hardware.stage import Folding
+from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Conv, Linear
 from tb.stages import lone_stage
 
@@ -27,6 +28,8 @@ SAYS = {
     "axis_fifo": "beats leave as they came, in order; room for DEPTH; moves in every clock",
     "frame_check": "images of BEATS beats leave, each with its flag; moves in every clock",
     "frame_drop": "flagged images leave no beat, others leave as they came; moves in every clock",
+    "scale_round": "nearest, by float32's idea of a half, for every product",
+    "scale_requantise": "the product rounded, clamped, CLOCKS + 2 clocks later; no other",
     "requantise": "half to even, clamped, for every accumulator and shift",
     "vector_buffer": "each chunk is at its place in each pass; moves within 2 clocks",
     "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
@@ -75,7 +78,7 @@ def rom_files(proof: Proof) -> dict[str, str]:
     if proof.module == "lookup":
         channels = parameters.get("CHANNELS", 1) if parameters.get("PER_CHANNEL") else 1
         values = np.arange(256) * np.arange(1, channels + 1)[:, None] % 256
-        words = rom.pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
+        words = pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
         return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
@@ -454,7 +457,7 @@ PROOFS = [
     *_each(
         "requantise",
         "z3",
-        Bug("requantise.v", "negative ? 8'd0 : above", "above"),
+        Bug("clamp_code.v", "!at_least(quotient, CODE_LOW)", "1'b0"),
         {"ACC_WIDTH": 1},
     ),
     *_each(
@@ -463,5 +466,51 @@ PROOFS = [
         Bug("requantise.v", "extended[0] && quotient[0]", "extended[0]"),
         *({"ACC_WIDTH": width} for width in range(2, 33)),
         quick=4,
+    ),
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "beyond[POINT-2:LAST+9]", "beyond[POINT-2:LAST+10]"),
+        *(
+            {"SHIFT": shift, "EXACT": exact}
+            for exact in (1, 2)
+            for shift in (24, 17, 18, 23, 25, 26, 34, 44)
+        ),
+    ),
+    # The window is finer than the product.
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "odd    = quotient[0]", "odd    = 1'b0"),
+        *({"SHIFT": shift, "EXACT": exact} for exact in (1, 2) for shift in (1, 2, 9, 16)),
+    ),
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "round_up = fraction[POINT-1]", "round_up = 1'b0"),
+        *({"SHIFT": shift, "EXACT": 0} for shift in (1, 2, 9, 34)),
+        {"SHIFT": 9, "EXACT": 0, "WIDTH": 4},
+        {"SHIFT": 9, "EXACT": 0, "WIDTH": 30},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("digit_sum.v", ".take_b(digit[place])", ".take_b(1'b1)"),
+        *({"CLOCKS": clocks} for clocks in (2, 3)),
+        {"CLOCKS": 2, "SCALE_WIDTH": 4},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("digit_sum.v", "{1'b0, digit}", "{digit[DIGIT-1], digit}"),
+        {},
+        {"SCALE_WIDTH": 2, "ACC_WIDTH": 4},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("scale_product.v", "total + parts", "parts"),
+        {"SCALE_WIDTH": 18, "ACC_WIDTH": 2, "SHIFT": 15},
+        quick=0,
     ),
 ]
