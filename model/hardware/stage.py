@@ -212,7 +212,7 @@ class Stage(ABC):
     @property
     def scale_clocks(self) -> int:
         """Clocks of a product with a scale; 0 where there are none."""
-        return 0
+        return int(self.scaling is not None)
 
     @property
     def scale_multipliers(self) -> int:

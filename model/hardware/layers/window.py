@@ -191,7 +191,11 @@ class PoolStage(WindowStage):
 
     def pipeline(self, sink: Edge) -> Pipeline:
         """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
-        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), sink)
+        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), self.behind(sink))
+
+    def behind(self, sink: Edge) -> Edge | Pipeline:
+        """What takes the results of windows."""
+        return sink
 
 
 class Rows:
