@@ -41,7 +41,7 @@ async def moves_as_predicted(dut, stall: Stall) -> None:
     sink = Edge(TRAFFIC.parameters.get("FIFO_DEPTH", 2))
     total = count * TRAFFIC.sink.beats
     processes = [*TRAFFIC.stage.processes(sources, sink, count), _take(sink, ready, total)]
-    run(processes)
+    run(processes, [*sources, sink])
     for number, (source, taken) in enumerate(zip(sources, takes, strict=True)):
         _compare(f"input {number}", taken, source.read)
     _compare("output", [beat.cycle for beat in bench.output.beats], sink.read)

@@ -268,6 +268,11 @@ class Stage(ABC):
         return 0
 
     @property
+    def scale_clocks(self) -> int:
+        """Clocks of a product with a scale; 0 where there are none."""
+        return 0
+
+    @property
     def scale_multipliers(self) -> int:
         """Products of an accumulator and 17 bits of a scale that take DSP blocks."""
         return 0
@@ -373,7 +378,6 @@ class ComputeStage(Stage):
 
     @property
     def scale_clocks(self) -> int:
-        """Clocks of a product with a scale, see rtl/matrix_vector.v; 0 where there are none."""
         if self.scaling is None:
             return 0
         bursts = self.folding.input_major and self.channel_folds > 1
