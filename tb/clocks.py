@@ -68,13 +68,9 @@ def run(
     folded: FoldedNetwork,
     images: np.ndarray,
     folder: Path,
-    onnx: Path | None = None,
 ) -> tuple[list[int], np.ndarray]:
-    """Clocks from the first pixel to each image's last logits in Icarus, and all the logits.
-
-    onnx: put beside them instead of the network's own file.
-    """
-    export(quantised, folder, folded=folded, onnx=onnx)
+    """Clocks from the first pixel to each image's last logits in Icarus, and all the logits."""
+    export(quantised, folder, folded=folded)
     first, last = folded.stages[0], folded.stages[-1]
     order = arrival_order(first.in_shape, first.lanes, first.pixels)
     beats = images.reshape(len(images), -1)[:, order].reshape(-1, first.lanes * first.pixels)
@@ -137,11 +133,10 @@ def check(
     folded: FoldedNetwork,
     folder: Path,
     images: int = IMAGES,
-    onnx: Path | None = None,
 ) -> list[int]:
     """Icarus gives the logits of random images, and when the model says; returns those clocks."""
     batch = random_images(rng, quantised, images)
-    ends, logits = run(quantised, folded, batch, folder, onnx)
+    ends, logits = run(quantised, folded, batch, folder)
     timing = simulate(folded, buffers(folded).fifo_depths, images)
     assert ends == [clock - timing.first_in[0] for clock in timing.last_out]
     assert np.array_equal(logits, reference.predict(quantised, batch))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from random_networks import Choices
+from random_networks import STALLS, Case, Choices, random_folding
 
+from convstream.model.hardware.scaling import scalings
 from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Add, Concat, Conv, Layer, Linear, MaxPool, Shape
@@ -77,6 +79,14 @@ class _Drawn:
         layers = (None, Conv(channels, 1), Conv(2 * channels, 3, padding=1), MaxPool(3, 1, 1))
         layer = choices.of(layers)
         return before if layer is None else self.add(layer, before)
+
+
+def graph_case(choices: Choices) -> Case:
+    """A graph with any scales and folding, under stalls."""
+    quantised = quantise_graph(choices.data(), random_graph(choices), choices.now_and_then(2))
+    folded = replace(random_folding(choices, quantised.network), scalings=scalings(quantised))
+    stalls = choices.of(STALLS), choices.of(STALLS)
+    return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
 def quantise_graph(rng: np.random.Generator, network: Network, exact: bool) -> QuantisedNetwork:

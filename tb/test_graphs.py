@@ -7,13 +7,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import fuzz
 import numpy as np
 import pytest
 from clocks import check, folded_at_random
-from random_graphs import quantise_graph, random_graph
+from random_graphs import graph_case, quantise_graph, random_graph
 from random_networks import Choices, generator
 
 from convstream.model.base.errors import UserError
+from convstream.model.export import export
 from convstream.model.hardware import manifest, overview, schedule, verilog
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.scaling import scalings
@@ -22,10 +24,12 @@ from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
 from convstream.model.hardware.timing import DeadlockError
+from convstream.model.network import reference
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Add, Concat, Conv, Linear, MaxPool, Upsample
+from convstream.sim.collect import collect, compare
+from convstream.sim.design import Design
 
-ONNX = Path(__file__).resolve().parents[1] / "mem" / "convnet" / "network.onnx"
 SAME = dict(kernel=3, padding=1)
 
 GRAPHS = {
@@ -105,7 +109,7 @@ needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="need
 def exact(rng: np.random.Generator, network: Network, folder: Path, powers: bool) -> None:
     quantised = quantise_graph(rng, network, powers)
     folded = replace(folded_at_random(rng, network), scalings=scalings(quantised))
-    check(rng, quantised, folded, folder / "net", onnx=ONNX)
+    check(rng, quantised, folded, folder / "net")
     found = buffers(folded)
     assert found.interval <= TOLERANCE * folded.cycles
     assert found.latency == latency(folded)
@@ -122,6 +126,21 @@ def test_a_graph_takes_what_is_predicted(name: str, seed: str, tmp_path: Path) -
 def test_random_graphs_take_what_is_predicted(number: int, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 62, number)
     exact(rng, random_graph(Choices(rng)), tmp_path, powers=bool(number % 2))
+
+
+@needs_icarus
+@pytest.mark.parametrize("number", range(8))
+def test_random_graphs_under_stalls(number: int, seed: str, tmp_path: Path) -> None:
+    """Nothing gets stuck with the depths of the schedule, whoever holds the streams up."""
+    case = graph_case(Choices(generator(seed, 64, number)))
+    export(case.quantised, tmp_path / "net", folded=case.folded)
+    design = Design.read(tmp_path / "net")
+    assert fuzz.simulate(design, case, tmp_path) == "stuck 0, frame errors 0", case
+    images = case.images
+    collected = collect(design, len(images), tmp_path / "logits", tmp_path / "starts")
+    assert not collected.problems, case
+    expected = reference.predict(case.quantised, images)
+    assert not list(compare(design, collected, expected)), case
 
 
 @pytest.mark.parametrize("number", range(6))
