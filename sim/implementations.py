@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from convstream.model.formats.onnx.predictor import predictor
 from convstream.model.network import reference
-from convstream.model.network.exponents import Exponents
+from convstream.model.network.exponents import Exponents, shifts_of
 from convstream.model.network.floats import FloatNetwork
-from convstream.model.network.graph import IMAGE
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import report, shard
@@ -82,54 +82,17 @@ def float_predictors(
 
 
 def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple[str, Predict]]:
-    """All that compute the integers of the int8 network, but for the RTL."""
-    dtype = np.float32 if fits_float32(quantised) else np.float64
-    model, exponents = FloatNetwork.from_integers(quantised, dtype)
-    for name, predict in float_predictors(model, exponents):
-        yield name, partial(_integers, predict, exponents.logits(quantised.network))
-    yield REFERENCE, lambda images: reference.predict(quantised, images)
-    yield ONNX_RUNTIME, onnx_runtime(quantised, folder / "network.onnx")
+    """All that compute the integers of the int8 network, but for the RTL.
 
-
-def onnx_runtime(quantised: QuantisedNetwork, path: Path, threads: int = 0) -> Predict:
-    """A network's own file in ONNX Runtime, in the integers of the reference.
-
-    threads: 0 is as many as there are processors.
+    NumPy and PyTorch only where all scales are powers of two, whose rounding floats have too.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = session.get_inputs()[0]
-    batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
-    inputs: dict[str, Predict] = {
-        "tensor(uint8)": lambda images: images,
-        "tensor(int8)": lambda images: (images ^ 128).view(np.int8),
-        "tensor(float)": lambda images: quantised.codes[IMAGE].real(images).astype(np.float32),
-    }
-    feed = inputs[taken.type]
-    unit = quantised.real(np.ones((1, quantised.network.classes), np.int32))
-    zero = quantised.real(np.zeros((1, quantised.network.classes), np.int32))
-
-    def run(images: np.ndarray) -> np.ndarray:
-        found: np.ndarray = session.run(None, {taken.name: feed(images)})[0]
-        found = found.reshape(len(images), -1)
-        if found.dtype == np.uint8:
-            return found.astype(np.float64)
-        if found.dtype == np.int8:
-            return found.astype(np.float64) + 128
-        return np.rint((found - zero) / (unit - zero))
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        if batch is None:
-            return run(images)
-        whole = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
-        parts = [run(whole[start : start + batch]) for start in range(0, len(whole), batch)]
-        return np.concatenate(parts)[: len(images)]
-
-    return predict
+    if shifts_of(quantised) is not None:
+        dtype = np.float32 if fits_float32(quantised) else np.float64
+        model, exponents = FloatNetwork.from_integers(quantised, dtype)
+        for name, predict in float_predictors(model, exponents):
+            yield name, partial(_integers, predict, exponents.logits(quantised.network))
+    yield REFERENCE, lambda images: reference.predict(quantised, images)
+    yield ONNX_RUNTIME, predictor(folder / "network.onnx", quantised)
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:

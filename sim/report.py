@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convstream.model.base.files import write_atomically
+from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 from convstream.sim.collect import Result, compare
 from convstream.sim.design import Design
@@ -31,11 +32,12 @@ def summarise(
     *,
     simulator: str,
     dataset: str,
-    macs: int,
+    quantised: QuantisedNetwork,
 ) -> dict[str, Any]:
     """The content of `report.json`. Accuracies are percentages, null without labels.
 
-    expected: int32 (N, classes), the reference's logits of all images.
+    expected: int32 (N, classes), the reference's logits of all images. (logits - output_zero_point)
+    * output_scale, of each channel or of all, is what the network's own file gives.
     """
     logits = np.concatenate([result.logits for result in results])
     classes = np.concatenate([result.classes for result in results])
@@ -52,7 +54,9 @@ def summarise(
         "cycles_per_image": round(max(intervals), 3) if intervals else None,
         "latency_cycles": max(latencies) if latencies else None,
         "multipliers": design.multipliers,
-        "macs_per_image": macs,
+        "macs_per_image": quantised.network.macs,
+        "output_scale": quantised.output_scale.tolist(),
+        "output_zero_point": quantised.output_zero_point,
         "dataset": dataset,
     }
 

@@ -258,7 +258,7 @@ def simulate(
         labels,
         simulator=whole.simulator,
         dataset=dataset,
-        macs=quantised.network.macs,
+        quantised=quantised,
     )
     logits = np.concatenate([result.logits for result in results])
     report.write(Path(whole.root), summary, logits)

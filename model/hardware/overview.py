@@ -16,7 +16,7 @@ def print_table(description: dict[str, Any]) -> None:
         f"latency {description['latency']:,}",
         show_footer=True,
     )
-    columns = (
+    columns: tuple[tuple[str, str], ...] = (
         ("layer", "total"),
         ("PE", ""),
         ("SIMD", ""),

@@ -30,6 +30,7 @@ from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
+from convstream.model.network.layers.base import Site
 from convstream.model.network.rounding import Rounding
 
 
@@ -67,7 +68,7 @@ class Wiring(NamedTuple):
     lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
     rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
     and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights,
-    biases and scales.
+    biases and scales. site: what it meets in the network. prefix: of the names of its files.
     """
 
     lanes: str
@@ -77,6 +78,12 @@ class Wiring(NamedTuple):
     out_bits: int
     fifo_depth: int
     roms: tuple[str, str, str]
+    site: Site
+    prefix: str
+
+    def file(self, kind: str) -> str:
+        """The name of a ROM's file, as a Verilog string."""
+        return f'"{self.prefix}_{kind}.mem"'
 
 
 def requantise(rounding: Rounding | None, scaling: Scaling | None = None) -> list[Setting]:
@@ -261,6 +268,11 @@ class Stage(ABC):
         return 0
 
     @property
+    def scale_clocks(self) -> int:
+        """Clocks of a product with a scale; 0 where there are none."""
+        return 0
+
+    @property
     def scale_multipliers(self) -> int:
         """Products of an accumulator and 17 bits of a scale that take DSP blocks."""
         return 0
@@ -269,6 +281,10 @@ class Stage(ABC):
     def macs(self) -> int:
         """Multiply-accumulates an image, including taps in the padding."""
         return self.node.macs
+
+    def roms(self, site: Site) -> dict[str, np.ndarray]:
+        """Words of its ROMs beside weights and biases, (words, lanes), by kind."""
+        return {}
 
     @property
     def rom_words(self) -> int:
@@ -362,7 +378,6 @@ class ComputeStage(Stage):
 
     @property
     def scale_clocks(self) -> int:
-        """Clocks of a product with a scale, see rtl/matrix_vector.v; 0 where there are none."""
         if self.scaling is None:
             return 0
         bursts = self.folding.input_major and self.channel_folds > 1

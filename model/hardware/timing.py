@@ -71,6 +71,17 @@ class Edge:
             clock = (written if written > clock else clock) + 1
             read.append(clock)
 
+    def pass_on(self, source: Edge) -> None:
+        """Write the next beat of `source` as soon as it is there and finds room."""
+        clock = max(source.written[len(source.read)] + 1, self.room)
+        if source.read:
+            clock = max(clock, source.read[-1] + 1)
+        if self.written:
+            clock = max(clock, self.written[-1] + 1)
+        source.read.append(clock)
+        self.claimed.append(clock)
+        self.written.append(clock)
+
 
 class Compute:
     """`matrix_vector`: a pipeline that never holds, with a FIFO at its end.

@@ -60,6 +60,8 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             out_bits=quantised.output_bits if last else 8,
             fifo_depth=buffers.fifo_depths[stage.name],
             roms=rom.names(network.name, stage.name),
+            site=quantised.site(stage.name),
+            prefix=rom.prefix(network.name, stage.name),
         )
         signature: list[Pair] = []
         if stage.foldable:

@@ -103,7 +103,7 @@ def _tail(assembly: Assembly, node: NodeProto) -> Tensor:
     if x.state not in (State.REAL, State.SUMS, State.TAIL, State.CODES):
         raise UserError(f"its input is {x.state.value}; quantise the network first")
     if x.state is not State.TAIL:
-        assembly.end = x
+        assembly.end = node.input[0], x
     return replace(x, state=State.TAIL)
 
 
