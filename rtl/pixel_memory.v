@@ -52,14 +52,14 @@ module pixel_memory #(
     reg  [PART_WIDTH-1:0] part_reg = 0;
     reg  [COL_WIDTH-1:0]  col_reg  = 0;
     reg  [ROW_WIDTH-1:0]  row_reg  = 0;
-    wire                  pixel_written = word_written && part_reg == PART_LAST;
+    wire                  pixel_written = word_written && (WORDS == 1 || part_reg == PART_LAST);
 
     assign col         = col_reg;
     assign row_written = pixel_written && col_reg == COL_LAST;
 
     always @(posedge clk) begin
         if (word_written)
-            part_reg <= pixel_written ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
+            part_reg <= (WORDS == 1 || pixel_written) ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
         if (pixel_written)
             col_reg <= row_written ? {COL_WIDTH{1'b0}} : col_reg + 1'b1;
         if (row_written)

@@ -193,7 +193,7 @@ module pixel_reader #(
     wire row_done    = kx_reg == KX_LAST;
     wire pass_done   = row_done && ky_reg == KY_LAST;
     wire part_done   = pass_done && pass_reg == PASS_LAST;
-    wire window_done = part_done && part_reg == PART_LAST;
+    wire window_done = part_done && (WORDS == 1 || part_reg == PART_LAST);
     wire sweep_done  = window_done && right_reg == RIGHT_LAST[X_WIDTH-1:0];
 
     assign m_pixel_last = sweep_done && sweep_last;
@@ -234,7 +234,7 @@ module pixel_reader #(
             if (pass_done)
                 pass_reg <= part_done ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
             if (part_done)
-                part_reg <= window_done ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
+                part_reg <= (WORDS == 1 || window_done) ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
             if (sweep_done)
                 sweep_reg <= sweep_last ? {SWEEP_WIDTH{1'b0}} : sweep_reg + 1'b1;
         end

@@ -115,6 +115,11 @@ class Design:
         return tuple(name for name in rom.names(self.name, layer) if name in self.files)
 
     @property
+    def output_bits(self) -> int:
+        """Bits of a logit: of an int32 sum, or of a uint8 code."""
+        return self.manifest.get("output_bits", 32)
+
+    @property
     def output_lanes(self) -> int:
         """Logits of an output beat."""
         return self.slots.shape[1]
@@ -138,7 +143,7 @@ class Design:
             "NETWORK": self.name,
             "IN_BYTES": str(self.input_bytes),
             "IN_BEATS": str(self.input_beats),
-            "OUT_BITS": str(32 * self.output_lanes),
+            "OUT_BITS": str(self.output_bits * self.output_lanes),
         }
 
     def beats(self, images: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 5
+SHOWN_IMAGES = 100
 
 
 def summarise(
@@ -128,6 +129,26 @@ def table(reports: list[dict[str, Any]]) -> Table:
             _number(report["latency_cycles"]),
             _number(report["multipliers"]),
         )
+    return made
+
+
+def classes(design: Design, names: list[str], logits: np.ndarray) -> Table:
+    """Class, runner-up and the margin between their logits of each image, the first ones."""
+    from rich.table import Table
+
+    best = design.classify(logits)
+    rest = logits.copy()
+    rest[np.arange(len(rest)), best] = np.iinfo(np.int32).min
+    second = design.classify(rest)
+    margins = logits.max(axis=1).astype(np.int64) - rest.max(axis=1)
+    made = Table(title=f"What {design.name} sees")
+    made.add_column("image", overflow="fold")
+    for title in ("class", "runner-up", "margin"):
+        made.add_column(title, justify="right")
+    for row in list(zip(names, best, second, margins, strict=True))[:SHOWN_IMAGES]:
+        made.add_row(row[0], f"[bold]{row[1]}[/]", str(row[2]), f"{row[3]:,}")
+    if len(names) > SHOWN_IMAGES:
+        made.caption = f"and {len(names) - SHOWN_IMAGES:,} more, all in logits.npy"
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convstream.model.hardware.layers import stage_class
@@ -13,10 +13,15 @@ from convstream.model.network.layers.windows import Window
 
 
 def lone_stage(
-    layer: Layer, shape: Shape, folding: Folding | None, lanes: int, pixels: int = 1
+    layer: Layer,
+    shape: Shape | Sequence[Shape],
+    folding: Folding | None,
+    lanes: int,
+    pixels: int = 1,
 ) -> Stage:
     """The stage of a layer on inputs of `shape` that come in beats of `lanes` and `pixels`."""
-    node = Node("any", layer, (IMAGE,), (shape,), layer.out_shape(shape))
+    shapes = [shape] if isinstance(shape[0], int) else list(shape)
+    node = Node("any", layer, (IMAGE,) * len(shapes), (*shapes,), layer.out_shape(*shapes))
     return stage_class(node)(node=node, lanes=lanes, pixels=pixels, folding=folding)
 
 

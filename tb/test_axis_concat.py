@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
+from stages import lone_stage
 from testbench import Layout
 from traffic import Join
 
@@ -33,6 +34,8 @@ class AxisConcat(Join):
         beats = [fields >> 16 * index & 0xFFFF for index in range(p["INPUTS"])]
         self.sources = [Layout(lanes * count, 1, p["GROUPS"], lanes) for count in beats]
         self.sink = Layout(lanes * sum(beats), 1, p["GROUPS"], lanes)
+        shapes = [(layout.channels, 1, p["GROUPS"]) for layout in self.sources]
+        self.stage = lone_stage(Concat(), shapes, None, lanes)
         self.interval = self.sink.beats
         if p.get("FIFO_DEPTH") == 1:
             self.interval *= 2  # a sole place cannot be filled while it is emptied
@@ -51,7 +54,7 @@ def test_axis_concat(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool",
+        tests="bench_stream,bench_pool,bench_timing",
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout
 from traffic import Traffic
 
 from convstream.model.hardware import rom
+from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Table
 
 
@@ -39,9 +41,11 @@ class Lookup(Traffic):
         p = self.parameters
         count = p["CHANNELS"] if p.get("PER_CHANNEL") else 1
         self.layer = Table.of(self.rng.integers(0, 256, (count, 256), np.uint8))
-        self.memories = {"table.mem": rom.to_hex(rom.pack_table(self.layer.values, p["LANES"]))}
+        self.memories = {"table.mem": rom.to_hex(pack_table(self.layer.values, p["LANES"]))}
         p["TABLE_FILE"] = "table.mem"
         self.source = self.sink = Layout(p["CHANNELS"], 1, p["POSITIONS"], p["LANES"], p["PIXELS"])
+        shape = (p["CHANNELS"], 1, p["POSITIONS"])
+        self.stage = lone_stage(self.layer, shape, None, p["LANES"], p["PIXELS"])
         self.interval = self.source.beats
 
     def compute(self, images: np.ndarray) -> np.ndarray:
@@ -58,5 +62,5 @@ def test_lookup(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool",
+        tests="bench_stream,bench_pool,bench_timing",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout
 from traffic import Traffic
 
@@ -42,6 +43,7 @@ class UpsampleTraffic(Traffic):
         shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*shape, p["LANES"])
         self.sink = Layout(*self.layer.out_shape(shape), p["LANES"])
+        self.stage = lone_stage(self.layer, shape, None, p["LANES"])
         self.interval = self.sink.beats
         if p.get("FIFO_DEPTH") == 1:
             self.interval *= 2  # a sole place cannot be filled while it is emptied
@@ -60,5 +62,5 @@ def test_upsample(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool",
+        tests="bench_stream,bench_pool,bench_timing",
     )

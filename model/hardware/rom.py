@@ -59,21 +59,6 @@ def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     return words.reshape(-1)[: stage.out_shape[0]].copy()
 
 
-def pack_table(values: np.ndarray, lanes: int) -> np.ndarray:
-    """Pack a table of codes into ROM words of rtl/lookup.v.
-
-    values: uint8 (1, 256), whose words are a byte each, or (channels, 256), whose words hold the
-    same code of `lanes` channels: uint8 (groups * 256, lanes), lane 0 first.
-    """
-    if len(values) == 1:
-        return values.reshape(256, 1)
-    groups = -(-len(values) // lanes)
-    padded = np.zeros((groups * lanes, 256), np.uint8)
-    padded[: len(values)] = values
-    words = padded.reshape(groups, lanes, 256).transpose(0, 2, 1)
-    return np.ascontiguousarray(words).reshape(groups * 256, lanes)
-
-
 def scale_hex(stage: ComputeStage) -> str:
     """A layer's scales as the text of their ROM, words of any number of bits."""
     scaling = stage.scaling
@@ -129,9 +114,15 @@ def signature(weights: str, biases: str, scales: str = "") -> int:
     return halves[0] << 16 | halves[1]
 
 
+def prefix(network: str, layer: str) -> str:
+    """Of the names of a layer's files, unique across networks."""
+    return f"{network}_{layer}"
+
+
 def names(network: str, layer: str) -> tuple[str, str, str]:
-    """File names of a layer's weights, biases and scales, unique across networks."""
-    weight, bias, scale = (f"{network}_{layer}_{what}.mem" for what in ("weight", "bias", "scale"))
+    """File names of a layer's weights, biases and scales."""
+    start = prefix(network, layer)
+    weight, bias, scale = (f"{start}_{what}.mem" for what in ("weight", "bias", "scale"))
     return weight, bias, scale
 
 
@@ -139,6 +130,9 @@ def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, s
     """Every ROM of a network: file name to text."""
     files = {}
     for stage in folded.stages:
+        start = prefix(quantised.network.name, stage.name)
+        for kind, words in stage.roms(quantised.site(stage.name)).items():
+            files[f"{start}_{kind}.mem"] = to_hex(words)
         if isinstance(stage, ComputeStage):
             weight = quantised.parameters[stage.name].weight
             weight_file, bias_file, scale_file = names(quantised.network.name, stage.name)
