@@ -83,6 +83,8 @@ def test_mnist_network(name, style, activations, symmetric, float_files, tmp_pat
 # What ONNX Runtime leaves in floats: of int8 QDQ files, what a tensor with two readers is made by
 # or feeds; of QOperator files, pools whose input no operator on codes makes.
 IN_FLOATS = {
+    ("gated", "qdq", "int8", False),
+    ("gated", "qdq", "int8", True),
     ("residual", "qdq", "int8", False),
     ("residual", "qdq", "int8", True),
     ("residual", "qoperator", "uint8", True),
