@@ -16,7 +16,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
 from convstream.model.hardware.stream_order import slots
+from convstream.model.network.codes import Codes
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 
@@ -155,6 +157,11 @@ class Design:
         from convstream.model.formats.onnx import read_onnx
 
         return read_onnx(folder / "network.onnx", self.name)
+
+    @property
+    def image_codes(self) -> Codes:
+        """What the pixels stand for."""
+        return self.read_network(Path(self.folder)).codes[IMAGE]
 
     def place(self, scratch: Path) -> Path:
         """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.
