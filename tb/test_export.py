@@ -19,8 +19,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, rom
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.settings import Wiring
 from convstream.model.hardware.solver import solve
-from convstream.model.hardware.stage import Stage, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
@@ -519,10 +520,10 @@ def test_defaults_left_out_are_those_of_the_modules(seed: str) -> None:
     for _ in range(60):
         quantised = random_network(rng, max_size=12)
         for stage in folded_at_random(rng, quantised.network).stages:
-            own = quantised.parameters.get(stage.name)
+            rounding = quantised.rounding(stage.name)
             source = (ROOT / "rtl" / f"{stage.module}.v").read_text()
             declared = dict(re.findall(r"parameter (\w+) *= *([^,/\n]+)", source))
-            for setting in stage.settings(Wiring("LANES", own, 20, 2, ("w", "b"))):
+            for setting in stage.settings(Wiring("LANES", 0, rounding, 20, 8, 2, ("w", "b", "s"))):
                 assert setting.name in declared, f"{stage.module} has no {setting.name}"
                 if setting.default is not None:
                     assert declared[setting.name].strip() == str(setting.default), setting.name
