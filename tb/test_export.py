@@ -76,22 +76,27 @@ def slow_arrival(stage: Stage) -> list[tuple[int, int, int]]:
     return order
 
 
+def slow_window(channels: int, oc: int, weight: np.ndarray) -> list[int]:
+    """What output channel `oc` multiplies a window by: row, column, then channel.
+
+    Depthwise, it reads a single channel; else all of them, those of other groups times zero.
+    """
+    group, height, width = weight.shape[1:]
+    first = oc // (len(weight) // (channels // group)) * group
+    read = range(first, first + 1) if group == 1 else range(channels)
+    return [
+        int(weight[oc, channel - first, row, column]) if 0 <= channel - first < group else 0
+        for row in range(height)
+        for column in range(width)
+        for channel in read
+    ]
+
+
 def slow_words(stage: Stage, weight: np.ndarray) -> list[int]:
     """Each ROM word as an integer."""
     pe_count, simd_count = stage.folding.pe, stage.folding.simd
     if weight.ndim == 4:
-        _, in_channels, kernel, _ = weight.shape
-        rows = [
-            [
-                int(
-                    weight[
-                        oc, i % in_channels, i // in_channels // kernel, i // in_channels % kernel
-                    ]
-                )
-                for i in range(kernel * kernel * in_channels)
-            ]
-            for oc in range(len(weight))
-        ]
+        rows = [slow_window(stage.in_shape[0], oc, weight) for oc in range(len(weight))]
     else:
         _, height, width = stage.in_shape
         places = [(c * height + y) * width + x for c, y, x in slow_arrival(stage)]
