@@ -38,6 +38,10 @@ module avgpool2d #(
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
     parameter PACE       = (CHANNELS + LANES - 1) / LANES,  // clocks between windows, or fewer
     parameter SHIFT      = 0,         // requantising shift, 0 or more
+    parameter ZERO_POINT = 0,         // see clamp_code
+    parameter LOW        = 0,
+    parameter HIGH       = 255,
+    parameter OFFSET     = 0,         // sum over a window of the code of zero
     parameter OUT_WIDTH  = 8,         // 8: uint8, 32: sums
     parameter FIFO_DEPTH = 2,         // output beats taken up
     parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
@@ -117,9 +121,10 @@ module avgpool2d #(
             wire [SUM_WIDTH-1:0] sum = sums[SUM_WIDTH*lane +: SUM_WIDTH];
             if (OUT_WIDTH == 8) begin : gen_uint8
                 requantise #(
-                    .ACC_WIDTH(SUM_WIDTH + 1), .SHIFT(SHIFT)
+                    .ACC_WIDTH(SUM_WIDTH + 1), .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT), .LOW(LOW),
+                    .HIGH(HIGH)
                 ) requantise (
-                    .acc({1'b0, sum}), .y(results[8*lane +: 8])
+                    .acc({1'b0, sum} - OFFSET[SUM_WIDTH:0]), .y(results[8*lane +: 8])
                 );
                 assign m_axis_tdata[8*lane +: 8] = fifo_tdata[8*lane +: 8];
             end else begin : gen_int32

@@ -10,8 +10,8 @@ from runner import on_simulators, refuse
 from test_maxpool2d import TESTS, MaxPool2d, case
 from testbench import Layout
 
-from convstream.model.network import reference
 from convstream.model.network.layers.avgpool import avgpool2d
+from convstream.model.network.rounding import Rounding
 
 
 def running(height, width, channels, rows, columns, **others) -> dict:
@@ -57,6 +57,7 @@ CASES = {
     "running_one_row": running(1, 12, 4, 1, 3, LANES=2, SHIFT=1, FIFO_DEPTH=5),
     "running_one_column": running(12, 1, 4, 4, 1, SHIFT=2),
     "running_pixels": running(4, 3, 5, 1, 1, LANES=2, SHIFT=0),
+    "zero_points": case(5, 6, 3, 2, 1, SHIFT=2, ZERO_POINT=90, LOW=20, HIGH=200, OFFSET=4 * 77),
     "running_many_channels": running(4, 4, 33, 2, 4, LANES=8, SHIFT=2),
 }
 
@@ -103,7 +104,12 @@ class AvgPool2d(MaxPool2d):
     def compute(self, images: np.ndarray) -> np.ndarray:
         window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
         sums = avgpool2d(images, window.kernel, window.stride, window.padding, pad_code)
-        return sums if self.shift is None else reference.requantise(sums, self.shift)
+        if self.shift is None:
+            return sums
+        p = self.parameters
+        codes = (p.get(*pair) for pair in (("ZERO_POINT", 0), ("LOW", 0), ("HIGH", 255)))
+        rounding = Rounding(np.array([2.0**-self.shift]), *codes)
+        return rounding.codes((sums - p.get("OFFSET", 0)).astype(np.float64))
 
 
 TRAFFIC = AvgPool2d

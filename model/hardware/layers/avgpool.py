@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
 from convstream.model.hardware.settings import Setting, Wiring, requantise
@@ -18,6 +19,12 @@ class AvgPoolStage(RunningStage):
         return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
+        if self.scaling is not None:
+            raise UserError(
+                f"{self.name}: an average pool in hardware needs scales in and out whose quotient, "
+                "divided by the pixels of a window, is a power of two; quantise its output so"
+            )
+        offset = 0 if wiring.rounding is None else self.geometric.taps * wiring.pad_code
         if self.running:
             reading = [Setting("RUNNING", 1)]
         else:
@@ -30,6 +37,7 @@ class AvgPoolStage(RunningStage):
             *self.pool_settings(wiring),
             *reading,
             *requantise(wiring.rounding),
+            Setting("OFFSET", offset, default=0),
             Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
