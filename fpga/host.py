@@ -27,6 +27,7 @@ from convstream.model.base import errors
 from convstream.model.base.commands import COUNT, Command, Positive, group
 from convstream.model.base.errors import UserError
 from convstream.model.learning import data
+from convstream.model.learning.image_files import load_user_images, times
 from convstream.sim import report
 
 if TYPE_CHECKING:
@@ -81,14 +82,14 @@ def _read_images(
     pixels, names, labels = [], [], []
     for source in sources:
         if source.isdecimal():
-            images, known, name = data.load_for(shape, remedy=OTHER_IMAGES)
+            images, known, name, _ = data.load_for(shape, remedy=OTHER_IMAGES)
             number = int(source)
             data.check_number(number, images, name)
             pixels.append(images[number : number + 1])
             names.append(f"{name} {number}")
             labels.append("-" if known is None else str(known[number]))
             continue
-        images = data.load_user_images(source, shape)
+        images = load_user_images(source, shape)
         pixels.append(images)
         several = len(images) > 1
         names += [f"{source} {i}" if several else source for i in range(len(images))]
@@ -122,7 +123,7 @@ def identify(connection: Connection) -> int:
         ("network", said.network),
         ("network's hash", said.network_hash.hex()),
         ("build", said.build_id.hex()),
-        ("image", f"{data.times(said.input_shape)} (channels x height x width)"),
+        ("image", f"{times(said.input_shape)} (channels x height x width)"),
         ("classes", f"{said.classes:,}"),
         ("clock", f"{said.clock_hz / 1e6:g} MHz"),
         ("cycles an image", f"{said.cycles_per_image:,}"),
@@ -184,7 +185,7 @@ def mnist(connection: Connection, count: int) -> int:
     board = connection.board()
     subject = connection.subject(board)
     shape = board.identity.input_shape
-    images, labels, dataset = data.load_for(shape, count=count, remedy=OTHER_IMAGES)
+    images, labels, dataset, _ = data.load_for(shape, count=count, remedy=OTHER_IMAGES)
     outcome = classify_all(board, subject, images)
     repeated = repeat_on_chip(board)
     wrong = int((outcome.logits != outcome.expected).sum())

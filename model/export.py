@@ -25,6 +25,7 @@ from convstream.model.base.folders import put_in_place, staging
 from convstream.model.base.patience import patience
 from convstream.model.formats import text
 from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.formats.onnx.notes import notes
 from convstream.model.hardware import manifest, names, overview, rom, verilog
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.scaling import scalings
@@ -118,7 +119,7 @@ def warn_inexact(quantised: QuantisedNetwork) -> None:
     """Say so where the logits can be too large for a float32 runtime to be exact."""
     name = quantised.network.output.name
     bound = quantised.accumulator_bound(name)
-    if bound >= EXACT_IN_FLOAT32:
+    if quantised.gives_sums and bound >= EXACT_IN_FLOAT32:
         print(
             f"warning: {name}: logits can reach {bound}, 2^24 or more; "
             "ONNX Runtime, which sums in float32, may differ; the reference and the RTL are exact",
@@ -246,6 +247,8 @@ def main(
     if not (force or dry_run):
         check_folder(out_dir, name, onnx)
     quantised = read_onnx(onnx, name)
+    for note in notes(onnx, quantised):
+        print(f"note: {note}", file=sys.stderr)
     with patience(f"{name}: choosing a folding"):
         folded = solve(
             quantised.network,

@@ -24,7 +24,7 @@ from convstream.model.base.commands import command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.patience import patience
 from convstream.model.formats.onnx import calibration, read_onnx
-from convstream.model.learning.data import load_user_images, times
+from convstream.model.learning.image_files import load_user_images, times
 from convstream.model.learning.quantiser import best_exponent
 from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE

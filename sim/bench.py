@@ -23,6 +23,7 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
+from convstream.model.formats.onnx.predictor import predictor
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.solver import solve
 from convstream.model.learning import data
@@ -190,19 +191,14 @@ def race(quantised: QuantisedNetwork, folder: Path, images: np.ndarray) -> list[
 
     The best of several tries in turn, so that a busy machine hampers both alike.
     """
-    import onnxruntime
-
     name = quantised.network.name
     images = np.resize(images, (REFERENCE_IMAGES, *images.shape[1:]))
     rows = []
     for threads in sorted({1, cores()}):
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(folder / "network.onnx"), settings)
+        runtime = predictor(folder / "network.onnx", quantised, threads)
         runs = {
             "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
-            "onnxruntime_s": lambda s=session: s.run(None, {s.get_inputs()[0].name: images}),
+            "onnxruntime_s": lambda predict=runtime: predict(images),
         }
         best = dict.fromkeys(runs, float("inf"))
         for _ in range(REFERENCE_TRIES):

@@ -24,6 +24,7 @@ import numpy as np
 
 from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
+from convstream.model.formats.onnx.notes import notes
 from convstream.model.learning import data
 from convstream.model.network.floats import FloatNetwork
 from convstream.sim import options, report, run, tools
@@ -209,7 +210,8 @@ def print_summary(summary: dict[str, Any]) -> None:
             "the others are what quantising changes.",
             highlight=False,
         )
-    if "PyTorch" not in [row["name"] for row in summary["rows"]]:
+    names = [row["name"] for row in summary["rows"]]
+    if "NumPy, fast" in names and "PyTorch" not in names:
         console.print(f"PyTorch is not installed: {places.extra('train')}", highlight=False)
 
 
@@ -261,13 +263,16 @@ def main(networks: list[str], n: int | None, slow: int, images: str | None) -> i
 def _compare_one(design: Design, count: int | None, slow: int, source: str | None) -> int:
     if count is None and source is None:
         count = IMAGES
-    images, labels, dataset = data.load_for(design.input_shape, source, count)
+    images, labels, dataset, _ = data.load_for(design.input_shape, source, count)
+    quantised = design.read_network(Path(design.folder))
     rows = compare(design, images, slow)
     summary = summarise(design, rows, labels, dataset)
     folder = BUILD / design.label
     report.write_json(folder / "report.json", summary)
     draw(summary, folder / "compare.png")
     print_summary(summary)
+    for note in notes(Path(design.folder) / "network.onnx", quantised):
+        print(f"note: {note}", file=sys.stderr)
     print(f"{folder / 'report.json'}\n{folder / 'compare.png'}")
     for row in rows:
         for line in row.wrong:

@@ -23,6 +23,7 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import command
 from convstream.model.hardware import manifest as manifests
 from convstream.model.learning import data
+from convstream.model.learning.image_files import load_user_images
 from convstream.model.network import reference
 from convstream.model.network.codes import exponent_of
 from convstream.model.network.graph import IMAGE, Network, Node
@@ -63,12 +64,12 @@ def choose(network: Network, source: str) -> Subject:
     """The test image of number `source`, or the one in the file of that name."""
     if source.lstrip("-").isdecimal():
         remedy = "name a file with --image"
-        images, labels, name = data.load_for(network.input_shape, remedy=remedy)
+        images, labels, name, _ = data.load_for(network.input_shape, remedy=remedy)
         index = int(source)
         data.check_number(index, images, name)
         label = None if labels is None else int(labels[index])
         return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
-    images = data.load_user_images(source, network.input_shape)
+    images = load_user_images(source, network.input_shape)
     tests = data.load_images("test").images[:, None]
     sample = tests if tests.shape[1:] == network.input_shape else images
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])

@@ -27,6 +27,7 @@ from convstream.model.base import errors, places
 from convstream.model.base.commands import COUNT, PERCENTAGE, command
 from convstream.model.base.errors import UserError
 from convstream.model.learning import data
+from convstream.model.learning.image_files import times
 from convstream.model.network import reference
 from convstream.sim import cluster, options, report, tools
 from convstream.sim.build import build, executable
@@ -103,13 +104,13 @@ def stream(designs: list[Design], chosen: Options, root: Path) -> int:
     for design in designs:
         if design.input_shape != shape:
             raise UserError(
-                f"{design.name} takes images of {data.times(design.input_shape)}, "
-                f"{designs[0].name} of {data.times(shape)}; simulate them one by one"
+                f"{design.name} takes images of {times(design.input_shape)}, "
+                f"{designs[0].name} of {times(shape)}; simulate them one by one"
             )
     count = chosen.n
     if count is None and chosen.images is None:
         count = DEFAULT_WAVES if chosen.waves else DEFAULT_IMAGES[chosen.sim]
-    images, labels, dataset = data.load_for(shape, chosen.images, count)
+    images, labels, dataset, names = data.load_for(shape, chosen.images, count)
 
     console = report.console()
     shards = [
@@ -129,14 +130,21 @@ def stream(designs: list[Design], chosen: Options, root: Path) -> int:
 
     failed = False
     summaries = []
+    classes = []
     with Session(chosen.scheduler, chosen.workers) as session:
         for design, whole in zip(designs, shards, strict=True):
-            summary, wrong = simulate(session, design, whole, labels, dataset)
+            summary, logits, wrong = simulate(session, design, whole, labels, dataset)
             summaries.append(summary)
+            if names is not None and design.classes > 1:
+                classes.append(report.classes(design, names, logits))
             failed = failed or bool(wrong)
             for line in report.shorten(wrong):
                 print(f"{design.name}: {line}", file=sys.stderr)
+    for made in classes:
+        console.print(made)
     console.print(report.table(summaries))
+    for design in designs:
+        console.print(f"{root / design.label / 'report.json'}", highlight=False, soft_wrap=True)
     if chosen.waves:
         suffix = ".fst" if chosen.sim == "icarus" else ".vcd"
         for design in designs:
@@ -224,10 +232,11 @@ def split(design: Design, whole: Shard, workers: int) -> list[Shard]:
 
 def simulate(
     session: Session, design: Design, whole: Shard, labels: np.ndarray | None, dataset: str
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], np.ndarray, list[str]]:
     """Run one network under a progress bar and compare every logit; write its report.
 
-    whole: all images of the run. Returns the report, and a line for each thing that is wrong.
+    whole: all images of the run. Returns the report, the logits, int32 (N, classes), and a line for
+    each thing that is wrong.
     """
     quantised = design.read_network(Path(design.folder))
     shards = split(design, whole, session.workers)
@@ -249,11 +258,11 @@ def simulate(
         labels,
         simulator=whole.simulator,
         dataset=dataset,
-        macs=quantised.network.macs,
+        quantised=quantised,
     )
     logits = np.concatenate([result.logits for result in results])
     report.write(Path(whole.root), summary, logits)
-    return summary, report.complaints(design, results, expected)
+    return summary, logits, report.complaints(design, results, expected)
 
 
 if __name__ == "__main__":

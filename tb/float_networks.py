@@ -76,8 +76,8 @@ def depthwise() -> nn.Module:
 
 def leaky() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 6, 3), nn.LeakyReLU(0.1), nn.AvgPool2d(2),
-        nn.Conv2d(6, 8, 3), nn.LeakyReLU(0.1), nn.AvgPool2d(3, 2), nn.Flatten(), nn.Linear(200, 10),
+        nn.Conv2d(1, 6, 3), nn.LeakyReLU(0.1), nn.AvgPool2d(3, 2),
+        nn.Conv2d(6, 8, 3), nn.LeakyReLU(0.1), nn.AvgPool2d(3, 2), nn.Flatten(), nn.Linear(128, 10),
     )  # fmt: skip
 
 

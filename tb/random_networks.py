@@ -298,6 +298,7 @@ def random_folding(
     choices = _choices(choices)
     pixels = choices.of([pixels for pixels in PIXELS_PER_BEAT if _suits(network, pixels)])
     beat = beat_pixels(network, pixels)
+    lanes = lane_groups(network)
     foldings: dict[str, Folding] = {}
     for node in network.nodes:
         stage = stage_class(node)
@@ -306,12 +307,23 @@ def random_folding(
         channels, rows, columns = node.out_shape
         window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
+        group = lanes[node.name]
+        whole = beat[node.name] > 1 or group.whole
         parallel = [
             pe
             for pe in range(1, channels + 1)
             if groups * math.ceil(channels / pe) <= max_clocks and not (whole and channels % pe)
         ]
+        if group.image:
+            parallel = [network.input_shape[0]]
+        elif len(group.folded) > 1:
+            # The streams that join have equal lanes: those of the one that was first.
+            first = foldings.get(group.folded[0].name)
+            fewest = min(folded.out_shape[0] for folded in group.folded)
+            common = math.gcd(*group.multiples, *(n.out_shape[0] for n in group.folded))
+            parallel = (
+                [first.pe] if first else [pe for pe in range(1, fewest + 1) if common % pe == 0]
+            )
         pe = _size(choices, parallel or [channels], channels)
         most_chunks = max(1, max_clocks // (groups * math.ceil(channels / pe)))
         least = math.ceil(window / most_chunks)

@@ -34,7 +34,7 @@ from convstream.model.base.files import read_npz
 from convstream.model.export import export
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest
-from convstream.model.learning.data import load_user_images, read_idx
+from convstream.model.learning.image_files import load_user_images, read_idx
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
+from onnx_graphs import Graph
 from random_networks import generator, random_images, random_network, random_parameters
 
 from convstream.model.base.errors import UserError
-from convstream.model.base.places import PACKAGE, label
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
-from convstream.model.formats.onnx import write_onnx
+from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
 from convstream.model.network.exponents import parameter_shapes, power_of_two
@@ -39,6 +42,7 @@ def folder(tmp_path, seed, monkeypatch) -> Path:
     monkeypatch.setattr(compare, "BUILD", tmp_path / "build")
     # Compiled once, for later runs of this test as well.
     monkeypatch.setattr(compare.run, "BUILD", PACKAGE / "build" / "tb" / "compare")
+    monkeypatch.setattr(Design, "label", Design.name)
     return tmp_path / "tiny"
 
 
@@ -58,13 +62,25 @@ def test_all_compute_the_integers_of_the_reference(seed, case, tmp_path):
     assert names[:2] == ["NumPy, slow", "NumPy, fast"]
 
 
+@pytest.mark.parametrize("batch", ["N", 3])
+def test_a_float_input_and_a_fixed_batch(seed, batch, tmp_path):
+    """ONNX Runtime gets what the user's own file takes."""
+    graph = Graph((batch, 2, 7, 7), TensorProto.FLOAT).q(4).dq(4).conv((4, 2, 7, 7), 4)
+    onnx.save(graph.model(), tmp_path / "network.onnx")
+    quantised = read_onnx(tmp_path / "network.onnx")
+    images = random_images(generator(seed, "float"), quantised, 7)
+    expected = reference.predict(quantised, images)
+    for name, predict in int8_predictors(quantised, tmp_path):
+        np.testing.assert_array_equal(predict(images), expected, err_msg=name)
+
+
 def test_the_command_compares_all(folder, capsys):
     images = str(folder.parent / "images.npy")
     arguments = ["--net", str(folder), "--images", images, "--slow", "3"]
     assert compare.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "the first 3 of 9 images" in shown
-    report = json.loads((compare.BUILD / label(folder, "tiny") / "report.json").read_text())
+    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
     rows = report["rows"]
     pytest.importorskip("torch")
     both = ["NumPy, slow", "NumPy, fast", "PyTorch"]
@@ -79,9 +95,7 @@ def test_the_command_compares_all(folder, capsys):
     assert all(row["agrees"] and row["images_per_second"] > 0 for row in rows)
     assert all(row["largest_difference"] == 0 for row in rows if row["kind"] == "int8")
     assert 0 <= report["images_of_equal_class_in_float_and_int8"] <= 9
-    assert (
-        (compare.BUILD / label(folder, "tiny") / "compare.png").read_bytes().startswith(b"\x89PNG")
-    )
+    assert (compare.BUILD / "tiny" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
@@ -99,7 +113,7 @@ def test_what_the_rtl_has_wrong_is_told(folder, capsys, monkeypatch):
     assert shown.err.startswith(f"RTL in Verilator: {mismatch}\ntiny: RTL in Verilator (int8) dis")
     # Without float weights there is nothing to say of the float network.
     assert "float and int8 give" not in shown.out
-    report = json.loads((compare.BUILD / label(folder, "tiny") / "report.json").read_text())
+    report = json.loads((compare.BUILD / "tiny" / "report.json").read_text())
     assert report["images_of_equal_class_in_float_and_int8"] is None
     assert {row["kind"] for row in report["rows"]} == {"int8"}
     assert [row["name"] for row in report["rows"] if not row["agrees"]] == ["RTL in Verilator"]
@@ -208,7 +222,7 @@ def test_the_command_ends_with_2_on_a_mistake():
 
 
 def test_refuses_the_test_images_for_another_shape(folder):
-    with pytest.raises(UserError, match="use IMAGES=file"):
+    with pytest.raises(UserError, match="use --images FILE"):
         compare.main(["--net", str(folder)])
 
 

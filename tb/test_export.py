@@ -14,12 +14,14 @@ import pytest
 from random_networks import random_network
 
 from convstream.model import export
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, rom
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.settings import Wiring
 from convstream.model.hardware.solver import solve
-from convstream.model.hardware.stage import Stage, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
@@ -304,15 +306,58 @@ def test_a_file_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert manifest.verify(tmp_path / "mine")["pixels_per_beat"] == 2
     assert "conv1" in capsys.readouterr().out
 
+    # A newer file of the same name replaces what was made of the older one, training included.
+    (tmp_path / "mine" / "float.npz").write_bytes(b"of the old network")
+    (tmp_path / "mine" / "notes.txt").write_text("of the user")
     write_onnx(quantised_of(LITTLE, seed=2), tmp_path / "some file.onnx")
+    export.main(command)
+    manifest.verify(tmp_path / "mine")
+    new = (tmp_path / "mine" / "network.onnx").read_bytes()
+    assert new == (tmp_path / "some file.onnx").read_bytes()
+    assert not (tmp_path / "mine" / "float.npz").exists()
+    assert (tmp_path / "mine" / "notes.txt").exists()
+
+
+def test_only_force_replaces_another_network(tmp_path: Path) -> None:
+    """One of another name, or a file that no export has put there."""
+    write_onnx(quantised_of(LITTLE), tmp_path / "mine.onnx")
+    command = [str(tmp_path / "mine.onnx"), "--out", str(tmp_path / "mine")]
+    export.export(quantised_of(LITTLE), tmp_path / "mine")
     before = contents(tmp_path / "mine")
-    with pytest.raises(UserError, match=r"already holds another network\.onnx"):
+    with pytest.raises(UserError, match="another network, little; .*--force"):
         export.main(command)
     assert contents(tmp_path / "mine") == before
+    export.main([*command, "--force"])
+    assert manifest.verify(tmp_path / "mine")["name"] == "mine"
+    assert not [name for name in contents(tmp_path / "mine") if name.startswith("little")]
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "network.onnx").write_bytes(b"the user's")
+    command = [str(tmp_path / "mine.onnx"), "--out", str(tmp_path / "other")]
+    with pytest.raises(UserError, match=r"another network\.onnx than .*--force"):
+        export.main(command)
+    assert contents(tmp_path / "other") == {"network.onnx": b"the user's"}
+    export.main([*command, "--force"])
+    assert manifest.verify(tmp_path / "other")["name"] == "other"
 
 
-def test_dry_run_writes_a_chart_and_nothing_else(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(export, "MEM", tmp_path / "mem")
+def test_a_download_does_not_fill_its_folder(tmp_path: Path, monkeypatch) -> None:
+    """Without --out, only a folder that an export made is written to."""
+    monkeypatch.setattr(places, "MEM", tmp_path / "mem")
+    downloads = tmp_path / "Downloads"
+    downloads.mkdir()
+    write_onnx(quantised_of(LITTLE), downloads / "network.onnx")
+    export.main([str(downloads / "network.onnx")])
+    assert [path.name for path in downloads.iterdir()] == ["network.onnx"]
+    made = tmp_path / "mem" / "network"
+    assert manifest.verify(made)["name"] == "network"
+    export.main([str(made / "network.onnx"), "--cycles", "100"])
+    assert manifest.verify(made)["cycles"] <= 100
+    assert [path.name for path in (tmp_path / "mem").iterdir()] == ["network"]
+
+
+def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(places, "MEM", tmp_path / "mem")
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
     (tmp_path / "mem" / "lenet5").mkdir(parents=True)
     write_onnx(quantised_of(NETWORKS["lenet5"]), tmp_path / "mem" / "lenet5" / "network.onnx")
@@ -330,7 +375,7 @@ def test_dry_run_writes_a_chart_and_nothing_else(tmp_path, monkeypatch, capsys) 
     ):
         assert word in shown
     assert "FIFO depth" in shown
-    assert (tmp_path / "build" / "lenet5.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["mem"]
     assert [path.name for path in (tmp_path / "mem" / "lenet5").iterdir()] == ["network.onnx"]
 
 
@@ -470,10 +515,10 @@ def test_defaults_left_out_are_those_of_the_modules(seed: str) -> None:
     for _ in range(60):
         quantised = random_network(rng, max_size=12)
         for stage in folded_at_random(rng, quantised.network).stages:
-            own = quantised.parameters.get(stage.name)
+            rounding = quantised.rounding(stage.name)
             source = (ROOT / "rtl" / f"{stage.module}.v").read_text()
             declared = dict(re.findall(r"parameter (\w+) *= *([^,/\n]+)", source))
-            for setting in stage.settings(Wiring("LANES", own, 20, 2, ("w", "b"))):
+            for setting in stage.settings(Wiring("LANES", 0, rounding, 20, 8, 2, ("w", "b", "s"))):
                 assert setting.name in declared, f"{stage.module} has no {setting.name}"
                 if setting.default is not None:
                     assert declared[setting.name].strip() == str(setting.default), setting.name

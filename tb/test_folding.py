@@ -16,7 +16,7 @@ from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers import Add, AvgPool, Concat, Conv, Linear, MaxPool
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.
@@ -40,6 +40,30 @@ SMALL = [
     ),
     (Network.chain("pool_first", (MaxPool(2, 1, padding=1), Conv(3, 2), Linear(2)), (2, 2, 3)), 1),
     (Network.chain("two_pixels", (Conv(4, 2, padding=1, stride=2), Linear(3)), (1, 4, 4)), 2),
+    (
+        Network.graph(
+            "residual",
+            [(Conv(2, 1), [-1]), (Conv(2, 1), [0]), (Add(), [0, 1]), (Linear(2), [2])],
+            (1, 2, 2),
+        ),
+        1,
+    ),
+    (
+        Network.graph(
+            "concat",
+            [(Conv(2, 1), [-1]), (Conv(3, 1), [-1]), (Concat(), [0, 1]), (Linear(2), [2])],
+            (2, 1, 2),
+        ),
+        1,
+    ),
+    (
+        Network.graph(
+            "image_again",
+            [(Conv(2, 1), [-1]), (Concat(), [0, -1]), (Conv(2, 2), [1]), (Linear(2), [2])],
+            (1, 2, 2),
+        ),
+        1,
+    ),
     (Network.chain("four_pixels", (Conv(6, 1), MaxPool(2, 2), Linear(3)), (1, 4, 4)), 4),
 ]
 

@@ -138,6 +138,25 @@ def test_png(folder, place, tmp_path):
     assert json.loads((place / "report.json").read_text())["images"] == 1
 
 
+def test_own_images_get_their_classes(quantised, folder, place, tmp_path, capsys):
+    """File, class, runner-up and margin; a file that is none is named, and the others run."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = random_images(generator("1", "photos"), quantised, 3)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image[0]).save(photos / f"{number}.png")
+    (photos / "._1.png").write_bytes(bytes.fromhex("00051607"))
+    assert run.main([str(folder), "--sim", "icarus", "--images", str(photos)]) == 0
+    shown = capsys.readouterr()
+    assert f"{photos / '._1.png'}: not a readable PNG, but what macOS keeps" in shown.err
+    logits = reference.predict(quantised, pixels)
+    text = "".join(shown.out.split())
+    for number, row in enumerate(logits):
+        best, second = sorted(range(4), key=lambda c: (-row[c], c))[:2]
+        assert f"{number}.png│{best}│{second}│{row[best] - row[second]:,}│" in text
+    assert json.loads((place / "report.json").read_text())["images"] == 3
+
+
 def test_stalls_change_no_logit(folder, images):
     """Gaps at the input and back-pressure at the output."""
     arguments = ["--net", str(folder), "--sim", "icarus", "--images", images]
@@ -203,7 +222,7 @@ def test_networks_of_several_shapes(folder, spread):
     """One run has one set of images; the data set's fit 28x28 alone."""
     with pytest.raises(UserError, match="spread takes images of 1x2x6, tiny of 1x28x28; simulate"):
         run.main(["--sim", "icarus", "--net", f"{folder},{spread.folder}"])
-    words = r"holds images of 1x28x28, .* takes 1x2x6 .*; use IMAGES=file"
+    words = r"holds images of 1x28x28, .* takes 1x2x6 .*; use --images FILE"
     with pytest.raises(UserError, match=words):
         run.main(["--sim", "icarus", "--net", spread.folder])
 

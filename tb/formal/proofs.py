@@ -11,7 +11,8 @@ from convstream.model.hardware import rom
 from convstream.model.hardware.stage import Folding
 from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Conv, Linear
-from tb.stages import lone_stage
+from convstream.model.network.layers.windows import Window
+from tb.stages import lone_stage, window_of
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ def rom_files(proof: Proof) -> dict[str, str]:
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
         layer = Linear(parameters["OUT_FEATURES"])
     elif proof.module in ("conv2d", "pixel_conv2d", "depthwise_conv2d"):
-        channels = parameters["CHANNELS"]
+        channels, window = parameters["CHANNELS"], window_of(parameters)
         shape = (channels, parameters["HEIGHT"], parameters["WIDTH"])
-        window = (parameters[name] for name in ("KERNEL", "STRIDE", "PADDING"))
+        geometry = window.kernel, window.stride, window.padding, window.dilation
         if "MULTIPLIER" in parameters:
-            layer = Conv(channels * parameters["MULTIPLIER"], *window, groups=channels)
+            layer = Conv(channels * parameters["MULTIPLIER"], *geometry, groups=channels)
         else:
-            layer = Conv(parameters["OUT_CHANNELS"], *window)
+            layer = Conv(parameters["OUT_CHANNELS"], *geometry)
     else:
         return {}
     simd = parameters.get("SIMD", parameters["CHANNELS"])
@@ -121,8 +122,49 @@ def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str,
         for stride in range(1, max(kernel, 2) + 1)
         for height in range(1, largest + 1)
         for width in range(1, largest + 1)
-        if min(height, width) + 2 * padding >= kernel
+        if _fits(Window.of(kernel, stride, padding), height, width)
     ]
+
+
+def _shapes(largest: int, dilated: bool) -> list[dict[str, int]]:
+    """All images of up to `largest` rows and columns, under windows that differ both ways."""
+    windows = [
+        Window((1, 3), (1, 2), (0, 1, 0, 1)),
+        Window((3, 1), (2, 1), (1, 0, 2, 0)),
+        Window((2, 3), (1, 2), (1, 0, 0, 2)),
+        Window((2, 1), (1, 1), (0, 0, 1, 0)),
+        Window((1, 2), (2, 1), (0, 1, 0, 0)),
+        Window((2, 2), (3, 1), (1, 1, 0, 0)),
+    ]
+    if dilated:
+        windows += [
+            Window((2, 2), dilation=(2, 2)),
+            Window((2, 2), (1, 2), (1, 0, 2, 1), (2, 1)),
+            Window((1, 2), (1, 1), (0, 2, 0, 1), (1, 2)),
+            Window((3, 1), (2, 1), (2, 0, 1, 0), (2, 1)),
+        ]
+    return [
+        {"HEIGHT": height, "WIDTH": width} | _parameters(window)
+        for window in windows
+        for height in range(1, largest + 1)
+        for width in range(1, largest + 1)
+        if _fits(window, height, width)
+    ]
+
+
+def _fits(window: Window, height: int, width: int) -> bool:
+    _, rows, columns = window.padded((1, height, width))
+    return rows >= window.span[0] and columns >= window.span[1]
+
+
+def _parameters(window: Window) -> dict[str, int]:
+    """Parameters of a module with this window."""
+    (rows, columns), (down, across) = window.kernel, window.stride
+    sizes = {"KERNEL_H": rows, "KERNEL_W": columns, "STRIDE_H": down, "STRIDE_W": across}
+    sides = ("PAD_TOP", "PAD_LEFT", "PAD_BOTTOM", "PAD_RIGHT")
+    sizes |= {name: size for name, size in zip(sides, window.padding, strict=True) if size}
+    ways = ("DILATION_H", "DILATION_W")
+    return sizes | {n: size for n, size in zip(ways, window.dilation, strict=True) if size > 1}
 
 
 IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
@@ -282,6 +324,16 @@ PROOFS = [
         {"LATE": 0},
         *({"KERNEL": kernel, "PACE": pace} for kernel in (2, 3) for pace in (4, 5, 8)),
         {"KERNEL": 3, "PACE": 12, "LIMIT": 12},
+        *_shapes(3, dilated=True),
+        {"HEIGHT": 3, "WIDTH": 4, "DILATION_H": 2, "PACE": 8, "LIMIT": 12},
+    ),
+    *_each(
+        "sliding_window",
+        "states",
+        Bug("column_reader.v", "{GROUP_BITS{outside_reg}} & PAD", "{GROUP_BITS{1'b0}}"),
+        IMAGE | {"PAD_CODE": 1},
+        IMAGE | {"PAD_CODE": 1, "PIXELS": 2},
+        quick=0,
     ),
     *_each(
         "sliding_window",
@@ -310,6 +362,7 @@ PROOFS = [
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
         {"REPEATS": 3},
+        *_shapes(3, dilated=True),
     ),
     *_each(
         "pixel_reader",
@@ -319,6 +372,7 @@ PROOFS = [
         *_sizes(3, 4, [1, 2]),
         IMAGE | {"CHANNELS": 2, "LANES": 1},
         IMAGE | {"REPEATS": 2},
+        IMAGE | {"PAD_CODE": 1},
         quick=0,
     ),
     *_each(
@@ -327,6 +381,7 @@ PROOFS = [
         Bug("pool_tree.v", "enable = !valid_reg[LEVELS] || m_result_ready", "enable = 1'b1"),
         *_sizes(2, 4, [0, 1]),
         *_sizes(3, 3, [0, 1, 2]),
+        *_shapes(3, dilated=False),
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
@@ -336,10 +391,8 @@ PROOFS = [
         "avgpool2d",
         "states",
         Bug("pool_tree.v", "one + two", "one"),
-        *(
-            {name: value for name, value in size.items() if name != "PADDING"}
-            for size in _sizes(2, 4, [0])
-        ),
+        *_sizes(2, 4, [0]),
+        *(shape for shape in _shapes(2, dilated=False) if shape["HEIGHT"] > 1),
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
@@ -357,6 +410,9 @@ PROOFS = [
             for height in range(kernel, 6)
             for width in range(kernel, 6)
         ),
+        {"HEIGHT": 4, "WIDTH": 5, "KERNEL_H": 2, "KERNEL_W": 3},
+        {"HEIGHT": 1, "WIDTH": 5, "KERNEL_H": 1, "KERNEL_W": 2},
+        {"HEIGHT": 5, "WIDTH": 2, "KERNEL_H": 3, "KERNEL_W": 1},
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
     ),
@@ -415,6 +471,7 @@ PROOFS = [
         CONV | {"SIMD": 2, "PE": 2, "OUT_CHANNELS": 3},
         CONV | {"SIMD": 3, "CHANNELS": 2},
         CONV | {"SIMD": 1, "CHANNELS": 2, "LANES": 2},
+        *(CONV | {"PADDING": 0, "SIMD": 2} | shape for shape in _shapes(2, dilated=True)),
     ),
     *_each(
         "pixel_conv2d",
@@ -427,6 +484,7 @@ PROOFS = [
         CONV | {"PE": 2, "OUT_CHANNELS": 3},
         CONV | {"CHANNELS": 2},
         CONV | {"CHANNELS": 2, "LANES": 2},
+        *(CONV | {"PADDING": 0} | shape for shape in _shapes(2, dilated=True)),
     ),
     # Taps from memory, in words of whole pixels, of a beat for one or two groups, of two beats.
     *_each(
@@ -438,6 +496,7 @@ PROOFS = [
             for size in CONV_SIZES
             if size["KERNEL"] > 1 or size["STRIDE"] == 1
         ),
+        *(DEPTHWISE | {"CHANNELS": 2, "PADDING": 0} | shape for shape in _shapes(2, dilated=True)),
         DEPTHWISE | {"CHANNELS": 2, "MULTIPLIER": 2},
         DEPTHWISE | {"CHANNELS": 4, "LANES": 2, "KERNEL": 1, "PADDING": 0},
         DEPTHWISE | {"CHANNELS": 4, "PE": 2, "KERNEL": 1, "PADDING": 0},

@@ -14,7 +14,7 @@ from convstream.model.formats.onnx.checks import text
 from convstream.model.formats.onnx.constants import Constants
 from convstream.model.formats.onnx.functions import tabulate
 from convstream.model.formats.onnx.limits import MAX_FEATURES, MAX_WEIGHTS
-from convstream.model.formats.onnx.tensors import IMAGE, State, Tensor
+from convstream.model.formats.onnx.tensors import CHANNELS_FIRST, IMAGE, State, Tensor
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network import graph
 from convstream.model.network.codes import Codes
@@ -35,7 +35,7 @@ class Assembly:
     Operators take their tensors from here, and add their layers: `accumulate` those that give sums,
     `pass_on` those that codes go through, `recode` those that give other codes. A layer is at the
     place where it stands in `layers`. codes: by origin, as soon as they are known. batch: N, 0
-    where it is not fixed. end: what a Softmax or ArgMax outside takes, where there is one.
+    where it is not fixed. end: what a Softmax or ArgMax outside takes, if any.
     """
 
     def __init__(self, wiring: Wiring, image: Tensor, batch: int) -> None:
@@ -46,7 +46,7 @@ class Assembly:
         self.layers: list[tuple[Layer, list[int]]] = []
         self.parameters: dict[int, Parameters] = {}
         self.codes: dict[int, Codes] = {}
-        self.end: Tensor | None = None
+        self.end: tuple[str, Tensor] | None = None
         self._image = image
         self._weights = 0
 
@@ -261,7 +261,7 @@ class Assembly:
     def network(self, name: str, output: Tensor) -> QuantisedNetwork:
         """The network that gives `output`, or what the tail before it takes."""
         if output.state is State.TAIL and self.end is not None:
-            output = self.end
+            _, output = self.end
         if output.state is State.SUMS:
             if not self.layers[output.origin][0].accumulates:
                 raise UserError(
@@ -289,18 +289,36 @@ class Assembly:
             )
         elif output.state is State.REAL:
             output = self.settled(output)
-        if output.order != "CHW" and len(output.dims) == 3:
+        channels, *size = output.shape
+        if output.order != CHANNELS_FIRST and channels > 1 and size != [1, 1]:
             raise UserError(
                 "the network's output is N x H x W x C, expected N x C x H x W; remove the "
                 "Transpose at its end"
             )
-        network = Network.graph(name, self.layers, self._image.shape)
-        names = {IMAGE: graph.IMAGE} | {at: node.name for at, node in enumerate(network.nodes)}
+        read = self._read_by(output.place)
+        at = {place: number for number, place in enumerate(read)} | {IMAGE: IMAGE}
+        layers = [
+            (layer, [at[source] for source in sources])
+            for layer, sources in (self.layers[place] for place in read)
+        ]
+        network = Network.graph(name, layers, self._image.shape)
+        names = {place: network.nodes[at[place]].name for place in read} | {IMAGE: graph.IMAGE}
         return QuantisedNetwork(
             network,
-            {names[place]: own for place, own in self.parameters.items()},
-            {names[place]: codes for place, codes in self.codes.items()},
+            {names[place]: own for place, own in self.parameters.items() if place in names},
+            {names[place]: codes for place, codes in self.codes.items() if place in names},
         )
+
+    def _read_by(self, place: int) -> list[int]:
+        """The places of the layers that the one at `place` depends on, and itself, in order.
+
+        Tables that have become parts of others are not among them.
+        """
+        found = {place}
+        for at in range(place, -1, -1):
+            if at in found:
+                found.update(self.layers[at][1])
+        return sorted(found - {IMAGE})
 
 
 def _type(signed: bool) -> str:

@@ -24,7 +24,8 @@ def parse(path: Path) -> onnx.ModelProto:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise UserError(
-                f"{size >> 20} MiB, expected at most {MAX_FILE_BYTES >> 20} MiB; use a smaller network"
+                f"{size >> 20} MiB, expected at most {MAX_FILE_BYTES >> 20} MiB; use a smaller "
+                "network"
             )
         content = path.read_bytes()
     except (OSError, ValueError) as error:

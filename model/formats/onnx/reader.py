@@ -14,22 +14,24 @@ from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.builder import PRODUCER
 from convstream.model.formats.onnx.checks import blame, text, type_name
 from convstream.model.formats.onnx.limits import MAX_FEATURES
-from convstream.model.formats.onnx.operators import reader_of
+from convstream.model.formats.onnx.operators import check_ways, reader_of
 from convstream.model.formats.onnx.parse import parse
+from convstream.model.formats.onnx.shapes import of_sizes, read_sizes
 from convstream.model.formats.onnx.tensors import IMAGE, State, Tensor
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network.quantised import QuantisedNetwork
 
 
 def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetwork:
-    """The network in a QDQ file, also one that was not written here.
+    """The network in a quantised file, also one that was not written here.
 
-    A graph of Conv, Gemm (or MatMul and Add), Relu, MaxPool, AveragePool and Flatten (or Reshape)
-    on one input N x C x H x W: uint8, or float that QuantizeLinear makes uint8 at once. All scales
-    are powers of two, all zero points zero; weights are int8, what goes from layer to layer is
-    uint8, and the last sums go out as they are. Quantising to uint8 is a ReLU in itself, so Relu
-    may be missing; Relu and MaxPool may stand before or after it, as maxima and clamps commute with
-    rounding. A mean does not: AveragePool takes what has been quantised.
+    QDQ, or ONNX Runtime's operators on codes, on one input N x C x H x W, N x C x L or N x F:
+    uint8, int8, or float that QuantizeLinear makes codes at once. `LAYERS` and `OPERATORS` say
+    what may stand in it. Scales and zero points are any; weights are int8 once their zero points
+    are taken off. Relu, Clip and MaxPool may stand before or after QuantizeLinear, as maxima and
+    clamps commute with rounding. A mean does not: AveragePool takes what has been quantised.
+    Functions of single values between two scales become tables, which ONNX Runtime itself makes.
+    Softmax and ArgMax at the end stay outside.
 
     name: of the network; by default the graph's if the file was written here, else the file's.
     Raises `UserError` that names the node and the reason for anything else.
@@ -40,23 +42,33 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
         if name is None:
             ours = model.producer_name == PRODUCER and isinstance(model.graph.name, str)
             name = (ours and model.graph.name) or path.stem
-        return _read(model, name)
+        assembly = _read(model)
+        with blame(assembly.wiring.makers[assembly.wiring.output]):
+            return assembly.network(name, assembly.tensors[assembly.wiring.output])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _read(model: onnx.ModelProto, name: str) -> QuantisedNetwork:
+def output_name(path: Path) -> str:
+    """The tensor of a file, which can be read, that is its network's output."""
+    assembly = _read(parse(path))
+    return assembly.wiring.output if assembly.end is None else assembly.end[0]
+
+
+def _read(model: onnx.ModelProto) -> Assembly:
     """Go through the nodes that the output needs, each after those that it depends on."""
     wiring = Wiring(model)
     image, batch = _image(model.graph, wiring.input)
     assembly = Assembly(wiring, image, batch)
     needed = wiring.needed()
+    check_ways(wiring.nodes)
     for node in wiring.nodes:
         # What depends on no tensor, such as weights, is looked at by the node that takes it.
         if needed.isdisjoint(node.output) or assembly.tensors.keys().isdisjoint(node.input):
             continue
         with blame(node):
-            read = reader_of(node)
+            sizes = any(of_sizes(assembly.tensors.get(name)) for name in node.input)
+            read = read_sizes if sizes and node.op_type != "Reshape" else reader_of(node)
             if len(node.output) != 1 and (
                 node.op_type != "Dropout" or node.output[1] in wiring.readers
             ):
@@ -72,8 +84,7 @@ def _read(model: onnx.ModelProto, name: str) -> QuantisedNetwork:
         if needed.isdisjoint(node.output):
             with blame(node):
                 raise UserError("the graph's output does not depend on it; remove it")
-    with blame(wiring.makers[wiring.output]):
-        return assembly.network(name, assembly.tensors[wiring.output])
+    return assembly
 
 
 def _image(graph: onnx.GraphProto, name: str) -> tuple[Tensor, int]:

@@ -14,6 +14,7 @@ from convstream.model.formats.onnx.tensors import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
     IMAGE,
+    State,
     Tensor,
 )
 
@@ -33,7 +34,7 @@ def read_reshape(assembly: Assembly, node: NodeProto) -> Tensor:
     x = assembly.data(node)
     _, target = inputs(node, 2, 2)
     zero_is_zero = attributes(node, allowzero=0)["allowzero"]
-    sizes = assembly.constants.values(target, TensorProto.INT64).reshape(-1).tolist()
+    sizes = _sizes(assembly, target)
     asked = sizes[:8]
     features = math.prod(x.dims)
     batch = {-1, assembly.batch} - {0} if zero_is_zero else {-1, assembly.batch, 0}
@@ -137,3 +138,43 @@ def read_transpose(assembly: Assembly, node: NodeProto) -> Tensor:
 def read_nothing(assembly: Assembly, node: NodeProto) -> Tensor:
     """Identity, and Dropout, which does nothing outside training."""
     return assembly.data(node)
+
+
+# Shapes that the file computes, as `x.view(x.size(0), -1)` does
+
+
+def read_shape(assembly: Assembly, node: NodeProto) -> Tensor:
+    """N, as 0, and the sizes behind it."""
+    x = assembly.data(node)
+    found = attributes(node, start=0, end=8)
+    sizes = (0, *x.dims)[found["start"] : found["end"]]
+    return replace(x, state=State.SIZES, sizes=sizes)
+
+
+def of_sizes(x: Tensor | None) -> bool:
+    """Whether it is a shape."""
+    return x is not None and x.state is State.SIZES
+
+
+def _sizes(assembly: Assembly, name: str) -> list[int]:
+    x = assembly.tensors.get(name)
+    if x is not None and x.state is State.SIZES:
+        return list(x.sizes)
+    return assembly.constants.values(name, TensorProto.INT64).reshape(-1).tolist()
+
+
+def read_sizes(assembly: Assembly, node: NodeProto) -> Tensor:
+    """What an operator makes of shapes."""
+    parts = [_sizes(assembly, name) for name in filter(None, node.input)]
+    first = next(assembly.tensors[name] for name in node.input if name in assembly.tensors)
+    if node.op_type == "Concat":
+        made = [size for part in parts for size in part]
+    elif node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+        made = parts[0]
+    elif node.op_type == "Gather" and all(-len(parts[0]) <= at < len(parts[0]) for at in parts[1]):
+        made = [parts[0][at] for at in parts[1]]
+    elif node.op_type == "Slice" and len(parts) > 2 and len(parts[1]) == 1:
+        made = parts[0][parts[1][0] : parts[2][0]]
+    else:
+        raise UserError("it computes with shapes; use torch.flatten(x, 1), and fixed sizes")
+    return replace(first, sizes=tuple(made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
-from convstream.model.hardware.stage import Setting, Wiring, requantise
+from convstream.model.hardware.settings import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Edge, Pipeline
 from convstream.model.network.layers import AvgPool, Layer, Shape
 

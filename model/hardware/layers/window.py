@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 from convstream.model.base.errors import UserError
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
 from convstream.model.network.layers.windows import Window, Windowed

@@ -108,6 +108,23 @@ class AvgPool(Windowed, Layer):
             return Rounding(multiplier, output.zero_point, output.low, output.high)
         return Rounding.real(scale, site.output, counts, zero_first=True)
 
+    def near_ties(self, site: Site) -> int:
+        """Of windows of an even number of pixels where input and output have one scale, many."""
+        rounding = None if site.output is None else self.rounding(site)
+        if rounding is None or site.output is None or self.rule != "onnxruntime":
+            return 0
+        if rounding.shift is not None and site.inputs[0].exponent is not None:
+            return 0
+        scale, zero = site.inputs[0].scale, site.zero_point
+        found = 0
+        for count in np.unique(self.counts(site.shape)):
+            sums = np.arange(-zero * count, (255 - zero) * count + 1)
+            codes = sums * (scale / (count * site.output.scale)) + site.output.zero_point
+            inside = (codes > 0) & (codes < 255)
+            error = 2.0**-24 * ((count + 3) * 255 * scale / site.output.scale + 256)
+            found += int((inside & (np.abs(codes - np.floor(codes) - 0.5) < error)).sum())
+        return found
+
     def pad_code(self, site: Site) -> int:
         """The code that adds nothing to a sum."""
         return INT8_ZERO if self.rule == "litert" else site.zero_point
