@@ -175,6 +175,13 @@ class Assembly:
 
     def quantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x as `codes`."""
+        if x.state is State.PADDED:
+            known = self.codes.setdefault(x.origin, codes)
+            if not codes.same_values(known) or codes.signed != known.signed:
+                raise UserError(
+                    "it requantises what is padded; give the padding to the Conv behind"
+                )
+            return x
         if x.state in (State.CODES, State.TAIL):
             raise UserError("its input is quantised already; remove one of the two")
         if x.parts:
@@ -223,6 +230,8 @@ class Assembly:
 
     def dequantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x, which must be `codes`, as real values."""
+        if x.state is State.PADDED and codes.same_values(self.codes[x.origin]):
+            return x
         if x.state is not State.CODES:
             raise UserError(
                 f"its input is {x.state.value}, expected integers; quantise the network with "

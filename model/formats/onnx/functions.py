@@ -137,6 +137,34 @@ def _leads_only_to(root: str, wiring: Wiring, node: NodeProto, found: dict[str, 
     return True
 
 
+OF_SIZES = (
+    "Cast", "Concat", "ConstantOfShape", "Gather", "Identity", "Reshape", "Slice", "Squeeze",
+    "Transpose", "Unsqueeze",
+)  # fmt: skip
+MOST_SIZES = 64  # numbers in a shape, or nodes that compute it
+
+
+def small_constant(constants: Constants, name: str) -> list[int]:
+    """A few integers, such as a shape or pads, that an initialiser holds or constants make."""
+    if name in constants.wiring.constants or name not in constants.wiring.makers:
+        return constants.values(name, TensorProto.INT64).reshape(-1).tolist()
+    before, tensors = constants.closure([constants.wiring.makers[name]], set(), OF_SIZES)
+    nodes = [*before, constants.wiring.makers[name]]
+    for node in nodes:
+        if node.op_type == "ConstantOfShape":
+            sizes = small_constant(constants, node.input[0])
+            if math.prod(sizes) > MOST_SIZES:
+                raise UserError(f"a constant of shape {sizes[:8]}; export with constants folded")
+    if len(nodes) > MOST_SIZES or any(math.prod(t.dims) > MOST_SIZES for t in tensors):
+        raise UserError(f"{text(name)} is computed; export with constants folded")
+    end = onnx.ValueInfoProto(name=name)
+    graph = helper.make_graph(nodes, "sizes", [], [end], tensors)
+    model = helper.make_model(
+        graph, ir_version=constants.wiring.ir_version, opset_imports=constants.wiring.opsets
+    )
+    return _run(model, None).reshape(-1).tolist()
+
+
 def _by_channel(values: np.ndarray, x: Tensor) -> np.ndarray:
     """(1, 256) or (features, 256) as `Table` takes them."""
     if len(values) > 1 and x.channel_axis is None:
@@ -152,11 +180,13 @@ def _by_channel(values: np.ndarray, x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _run(model: onnx.ModelProto, codes: np.ndarray) -> np.ndarray:
+def _run(model: onnx.ModelProto, codes: np.ndarray | None) -> np.ndarray:
     from convstream.model.formats.onnx.runtime import session
 
     try:
-        (result,) = session(model.SerializeToString()).run(None, {_CODES: codes})
+        (result,) = session(model.SerializeToString()).run(
+            None, {} if codes is None else {_CODES: codes}
+        )
     except Exception as error:  # whatever ONNX Runtime finds wrong with the file
         line = text(str(error).splitlines()[0])
         raise UserError(f"ONNX Runtime does not compute it ({line}); export it again") from None

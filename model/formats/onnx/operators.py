@@ -136,6 +136,7 @@ OPERATORS: dict[str, Read] = {
     "Flatten": shapes.read_flatten,
     "Identity": shapes.read_nothing,
     "LogSoftmax": _tail,
+    "Pad": shapes.read_pad,
     "Relu": _relu,
     "Reshape": shapes.read_reshape,
     "Shape": shapes.read_shape,
@@ -167,7 +168,6 @@ WAYS_OUT = {
     "MultiHeadAttention": "attention is none here; use convolutions",
     "LayerNormalization": "use BatchNorm, which is folded into the layer before it",
     "InstanceNormalization": "use BatchNorm, which is folded into the layer before it",
-    "Pad": "give the padding to the Conv or the pool behind it",
 }  # fmt: skip
 
 

@@ -45,6 +45,9 @@ def in_floats(path: Path) -> list[str]:
         session(str(path), optimized_model_filepath=str(optimised))
         graph = onnx.load(optimised).graph
     constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if constants.issuperset(filter(None, node.input)):
+            constants.update(node.output)
     ends = {value.name for value in graph.output}
     return [
         f"{text(node.op_type)} {text(node.name)}"

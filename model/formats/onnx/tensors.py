@@ -24,6 +24,7 @@ class State(enum.Enum):
 
     FLOATS = "a float input"  # which QuantizeLinear has to make codes
     CODES = "quantised"
+    PADDED = "padded"  # codes or real values with `frame`, which a Conv has to take
     REAL = "dequantised"  # the same as real values
     INDICES = "cast to indices"
     SIZES = "a shape"  # N, which is 0, and `dims` of a tensor, or some of them
@@ -43,7 +44,7 @@ class Tensor:
     these were codes; root: the name of these codes, where the nodes begin with DequantizeLinear
     themselves. parts: of a Concat whose inputs are not codes of one scale. signed: codes that
     the file has as int8, where only that is known of them. sizes: where it is a shape, its numbers,
-    0 for N.
+    0 for N. frame: pixels of 0 to be put on top, left, bottom and right.
     """
 
     place: int
@@ -59,6 +60,7 @@ class Tensor:
     parts: tuple[Tensor, ...] = ()
     signed: bool = False
     sizes: tuple[int, ...] = ()
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def flat(self) -> bool:
