@@ -192,7 +192,7 @@ def bitstream(
     """
     flow.check_tools()
     name = manifest.read(manifest.find(net))["name"]
-    target = BUILD / board.name / name
+    target = BUILD / board.name / manifest.label(net)
     with (
         scratch(target.parent, f".{target.name}.") as room,
         Stages(f"{name} for {board.title}") as stages,
@@ -291,7 +291,7 @@ def _swap_in(folder: Path, target: Path) -> None:
 def packed(net: str, board: Board) -> Path:
     """The bitstream that has been built. Raises `UserError` if there is none."""
     name = manifest.read(manifest.find(net))["name"]
-    for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
+    for path in sorted((BUILD / board.name / manifest.label(net)).glob("top.bi[nt]")):
         return path
     raise UserError(
         f"there is no bitstream of {name} for {board.name}; "

@@ -248,7 +248,7 @@ def main(
             out_dir = BUILD / name / format
         quantised = formats.read(path, name)
         files = write_format(quantised, format, path.with_name("float.npz"), out_dir)
-        print(f"{len(files)} file(s) in {_shown(out_dir)}")
+        print(f"{len(files)} file(s) in {places.shown(out_dir)}")
         return 0
     check_name(name)
     if not (force or dry_run):
@@ -273,15 +273,8 @@ def main(
         return 0
     description = export(quantised, out_dir, folded=folded, source=path, force=force)
     overview.print_table(description)
-    print(f"{len(description['files']) + 1} files in {_shown(out_dir)}")
+    print(f"{len(description['files']) + 1} files in {places.shown(out_dir)}")
     return 0
-
-
-def _shown(path: Path) -> Path:
-    """A path as short as the user would write it."""
-    path = path.resolve()
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 if __name__ == "__main__":
