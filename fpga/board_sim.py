@@ -65,7 +65,7 @@ def build(
     """
     flow.check_tools()
     name = manifest.read(manifest.find(net))["name"]
-    folder = folder or BUILD / board.name / f"{name}.sim"
+    folder = folder or BUILD / board.name / f"{manifest.label(net)}.sim"
     project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
     flow.write_columns(board.family, folder)
     settings, files = reading(project)

@@ -101,22 +101,22 @@ def prepare(
     net: a name or an exported folder. cycles: per image; by default the fewest that fit. Raises
     `UserError` if the network does not fit.
     """
-    from convstream.model.formats.onnx import read_onnx
+    from convstream.model.formats import files
 
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)
     baud, divisor = board.uart(pll.hz)
     source = manifest.find(net)
-    onnx = source / "network.onnx"
+    path = files.own(source)
     manifest.verify(source)
-    quantised = read_onnx(onnx, manifest.read(source)["name"])
+    quantised = files.read(path, manifest.read(source)["name"])
     folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
-    export(quantised, folder, folded=folded, onnx=onnx)
+    export(quantised, folder, folded=folded, source=path)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
         board=board.name,
         network=project.name,
-        network_hash=identity.network_hash(onnx),
+        network_hash=identity.network_hash(path),
         build_id=_build_id(project),
         clock_hz=pll.hz,
         cycles_per_image=folded.cycles,
@@ -192,7 +192,7 @@ def bitstream(
     """
     flow.check_tools()
     name = manifest.read(manifest.find(net))["name"]
-    target = BUILD / board.name / name
+    target = BUILD / board.name / manifest.label(net)
     with (
         scratch(target.parent, f".{target.name}.") as room,
         Stages(f"{name} for {board.title}") as stages,
@@ -291,7 +291,7 @@ def _swap_in(folder: Path, target: Path) -> None:
 def packed(net: str, board: Board) -> Path:
     """The bitstream that has been built. Raises `UserError` if there is none."""
     name = manifest.read(manifest.find(net))["name"]
-    for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
+    for path in sorted((BUILD / board.name / manifest.label(net)).glob("top.bi[nt]")):
         return path
     raise UserError(
         f"there is no bitstream of {name} for {board.name}; "

@@ -45,11 +45,16 @@ def _own(family: Family) -> list[Path]:
     return sorted((places.FPGA / "sim" / family.name).glob("*.v"))
 
 
+def folder_of(net: str, board: Board) -> Path:
+    """Where the netlist of a network and what comes of it go."""
+    return BUILD / board.name / manifest.label(net)
+
+
 def synthesise(
     net: str, board: Board, *, device: str | None = None, cycles: int | None = None
 ) -> Design:
     """A network folded for a board, with its netlist and cell models in place of the RTL."""
-    root = BUILD / board.name / manifest.read(manifest.find(net))["name"]
+    root = folder_of(net, board)
     exported = root / "network"
     build.prepare(net, board, exported, device=device, cycles=cycles)
     plain = Design.read(exported)
@@ -92,8 +97,10 @@ def main(
     flow.check_tools()
     tools.check("verilator")
     chosen = find(board)
-    found = synthesise(options.only(networks), chosen, device=device, cycles=cycles)
-    return run.stream([found], run.Options(n=n or IMAGES, images=images), BUILD / chosen.name)
+    net = options.only(networks)
+    found = synthesise(net, chosen, device=device, cycles=cycles)
+    root = folder_of(net, chosen)
+    return run.stream([found], run.Options(n=n or IMAGES, images=images), [root])
 
 
 if __name__ == "__main__":

@@ -153,15 +153,15 @@ COPIES = {
 
 
 def fold(command: str) -> Report:
-    """Cycles, multipliers and latency of what `python model/export.py ...` exports."""
-    options = export.parse(command.split()[2:])
-    onnx, _, name = export.find_network(options.network, options.out)
+    """Cycles, multipliers and latency of what `convstream export ...` exports."""
+    options = export.main.parse(command.split()[2:])
+    onnx, _, name = export.find_network(options["network"], options["out"])
     folded = solve(
         read_onnx(onnx, name).network,
-        cycles=options.cycles,
-        multipliers=options.multipliers,
-        pixels=options.pixels_per_beat,
-        latency=options.latency,
+        cycles=options["cycles"],
+        multipliers=options["multipliers"],
+        pixels=options["pixels_per_beat"],
+        latency=options["latency"],
     )
     return {
         "cycles": folded.cycles,

@@ -24,7 +24,7 @@ import numpy as np
 
 from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
-from convstream.model.formats.onnx.notes import notes
+from convstream.model.formats import files
 from convstream.model.learning import data
 from convstream.model.network.floats import FloatNetwork
 from convstream.sim import options, report, run, tools
@@ -271,7 +271,7 @@ def _compare_one(design: Design, count: int | None, slow: int, source: str | Non
     report.write_json(folder / "report.json", summary)
     draw(summary, folder / "compare.png")
     print_summary(summary)
-    for note in notes(Path(design.folder) / "network.onnx", quantised):
+    for note in files.notes(files.own(Path(design.folder)), quantised):
         print(f"note: {note}", file=sys.stderr)
     print(f"{folder / 'report.json'}\n{folder / 'compare.png'}")
     for row in rows:

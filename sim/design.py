@@ -13,6 +13,7 @@ import numpy as np
 
 from convstream.model.base import places
 from convstream.model.base.errors import UserError
+from convstream.model.formats.files import SUFFIXES, own, read
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
 from convstream.model.hardware.stream_order import slots
@@ -45,7 +46,7 @@ class Design:
         manifest = manifests.verify(folder)
         names = [*manifest["files"], manifests.FILE_NAME]
         top = f"{manifest['name']}.v"
-        if top not in names or "network.onnx" not in names:
+        if top not in names or not any(f"network{end}" in names for end in SUFFIXES):
             raise UserError(
                 f"{folder / manifests.FILE_NAME} lists no {top} or no network.onnx; "
                 "run convstream export for this network"
@@ -151,10 +152,8 @@ class Design:
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1)).reshape(-1, self.input_bytes)
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
-        """The weights, from the `network.onnx` in `folder`."""
-        from convstream.model.formats.onnx import read_onnx
-
-        return read_onnx(folder / "network.onnx", self.name)
+        """The weights, from the network's own file in `folder`."""
+        return read(own(folder), self.name)
 
     def place(self, scratch: Path) -> Path:
         """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.

@@ -33,7 +33,7 @@ from convstream.sim import cluster, options, report, tools
 from convstream.sim.build import build, executable
 from convstream.sim.collect import Result
 from convstream.sim.design import Design, read_all
-from convstream.sim.shard import FEWEST_IMAGES, Shard
+from convstream.sim.shard import FEWEST_IMAGES, WAVES, Shard
 from convstream.sim.shard import run as run_shard
 
 if TYPE_CHECKING:
@@ -92,13 +92,14 @@ def main(networks: list[str], **given: Any) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
     chosen = Options(**given)
     tools.check(chosen.sim)
-    return stream(read_all(networks), chosen, BUILD)
+    designs = read_all(networks)
+    return stream(designs, chosen, [BUILD / design.label for design in designs])
 
 
-def stream(designs: list[Design], chosen: Options, root: Path) -> int:
+def stream(designs: list[Design], chosen: Options, roots: list[Path]) -> int:
     """Simulate `designs` as `chosen` says, and report: 0 where every logit is equal, else 1.
 
-    root: the folder that has, or gets, one of each network for builds and reports.
+    roots: the folder of each for builds and reports.
     """
     shape = designs[0].input_shape
     for design in designs:
@@ -116,14 +117,14 @@ def stream(designs: list[Design], chosen: Options, root: Path) -> int:
     shards = [
         Shard(
             images,
-            str((root / design.label).resolve()),
+            str(root.resolve()),
             simulator=chosen.sim,
             waves=chosen.waves,
             stall_in=chosen.stall_in,
             stall_out=chosen.stall_out,
             seed=chosen.seed,
         )
-        for design in designs
+        for root in roots
     ]
     for design, whole in zip(designs, shards, strict=True):
         compile_one(design, whole, console)
@@ -143,12 +144,13 @@ def stream(designs: list[Design], chosen: Options, root: Path) -> int:
     for made in classes:
         console.print(made)
     console.print(report.table(summaries))
-    for design in designs:
-        console.print(f"{root / design.label / 'report.json'}", highlight=False, soft_wrap=True)
+    for root in roots:
+        console.print(str(places.shown(root / "report.json")), highlight=False, soft_wrap=True)
     if chosen.waves:
         suffix = ".fst" if chosen.sim == "icarus" else ".vcd"
-        for design in designs:
-            console.print(f"waves: {root / design.label / 'waves'}{suffix}", highlight=False)
+        for root in roots:
+            path = places.shown(root / f"{WAVES}{suffix}")
+            console.print(f"waves: {path}", highlight=False, soft_wrap=True)
     return int(failed)
 
 

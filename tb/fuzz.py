@@ -90,7 +90,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
             )
     folded = replace(case.folded, network=quantised.network)
     with redirect_stderr(io.StringIO()):  # which may say that float32 is not exact
-        export(quantised, folder / name, folded=folded, onnx=onnx)
+        export(quantised, folder / name, folded=folded, source=onnx)
     design = Design.read(folder / name, rtl)
     log = simulate(design, case, folder)
     if log != "stuck 0, frame errors 0":

@@ -214,14 +214,18 @@ def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> Quantised
         if node.layer.passes:
             found[node.name] = found[source]
             continue
-        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
-        parameters[node.name] = replace(
-            quantised.parameters[node.name],
-            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
-        )
+        unit = found[source].scale
+        if node.weight_shape is None:
+            unit *= 2.0**-node.layer.sum_exponent
+        else:
+            scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+            parameters[node.name] = replace(
+                quantised.parameters[node.name],
+                weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+            )
         rounding = quantised.rounding(node.name)
         if rounding is not None:
-            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            scale = np.float32(unit * 2.0**rounding.shift * rng.uniform(0.5, 2))
             low, high = sorted(rng.integers(0, 256, 2).tolist())
             zero_point = int(rng.integers(256))
             if rng.random() < 0.5:

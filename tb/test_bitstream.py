@@ -118,7 +118,7 @@ def tools(monkeypatch) -> Tools:
 def test_report(tools, tiny, build_folder):
     """The report holds what the tools found; the folder is whole, and nothing is beside it."""
     assert build.main(["--net", tiny, "--board", "icebreaker"]) == 0
-    folder = build_folder / "icebreaker" / "tiny"
+    folder = build_folder / "icebreaker" / manifest.label(tiny)
     report = json.loads((folder / "report.json").read_text())
     assert set(KEYS) <= report.keys()
     assert (report["network"], report["board"]) == ("tiny", "icebreaker")
@@ -129,7 +129,7 @@ def test_report(tools, tiny, build_folder):
     assert report["cycles_per_image"] == cycles
     assert report["images_per_second"] == round(report["clock_mhz"] * 1e6 / cycles)
     assert {"top.bin", "yosys.log", "nextpnr.log", "identity.mem"} <= files(folder)
-    assert [path.name for path in (build_folder / "icebreaker").iterdir()] == ["tiny"]
+    assert [path.name for path in (build_folder / "icebreaker").iterdir()] == [manifest.label(tiny)]
     assert build.packed(tiny, find("icebreaker")) == folder / "top.bin"
 
 
@@ -156,8 +156,8 @@ def test_failure(setting, error, expected, tools, tiny, build_folder):
     vars(tools).update(setting)
     with pytest.raises(error, match=expected):
         build.main(["--net", tiny, "--board", "icebreaker"])
-    assert [path.name for path in (build_folder / "icebreaker").iterdir()] == ["tiny"]
-    left = files(build_folder / "icebreaker" / "tiny")
+    assert [path.name for path in (build_folder / "icebreaker").iterdir()] == [manifest.label(tiny)]
+    left = files(build_folder / "icebreaker" / manifest.label(tiny))
     assert left <= set(build.LOGS)
     assert left
     with pytest.raises(UserError, match="there is no bitstream"):
@@ -169,7 +169,9 @@ def test_another_placement(tools, tiny, build_folder):
     tools.fmax = 27.5
     assert build.main(["--net", tiny, "--board", "icebreaker"]) == 0
     assert tools.placements == 3
-    report = json.loads((build_folder / "icebreaker" / "tiny" / "report.json").read_text())
+    report = json.loads(
+        (build_folder / "icebreaker" / manifest.label(tiny) / "report.json").read_text()
+    )
     assert report["fmax_mhz"] == 30.5
 
 

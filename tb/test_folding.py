@@ -250,3 +250,22 @@ def test_beats_of_several_pixels_have_whole_channel_groups() -> None:
 def test_target_and_budget_at_once(target: dict[str, int]) -> None:
     with pytest.raises(UserError, match="not both"):
         solve(NETWORKS["convnet"], multipliers=100, **target)
+
+
+@pytest.mark.parametrize("cycles", [1600, 3000, 9000, 40_000])
+def test_depthwise_layers_read_their_taps_from_memory(cycles: int) -> None:
+    pairs = [layer for _ in range(2) for layer in (Conv(24, 3, padding=1, groups=24), Conv(24, 1))]
+    layers = (Conv(24, 3, stride=2, padding=1), *pairs, AvgPool(20, 20), Linear(10))
+    folded = solve(Network.chain("separable", layers, (3, 40, 40)), cycles=cycles)
+    assert folded.cycles <= cycles
+    assert folded.utilisation > 0.7
+    for stage in folded.stages:
+        if stage.module == "depthwise_conv2d":
+            # All channels at once, or one tap of some; and these divide the channels.
+            assert stage.folding.pe == 24 or stage.pixelwise
+            assert 24 % stage.folding.pe == 24 % stage.lanes == 0
+
+
+def test_a_convolution_of_one_channel_is_no_depthwise_one() -> None:
+    network = Network.chain("net", (Conv(4, 3, groups=1), Linear(3)), (1, 8, 8))
+    assert solve(network)["conv1"].module in ("conv2d", "pixel_conv2d")

@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess:
-    command = ["make", "--no-print-directory", "--dry-run", *arguments]
+def make(*arguments: str, dry: bool = True, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = ["make", "--no-print-directory", *(["--dry-run"] if dry else []), *arguments]
     # As typed, not as a part of the `make` that may have started these tests.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -38,6 +38,17 @@ def test_values_reach_the_command_as_they_are(value: str) -> None:
         ["bash", "-c", f"printf %s {shown}"], capture_output=True, text=True, check=True
     )
     assert said.stdout == value
+
+
+@pytest.mark.parametrize("target", ["test", "mutate", "coverage"])
+def test_tests_in_a_path_with_spaces_are_refused_before_the_set_up(target, tmp_path) -> None:
+    place = tmp_path / "My Projects"
+    place.mkdir()
+    (place / "Makefile").write_text((ROOT / "Makefile").read_text())
+    done = make(target, dry=False, cwd=place)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {place}: the tests need a checkout without spaces")
+    assert [path.name for path in place.iterdir()] == ["Makefile"]
 
 
 def test_environment_variables_of_other_names_do_no_harm(monkeypatch) -> None:

@@ -52,10 +52,12 @@ def test_tiny(board, tiny, build_folder, monkeypatch):
     settings = run.Options(sim=simulator, images=images, n=5)
 
     def simulate() -> int:
-        return run.stream([netlist.synthesise(network, find(board))], settings, build_folder)
+        return run.stream(
+            [netlist.synthesise(network, find(board))], settings, [build_folder / "run"]
+        )
 
     assert simulate() == 0
-    (made,) = (build_folder / board / "tiny" / "netlist").rglob("netlist.v")
+    (made,) = (build_folder / board).rglob("netlist.v")
     text = made.read_text()
     cells = ("SB_MAC16", "SB_RAM40_4K") if board == "icebreaker" else ("MULT18X18D", "DP16KD")
     assert all(f"{cell} #(" in text or f"{cell} " in text for cell in cells)

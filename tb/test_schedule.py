@@ -53,12 +53,6 @@ def test_scales_of_any_value(number: int, seed: str, tmp_path: Path) -> None:
     while True:
         quantised = random_network(rng, name="net", max_size=12, max_layers=5)
         network = quantised.network
-        if any(isinstance(layer, AvgPool) for layer in network.layers) or any(
-            node.layer.window.padding != (0, 0, 0, 0)
-            for node in network.weighted
-            if hasattr(node.layer, "window")
-        ):
-            continue
         folded = folded_at_random(rng, network)
         if folded.cycles <= 2000 and len(network.weighted) > 1:
             break
@@ -166,9 +160,12 @@ SEPARABLE = {
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("name", SEPARABLE)
-def test_model_of_separable_networks_is_exact(name: str, seed: str, tmp_path: Path) -> None:
-    rng = generator(seed, 55, name)
+def test_model_of_separable_networks_is_exact(
+    name: str, scaled: bool, seed: str, tmp_path: Path
+) -> None:
+    rng = generator(seed, 55, name, scaled)
     size, depthwise, folding, pool = SEPARABLE[name]
     layers = (Conv(4, 3), depthwise, Conv(3, 1), pool, Conv(5, 1), Linear(6))
     network = Network.chain("net", layers, (2, size, size))
@@ -177,6 +174,9 @@ def test_model_of_separable_networks_is_exact(name: str, seed: str, tmp_path: Pa
     folded = FoldedNetwork(network, foldings)
     assert {"depthwise_conv2d", "avgpool2d"} <= {stage.module for stage in folded.stages}
     quantised = power_of_two(network, random_parameters(rng, network))
+    if scaled:
+        quantised = rescaled(rng, quantised)
+        folded = replace(folded, scalings=scalings(quantised))
     check(rng, quantised, folded, tmp_path / "net")
     assert "RUNNING" in (tmp_path / "net" / "net.v").read_text()
     assert buffers(folded).interval <= TOLERANCE * folded.cycles

@@ -53,6 +53,8 @@ KEYS = [
     "latency_cycles",
     "multipliers",
     "macs_per_image",
+    "output_scale",
+    "output_zero_point",
     "dataset",
 ]
 
@@ -136,6 +138,22 @@ def test_png(folder, place, tmp_path):
     arguments = ["--net", str(folder), "--sim", "icarus", "--images", str(tmp_path / "one.png")]
     assert run.main(arguments) == 0
     assert json.loads((place / "report.json").read_text())["images"] == 1
+
+
+def test_two_networks_of_one_name(quantised, folder, images, build_folder, tmp_path):
+    """Each has a report of its own; those in mem/ go by their name alone."""
+    export(quantised, tmp_path / "other" / "tiny")
+    assert (
+        run.main(
+            [str(folder), str(tmp_path / "other" / "tiny"), "--sim", "icarus", "--images", images]
+        )
+        == 0
+    )
+    assert len(list(build_folder.glob("tiny-*/report.json"))) == 2
+    name = next(iter(NETWORKS))
+    assert Design.read(manifest.find(name)).label == name
+    shutil.copytree(manifest.find(name), tmp_path / name)
+    assert Design.read(tmp_path / name).label.startswith(f"{name}-")
 
 
 def test_own_images_get_their_classes(quantised, folder, place, tmp_path, capsys):

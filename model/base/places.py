@@ -47,3 +47,9 @@ def label(folder: Path, name: str) -> str:
 def extra(name: str) -> str:
     """The command that installs an optional part of the project."""
     return f"pip install -e '.[{name}]'" if IN_CHECKOUT else f"pip install 'convstream[{name}]'"
+
+
+def shown(path: Path) -> Path:
+    """A path as short as the user would write it."""
+    path, here = path.resolve(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -66,6 +66,12 @@ def find(network: str) -> Path:
     raise UserError(f"unknown network {network!r}; expected all, or one of: {known}")
 
 
+def label(network: str) -> str:
+    """What the folders in build/ of the network that `find` finds are called."""
+    folder = find(network)
+    return places.label(folder, read(folder)["name"])
+
+
 def parse(content: bytes, path: Path) -> dict[str, Any]:
     """The manifest in the content of the file `path`; see `read`."""
     try:

@@ -21,7 +21,8 @@ from convstream.model.hardware.instances import (
 )
 from convstream.model.hardware.names import check_name
 from convstream.model.hardware.schedule import Buffers
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 

@@ -1,4 +1,4 @@
-"""Training with NumPy alone, what `model/train.py NET --backend numpy` runs."""
+"""Training with NumPy alone, what `convstream train NET --backend numpy` runs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How `model/train.py` trains a network; the defaults suit an unknown one.
+    """How `convstream train` trains a network; the defaults suit an unknown one.
 
     epochs, tune_epochs: of the float training and of the quantisation-aware fine-tuning.
     optimiser: adam (AdamW) or sgd, with momentum. batch, rate, tune_rate, decay: images a step,

@@ -1,4 +1,4 @@
-"""Training with PyTorch, what `model/train.py NET` runs; on a GPU if there is one."""
+"""Training with PyTorch, what `convstream train NET` runs; on a GPU if there is one."""
 
 from __future__ import annotations
 

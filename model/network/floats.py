@@ -164,7 +164,7 @@ class FloatNetwork:
         except UserError as error:
             raise UserError(
                 f"not the float weights of {network.name} ({error}); "
-                f"train it first: python model/train.py {network.name}"
+                f"train it first: convstream train {network.name}"
             ) from None
 
     @classmethod
