@@ -263,7 +263,9 @@ def main(networks: list[str], n: int | None, slow: int, images: str | None) -> i
 def _compare_one(design: Design, count: int | None, slow: int, source: str | None) -> int:
     if count is None and source is None:
         count = IMAGES
-    images, labels, dataset, _ = data.load_for(design.input_shape, source, count)
+    images, labels, dataset, _ = data.load_for(
+        design.input_shape, source, count, codes=design.image_codes
+    )
     quantised = design.read_network(Path(design.folder))
     rows = compare(design, images, slow)
     summary = summarise(design, rows, labels, dataset)

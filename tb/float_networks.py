@@ -140,6 +140,12 @@ class Gated(nn.Module):
         return self.fc(x.view(x.shape[0], -1))
 
 
+def unbiased() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 24, bias=False), nn.Sigmoid(), nn.Linear(24, 10, bias=False)
+    )
+
+
 def padded() -> nn.Module:
     return nn.Sequential(
         nn.ZeroPad2d(1), nn.Conv2d(1, 6, 3, 2), nn.ReLU(),
@@ -160,6 +166,7 @@ NETWORKS = {
     "colour": (colour, (3, 32, 32)),
     "large": (large, (1, 96, 96)),
     "gated": (Gated, (1, 28, 28)),
+    "unbiased": (unbiased, (1, 28, 28)),
     "padded": (padded, (1, 28, 28)),
     "fully_convolutional": (fully_convolutional, (1, 20, 24)),
 }

@@ -47,9 +47,7 @@ def float_files(tmp_path_factory) -> dict[str, Path]:
 
 def assert_equal(path: Path, quantised: QuantisedNetwork, images: np.ndarray) -> None:
     """The reference's outputs, as real values, are those of ONNX Runtime, to the last bit."""
-    image = quantised.codes[IMAGE]
-    codes = np.rint(images / np.float32(image.scale)) + image.zero_point
-    codes = np.clip(codes, 0, 255).astype(np.uint8)
+    codes = quantised.codes[IMAGE].of_real(images)
     codes = codes.reshape(len(images), *quantised.network.input_shape)
     found = reference.predict(quantised, codes)
     if onnx.load(path).graph.output[0].name == output_name(path):
@@ -83,6 +81,8 @@ def test_mnist_network(name, style, activations, symmetric, float_files, tmp_pat
 # What ONNX Runtime leaves in floats: of int8 QDQ files, what a tensor with two readers is made by
 # or feeds; of QOperator files, pools whose input no operator on codes makes.
 IN_FLOATS = {
+    ("gated", "qdq", "int8", False),
+    ("gated", "qdq", "int8", True),
     ("residual", "qdq", "int8", False),
     ("residual", "qdq", "int8", True),
     ("residual", "qoperator", "uint8", True),

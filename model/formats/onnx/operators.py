@@ -9,7 +9,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from convstream.model.base.errors import UserError
-from convstream.model.formats.onnx import joins, qlinear, shapes
+from convstream.model.formats.onnx import batchnorm, joins, qlinear, shapes
 from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.checks import (
     MICROSOFT,
@@ -98,6 +98,13 @@ def _pointwise(assembly: Assembly, node: NodeProto) -> Tensor:
     return replace(x, function=(*x.function, node))
 
 
+def _batch_norm(assembly: Assembly, node: NodeProto) -> Tensor:
+    x = assembly.data(node)
+    if x.state is State.SUMS:
+        return batchnorm.fold(assembly, node, x)
+    return _pointwise(assembly, node)
+
+
 def _add(assembly: Assembly, node: NodeProto) -> Tensor:
     data = [assembly.tensors[name] for name in node.input if name in assembly.tensors]
     if len(data) == 1 and data[0].state is State.REAL:
@@ -130,6 +137,7 @@ OPERATORS: dict[str, Read] = {
     **qlinear.STANDARD,
     "Add": _add,
     "ArgMax": _tail,
+    "BatchNormalization": _batch_norm,
     "Cast": joins.read_cast,
     "Clip": _clip,
     "Dropout": shapes.read_nothing,
