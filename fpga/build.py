@@ -101,22 +101,22 @@ def prepare(
     net: a name or an exported folder. cycles: per image; by default the fewest that fit. Raises
     `UserError` if the network does not fit.
     """
-    from convstream.model.formats.onnx import read_onnx
+    from convstream.model.formats import files
 
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)
     baud, divisor = board.uart(pll.hz)
     source = manifest.find(net)
-    onnx = source / "network.onnx"
+    path = files.own(source)
     manifest.verify(source)
-    quantised = read_onnx(onnx, manifest.read(source)["name"])
+    quantised = files.read(path, manifest.read(source)["name"])
     folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
-    export(quantised, folder, folded=folded, onnx=onnx)
+    export(quantised, folder, folded=folded, source=path)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
         board=board.name,
         network=project.name,
-        network_hash=identity.network_hash(onnx),
+        network_hash=identity.network_hash(path),
         build_id=_build_id(project),
         clock_hz=pll.hz,
         cycles_per_image=folded.cycles,

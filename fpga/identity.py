@@ -1,7 +1,7 @@
 """How a board identifies itself: the identity block, which is the content of `identity.mem`.
 
 Little endian: board and network, 16 bytes of zero-padded ASCII each; the first 8 bytes of the
-SHA-256 of `network.onnx`; the build id, 8 bytes; clock in Hz and cycles an image, u32; height,
+SHA-256 of the network's file; the build id, 8 bytes; clock in Hz and cycles an image, u32; height,
 width and channels of an image, classes, layers with weights, u16. The board appends the signature
 of each of those layers, u32, computed from the actual content of its ROMs.
 """
@@ -83,9 +83,9 @@ class Identity:
         return "".join(f"{byte:02x}\n" for byte in self.pack())
 
 
-def network_hash(onnx: str | Path) -> bytes:
-    """The hash that identifies a network: the first 8 bytes of the SHA-256 of `network.onnx`."""
-    return hashlib.sha256(Path(onnx).read_bytes()).digest()[:HASH_BYTES]
+def network_hash(path: str | Path) -> bytes:
+    """The hash that identifies a network: the first 8 bytes of the SHA-256 of its own file."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()[:HASH_BYTES]
 
 
 def unpack(data: bytes) -> Identity:

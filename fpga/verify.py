@@ -13,7 +13,7 @@ from convstream.fpga import identity
 from convstream.fpga.client import MOST_REPEATS, Board, Repeated, Result
 from convstream.model.base import places
 from convstream.model.base.errors import UserError
-from convstream.model.formats.onnx import read_onnx
+from convstream.model.formats import files
 from convstream.model.hardware import manifest, rom
 from convstream.model.network import reference
 from convstream.model.network.quantised import QuantisedNetwork
@@ -55,13 +55,11 @@ def check(board: Board, net: str | None, build: Path | None) -> Subject:
     the board reports.
     """
     said = board.identity
-    onnx = manifest.find(net or said.network) / "network.onnx"
-    if not onnx.is_file():
-        raise UserError(f"{onnx} is missing; restore it, or choose a network with --net")
-    present = identity.network_hash(onnx)
+    path = files.own(manifest.find(net or said.network))
+    present = identity.network_hash(path)
     if present != said.network_hash:
         raise UserError(
-            f"the board runs {said.network} with hash {said.network_hash.hex()}, but {onnx} has "
+            f"the board runs {said.network} with hash {said.network_hash.hex()}, but {path} has "
             f"{present.hex()}; load that one (convstream build --prog), or choose with --net"
         )
     folder = build or _build_of(said)
@@ -88,7 +86,7 @@ def check(board: Board, net: str | None, build: Path | None) -> Subject:
             f"the board's ROMs of {', '.join(wrong)} do not hold what {folder} says (their "
             "signatures differ); load the bitstream again (convstream build --prog)"
         )
-    return Subject(read_onnx(onnx, said.network), design)
+    return Subject(files.read(path, said.network), design)
 
 
 def _build_of(said: identity.Identity) -> Path:

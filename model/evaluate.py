@@ -16,7 +16,7 @@ import numpy as np
 
 from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import command
-from convstream.model.formats.onnx import read_onnx
+from convstream.model.formats import files
 from convstream.model.hardware import manifest as manifests
 from convstream.model.learning.initial import initial_network
 from convstream.model.learning.source import Split, hold_out, load_split
@@ -134,7 +134,7 @@ def main(net: str, out: Path | None) -> int:
     """The command line. Returns 0."""
     folder = manifests.find(net)
     manifest = manifests.verify(folder)
-    quantised = read_onnx(folder / "network.onnx", manifest["name"])
+    quantised = files.read(files.own(folder), manifest["name"])
     name, network = manifest["name"], quantised.network
     weights = folder / "float.npz"
     trained = FloatNetwork.load(network, weights) if weights.is_file() else None

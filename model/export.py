@@ -23,9 +23,9 @@ from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.base.patience import patience
+from convstream.model.formats import files as formats
 from convstream.model.formats import text
-from convstream.model.formats.onnx import read_onnx, write_onnx
-from convstream.model.formats.onnx.notes import notes
+from convstream.model.formats.onnx import write_onnx
 from convstream.model.hardware import manifest, names, overview, rom, verilog
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.scaling import scalings
@@ -48,7 +48,7 @@ def export(
     multipliers: int | None = None,
     pixels: int = 1,
     folded: FoldedNetwork | None = None,
-    onnx: str | Path | None = None,
+    source: str | Path | None = None,
     latency: int | None = None,
     training: dict[str, Any] | None = None,
     extra: Sequence[Path] = (),
@@ -58,10 +58,11 @@ def export(
 
     cycles, multipliers, pixels, latency: the folding's target, see `solver.solve`; by default full
     rate.
-    folded: a folding of the caller's own instead. onnx: the file to put there as `network.onnx`; by
-    default one is written. training: metrics for the manifest; by default those of the present
-    manifest, as long as `network.onnx` is the one they belong to. extra: other files that go there,
-    which the manifest does not name. force: replace another network that is there.
+    folded: a folding of the caller's own instead. source: the network's own file, which goes there
+    as it is, as `network.onnx` or `network.tflite`; by default an ONNX file is written. training:
+    metrics for the manifest; by default those of the present manifest, as long as the network's
+    file is the one they belong to. extra: other files that go there, which the manifest does not
+    name. force: replace another network that is there.
 
     Either every file changes or, on an error, an interrupt or a kill, none. Raises `UserError` on a
     target out of reach, a name that no module can have, or a folder that holds another network.
@@ -90,16 +91,19 @@ def export(
     files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
 
     with staging(out_dir) as folder:
-        if onnx is None:
+        if source is None:
             write_onnx(quantised, folder / "network.onnx")
         else:
-            shutil.copyfile(onnx, folder / "network.onnx")
+            suffix = Path(source).suffix.lower()
+            kept = f"network{suffix if suffix in formats.SUFFIXES else '.onnx'}"
+            shutil.copyfile(source, folder / kept)
+        own = formats.own(folder).name
         for file, content in files.items():
             (folder / file).write_text(content, encoding="ascii")
         hashes = {path.name: manifest.sha256(path) for path in sorted(folder.iterdir())}
         previous = _previous(out_dir)
         stale = previous.get("files", {}).keys() - hashes.keys()
-        if previous and previous["files"].get("network.onnx") != hashes["network.onnx"]:
+        if previous and previous["files"].get(own) != hashes[own]:
             stale |= TRAINED
         elif training is None:
             training = previous.get("training")
@@ -133,7 +137,7 @@ def check_name(name: str) -> None:
     names.check_name(name, frozenset(modules))
 
 
-def check_folder(out_dir: Path, name: str, onnx: Path | None = None) -> None:
+def check_folder(out_dir: Path, name: str, source: Path | None = None) -> None:
     """Raise `UserError` where `out_dir` is no folder, or not one that an export may change.
 
     It may hold an older export of the network `name`; otherwise no network but this very file.
@@ -144,11 +148,11 @@ def check_folder(out_dir: Path, name: str, onnx: Path | None = None) -> None:
     previous = _previous(out_dir)
     if previous.get("name", name) != name:
         raise UserError(f"{out_dir} already holds another network, {previous['name']}; {remedy}")
-    present = out_dir / "network.onnx"
-    if onnx is None or previous or not present.is_file():
+    present = formats.present(out_dir)
+    if source is None or previous or present is None:
         return
-    if present.read_bytes() != onnx.read_bytes():
-        raise UserError(f"{out_dir} already holds another network.onnx than {onnx}; {remedy}")
+    if present.read_bytes() != source.read_bytes():
+        raise UserError(f"{out_dir} already holds another {present.name} than {source}; {remedy}")
 
 
 def _previous(out_dir: Path) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def write_format(
     quantised: QuantisedNetwork, style: str, float_path: Path, out_dir: Path
 ) -> list[str]:
     """Write the weights in another format, `c` or `hex`, into `out_dir`; returns the file names."""
-    if (out_dir / manifest.FILE_NAME).exists() or (out_dir / "network.onnx").exists():
+    if (out_dir / manifest.FILE_NAME).exists() or formats.present(out_dir) is not None:
         raise UserError(
             f"{out_dir} holds an exported network, whose .mem files this would overwrite; choose "
             "another --out"
@@ -183,26 +187,29 @@ def write_format(
 
 
 def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
-    """The ONNX file, output folder and name that the command line's NET or FILE.onnx stands for."""
-    if source.lower().endswith(".onnx") or Path(source).is_file():
-        onnx = Path(source)
-        if not onnx.is_file():
-            raise UserError(f"{onnx}: no such file; give a .onnx file or a network's name")
+    """The file, output folder and name that the command line's NET or FILE stands for."""
+    if source.lower().endswith(formats.SUFFIXES) or Path(source).is_file():
+        path = Path(source)
+        if not path.is_file():
+            raise UserError(
+                f"{path}: no such file; give a .onnx or .tflite file, or a network's name"
+            )
         # A folder that an earlier export made is changed in place, any other left alone.
-        made = onnx.name == "network.onnx" and _previous(onnx.resolve().parent)
-        out = out or (onnx.resolve().parent if made else places.MEM / onnx.stem)
-        return onnx, out, out.resolve().name
+        made = path.stem == "network" and _previous(path.resolve().parent)
+        out = out or (path.resolve().parent if made else places.MEM / path.stem)
+        return path, out, out.resolve().name
     for folder in places.folders_of(source):
-        if (folder / "network.onnx").is_file():
-            return folder / "network.onnx", out or places.MEM / source, source
+        found = formats.present(folder)
+        if found is not None:
+            return found, out or places.MEM / source, source
     if source in NETWORKS:
         raise UserError(f"mem/{source}/network.onnx is missing; run convstream train {source}")
     known = ", ".join(sorted({*places.networks("network.onnx"), *NETWORKS}))
-    raise UserError(f"unknown network {source!r}; expected {known}, or a .onnx file")
+    raise UserError(f"unknown network {source!r}; expected {known}, or a .onnx or .tflite file")
 
 
 @command("export", __doc__)
-@click.argument("network", metavar="NET|FILE.onnx")
+@click.argument("network", metavar="NET|FILE")
 @click.option("--cycles", type=COUNT, help="Cycles an image.  [default: full rate]")
 @click.option("--multipliers", type=COUNT, help="As fast as so many multipliers allow.")
 @click.option("--latency", type=COUNT, help="Add multipliers until an image takes so many cycles.")
@@ -234,20 +241,20 @@ def main(
     """The command line. Returns 0."""
     if cycles and multipliers:
         raise UserError("--cycles and --multipliers exclude each other; give one of them")
-    onnx, out_dir, name = find_network(network, out)
+    path, out_dir, name = find_network(network, out)
     if format:
         if out is None:
-            name = name if onnx.parent in places.folders_of(name) else onnx.stem
+            name = name if path.parent in places.folders_of(name) else path.stem
             out_dir = BUILD / name / format
-        quantised = read_onnx(onnx, name)
-        files = write_format(quantised, format, onnx.with_name("float.npz"), out_dir)
+        quantised = formats.read(path, name)
+        files = write_format(quantised, format, path.with_name("float.npz"), out_dir)
         print(f"{len(files)} file(s) in {places.shown(out_dir)}")
         return 0
     check_name(name)
     if not (force or dry_run):
-        check_folder(out_dir, name, onnx)
-    quantised = read_onnx(onnx, name)
-    for note in notes(onnx, quantised):
+        check_folder(out_dir, name, path)
+    quantised = formats.read(path, name)
+    for note in formats.notes(path, quantised):
         print(f"note: {note}", file=sys.stderr)
     with patience(f"{name}: choosing a folding"):
         folded = solve(
@@ -264,7 +271,7 @@ def main(
             buffering = buffers(folded)
         overview.print_table(manifest.describe(quantised, folded, buffering))
         return 0
-    description = export(quantised, out_dir, folded=folded, onnx=onnx, force=force)
+    description = export(quantised, out_dir, folded=folded, source=path, force=force)
     overview.print_table(description)
     print(f"{len(description['files']) + 1} files in {places.shown(out_dir)}")
     return 0

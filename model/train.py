@@ -141,7 +141,7 @@ def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_netwo
         write_onnx(quantised, onnx)
         if export_network:
             extra = [folder / "float.npz", folder / "training.png"]
-            export(quantised, out_dir, onnx=onnx, training=metrics, extra=extra)
+            export(quantised, out_dir, source=onnx, training=metrics, extra=extra)
         else:
             put_in_place(folder, out_dir, ["network.onnx", "float.npz", "training.png"])
 

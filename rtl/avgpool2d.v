@@ -2,18 +2,18 @@
 //
 // Average pool on uint8, requantised to uint8, or as raw int32 sums.
 //
-//   y[c] = requantise(sum over ky, kx of
+//   y[c] = requantise(-OFFSET + sum over ky, kx of
 //                     x[c][STRIDE_H*row + ky - PAD_TOP][STRIDE_W*col + kx - PAD_LEFT])
 //
-// Padding is PAD_CODE. The division by the number of taps is part of SHIFT. Streams are in raster
-// order, channel fastest, LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES)
-// beats.
+// Padding is PAD_CODE. The division by the number of taps is part of SHIFT, or of SCALE. Streams are
+// in raster order, channel fastest, LANES channels a beat in and out; a position takes
+// ceil(CHANNELS / LANES) beats.
 // - With RUNNING, windows do not overlap and there is no padding, but they are as large as one
 //   likes: the whole image for a global pool. A sum is kept for each of a row, and no pixel.
 // - Otherwise all taps of a window are added at once.
 // Cycles an image: one an input beat, or PACE a window where those are more.
-// Latency: that of maxpool2d, or of running_pool and 1 clock through the FIFO.
-// Equals model.network.layers.avgpool.avgpool2d followed by model.network.reference.requantise.
+// Latency: that of maxpool2d, or of running_pool and 1 clock through the FIFO; 3 more with a SCALE.
+// Equals model.network.layers.avgpool.avgpool2d followed by model.network.rounding.Rounding.codes.
 
 `default_nettype none
 
@@ -37,7 +37,14 @@ module avgpool2d #(
     parameter LANES      = CHANNELS,  // channels a beat
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
     parameter PACE       = (CHANNELS + LANES - 1) / LANES,  // clocks between windows, or fewer
+    parameter OFFSET     = 0,         // what each sum has too much: its taps at the code of zero
     parameter SHIFT      = 0,         // requantising shift, 0 or more
+    parameter ZERO_POINT = 0,         // see clamp_code
+    parameter LOW        = 0,
+    parameter HIGH       = 255,
+    parameter SCALE_WIDTH = 0,        // bits of the scale, see scale_requantise; 0: shift alone
+    parameter SCALE_EXACT = 0,        // see scale_round
+    parameter SCALE      = 1,
     parameter OUT_WIDTH  = 8,         // 8: uint8, 32: sums
     parameter FIFO_DEPTH = 2,         // output beats taken up
     parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
@@ -55,7 +62,8 @@ module avgpool2d #(
 
     localparam TAPS         = KERNEL_H * KERNEL_W;
     localparam SUM_WIDTH    = 8 + $clog2(TAPS);
-    localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : SUM_WIDTH;  // bits of a result in the FIFO
+    localparam ACC_WIDTH    = SUM_WIDTH + 1;  // signed
+    localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : ACC_WIDTH;  // bits of a result in the FIFO
 
     generate
         if (RUNNING != 0 && PIXELS != 1) begin : gen_bad_pixels
@@ -67,8 +75,10 @@ module avgpool2d #(
     endgenerate
 
     wire [SUM_WIDTH*OUT_PIXELS*LANES-1:0]    sums;
+    wire [ACC_WIDTH*OUT_PIXELS*LANES-1:0]    accs;
     wire                                     sums_last, sums_valid, sums_ready;
     wire [RESULT_WIDTH*OUT_PIXELS*LANES-1:0] results, fifo_tdata;
+    wire                                     results_last, results_valid, results_ready;
 
     generate
         if (RUNNING != 0) begin : gen_running
@@ -114,19 +124,47 @@ module avgpool2d #(
     genvar lane;
     generate
         for (lane = 0; lane < OUT_PIXELS*LANES; lane = lane + 1) begin : gen_lane
-            wire [SUM_WIDTH-1:0] sum = sums[SUM_WIDTH*lane +: SUM_WIDTH];
-            if (OUT_WIDTH == 8) begin : gen_uint8
-                requantise #(
-                    .ACC_WIDTH(SUM_WIDTH + 1), .SHIFT(SHIFT)
-                ) requantise (
-                    .acc({1'b0, sum}), .y(results[8*lane +: 8])
-                );
-                assign m_axis_tdata[8*lane +: 8] = fifo_tdata[8*lane +: 8];
-            end else begin : gen_int32
-                assign results[SUM_WIDTH*lane +: SUM_WIDTH] = sum;
+            wire [ACC_WIDTH-1:0] acc = {1'b0, sums[SUM_WIDTH*lane +: SUM_WIDTH]}
+                                     - OFFSET[ACC_WIDTH-1:0];
+            assign accs[ACC_WIDTH*lane +: ACC_WIDTH] = acc;
+            if (OUT_WIDTH != 8) begin : gen_int32
+                wire [ACC_WIDTH-1:0] result = fifo_tdata[ACC_WIDTH*lane +: ACC_WIDTH];
+                assign results[ACC_WIDTH*lane +: ACC_WIDTH] = acc;
                 assign m_axis_tdata[32*lane +: 32] =
-                    {{(32-SUM_WIDTH){1'b0}}, fifo_tdata[SUM_WIDTH*lane +: SUM_WIDTH]};
+                    {{(32-ACC_WIDTH){result[ACC_WIDTH-1]}}, result};
+            end else begin : gen_uint8
+                assign m_axis_tdata[8*lane +: 8] = fifo_tdata[8*lane +: 8];
+                if (SCALE_WIDTH == 0) begin : gen_shift
+                    requantise #(
+                        .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT), .LOW(LOW),
+                        .HIGH(HIGH)
+                    ) requantise (
+                        .acc(acc), .y(results[8*lane +: 8])
+                    );
+                end
             end
+        end
+
+        if (OUT_WIDTH == 8 && SCALE_WIDTH != 0) begin : gen_scale
+            // It holds, and what is before it, while a code waits at its end.
+            wire enable = !results_valid || results_ready;
+            assign sums_ready = enable;
+
+            scale_requantise #(
+                .PIXELS(OUT_PIXELS), .PE(LANES), .ACC_WIDTH(ACC_WIDTH), .SCALE_WIDTH(SCALE_WIDTH),
+                .SHIFT(SHIFT), .EXACT(SCALE_EXACT), .CONSTANT(1), .ZERO_POINT(ZERO_POINT),
+                .LOW(LOW), .HIGH(HIGH)
+            ) scale (
+                .clk(clk), .rst(rst), .enable(enable),
+                .s_accs(accs), .s_scales({LANES{SCALE[SCALE_WIDTH-1:0]}}), .s_last(sums_last),
+                .s_valid(sums_valid),
+                .m_codes(results), .m_last(results_last), .m_valid(results_valid)
+            );
+        end else begin : gen_at_end
+            wire unused = &{1'b0, accs};
+            assign results_last  = sums_last;
+            assign results_valid = sums_valid;
+            assign sums_ready    = results_ready;
         end
     endgenerate
 
@@ -134,8 +172,8 @@ module avgpool2d #(
         .WIDTH(RESULT_WIDTH*OUT_PIXELS*LANES), .DEPTH(FIFO_DEPTH)
     ) result_fifo (
         .clk(clk), .rst(rst),
-        .s_axis_tdata(results), .s_axis_tlast(sums_last), .s_axis_tvalid(sums_valid),
-        .s_axis_tready(sums_ready),
+        .s_axis_tdata(results), .s_axis_tlast(results_last), .s_axis_tvalid(results_valid),
+        .s_axis_tready(results_ready),
         .m_axis_tdata(fifo_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
     );

@@ -4,9 +4,10 @@
 //
 //   y[c] = clamp(floor((FACTOR_A*a[c] + FACTOR_B*b[c] + OFFSET) / 2^SHIFT) - less, LOW, HIGH)
 //
-// Rules that round ties to even need `less`, 0 or 1. Where TIE > 0, it is 1 where the quotient is odd
-// and its remainder below 2^TIE. With a PATCH_FILE it is a bit for each pair of codes instead: bit b%8
-// of word 32*a + b/8. model/hardware/adding.py finds numbers that equal the rule for all pairs.
+// Rules that round ties to even need `less`, 0 or 1. Where TIE > 0, it is 1 where the quotient is
+// odd and its remainder below 2^TIE. With a PATCH_FILE it is a bit for each pair of codes instead:
+// bit b%8 of word 32*a + b/8. model/hardware/adding.py finds numbers that equal the rule for all
+// pairs.
 //
 // Streams are in raster order, channel fastest, LANES channels of PIXELS pixels a beat; a group of
 // pixels takes ceil(CHANNELS / LANES) beats.
@@ -50,8 +51,8 @@ module axis_add #(
     localparam signed [QUOTIENT_WIDTH-1:0] LEAST = LOW[QUOTIENT_WIDTH-1:0];
     localparam signed [QUOTIENT_WIDTH-1:0] MOST  = HIGH[QUOTIENT_WIDTH-1:0];
 
-    // Bit i of these belongs to level i of the pipeline, which moves or holds as one. It holds while
-    // a result waits for the FIFO.
+    // Bit i of these belongs to level i of the pipeline, which moves or holds as one. It holds
+    // while a result waits for the FIFO.
     reg  [3:1]                valid_reg = 0;
     reg  [3:1]                last_reg;
     wire                      last, ready, unused_group_last, unused_beat_last;

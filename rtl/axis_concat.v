@@ -57,7 +57,7 @@ module axis_concat #(
     wire                    unused_group_last, unused_beat_last, last, ready;
     wire                    valid = |(s_axis_tvalid & turn_reg);
     wire                    take  = valid && ready;
-    wire [WIDTH*INPUTS-1:0] chosen;  // what leaves, from bit WIDTH*i on: from one of inputs 0 to i
+    reg  [WIDTH-1:0]        chosen;
 
     assign s_axis_tready = turn_reg & {INPUTS{ready}};
 
@@ -73,15 +73,16 @@ module axis_concat #(
     generate
         for (i = 0; i < INPUTS; i = i + 1) begin : gen_input
             localparam LAST = total(i + 1) - 1;
-            wire [WIDTH-1:0] own = s_axis_tdata[WIDTH*i +: WIDTH] & {WIDTH{turn_reg[i]}};
             assign ends[i] = beat_number == LAST[BEAT_WIDTH-1:0];
-            if (i == 0) begin : gen_first
-                assign chosen[0 +: WIDTH] = own;
-            end else begin : gen_other
-                assign chosen[WIDTH*i +: WIDTH] = chosen[WIDTH*(i-1) +: WIDTH] | own;
-            end
         end
     endgenerate
+
+    integer k;
+    always @* begin
+        chosen = {WIDTH{1'b0}};
+        for (k = 0; k < INPUTS; k = k + 1)
+            chosen = chosen | (s_axis_tdata[WIDTH*k +: WIDTH] & {WIDTH{turn_reg[k]}});
+    end
 
     always @(posedge clk) begin
         if (take && |ends)
@@ -94,7 +95,7 @@ module axis_concat #(
         .WIDTH(WIDTH), .DEPTH(FIFO_DEPTH)
     ) result_fifo (
         .clk(clk), .rst(rst),
-        .s_axis_tdata(chosen[WIDTH*(INPUTS-1) +: WIDTH]), .s_axis_tlast(last),
+        .s_axis_tdata(chosen), .s_axis_tlast(last),
         .s_axis_tvalid(valid), .s_axis_tready(ready),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)

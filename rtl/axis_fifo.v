@@ -79,8 +79,9 @@ module axis_fifo #(
 
     generate
         if (IN_BLOCKS) begin : gen_blocks
-            // The memory is read ahead, so that its output is the beat that is next. It cannot give a
-            // beat in the clock after that came: one that finds none before it goes past the memory.
+            // The memory is read ahead, so that its output is the beat that is next. It cannot give
+            // a beat in the clock after that came: one that finds none before it goes past the
+            // memory.
             reg            sole_reg = 1'b0;  // one beat is held
             reg            past_reg = 1'b0;
             reg  [WIDTH:0] past_data_reg;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A constant multiple of a code, in plain logic: each half of the code has a table of 16 numbers, which
-// is a lookup table for each bit, and the two are added. No synthesis tool takes this for a multiplier.
+// A constant multiple of a code, in plain logic: each half of the code has a table of 16 numbers,
+// which is a lookup table for each bit, and the two are added. No synthesis tool takes this for a
+// multiplier.
 //
 //   y = FACTOR * x + OFFSET, modulo 2^WIDTH
 //

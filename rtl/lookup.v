@@ -2,10 +2,10 @@
 //
 // A function of one code, from a table: y[c] = table[x[c]], or a table for each channel.
 //
-// Streams are in raster order, channel fastest, LANES channels of PIXELS pixels a beat in and out; a
-// group of pixels takes ceil(CHANNELS / LANES) beats. Each lane of each pixel has a ROM of its own.
-// TABLE_FILE holds 256 words of a byte, one for each code; with PER_CHANNEL, 256 words for each beat
-// of a group, of a byte for each lane, the first lane's lowest.
+// Streams are in raster order, channel fastest, LANES channels of PIXELS pixels a beat in and out;
+// a group of pixels takes ceil(CHANNELS / LANES) beats. Each lane of each pixel has a ROM of its
+// own. TABLE_FILE holds 256 words of a byte, one for each code; with PER_CHANNEL, 256 words for
+// each beat of a group, of a byte for each lane, the first lane's lowest.
 // Takes a beat every clock, unless a result waits. Latency: 1 clock, and 1 of axis_fifo.
 // Equals model.network.layers.table.Table.
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Nearest-neighbour upsampling by whole factors: every row FACTOR_H times, every pixel FACTOR_W times.
+// Nearest-neighbour upsampling: every row FACTOR_H times, every pixel FACTOR_W times.
 //
 //   y[c][row][col] = x[c][row / FACTOR_H][col / FACTOR_W]
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a pixel takes
-// ceil(CHANNELS / LANES) beats. A buffer of two rows repeats the rows, one of two pixels the pixels.
+// ceil(CHANNELS / LANES) beats. A buffer of two rows repeats rows, one of two pixels the pixels.
 // Cycles an image: one an output beat.
 // Latency: 2 clocks for each factor over 1, and 1 of axis_fifo.
 // Equals model.network.layers.upsample.Upsample.

@@ -23,7 +23,7 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
-from convstream.model.formats.onnx.predictor import predictor
+from convstream.model.formats.files import own, predictor
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.solver import solve
 from convstream.model.learning import data
@@ -195,7 +195,7 @@ def race(quantised: QuantisedNetwork, folder: Path, images: np.ndarray) -> list[
     images = np.resize(images, (REFERENCE_IMAGES, *images.shape[1:]))
     rows = []
     for threads in sorted({1, cores()}):
-        runtime = predictor(folder / "network.onnx", quantised, threads)
+        runtime = predictor(own(folder), quantised, threads)
         runs = {
             "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
             "onnxruntime_s": lambda predict=runtime: predict(images),

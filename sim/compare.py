@@ -24,7 +24,7 @@ import numpy as np
 
 from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
-from convstream.model.formats.onnx.notes import notes
+from convstream.model.formats import files
 from convstream.model.learning import data
 from convstream.model.network.floats import FloatNetwork
 from convstream.sim import options, report, run, tools
@@ -263,7 +263,9 @@ def main(networks: list[str], n: int | None, slow: int, images: str | None) -> i
 def _compare_one(design: Design, count: int | None, slow: int, source: str | None) -> int:
     if count is None and source is None:
         count = IMAGES
-    images, labels, dataset, _ = data.load_for(design.input_shape, source, count)
+    images, labels, dataset, _ = data.load_for(
+        design.input_shape, source, count, codes=design.image_codes
+    )
     quantised = design.read_network(Path(design.folder))
     rows = compare(design, images, slow)
     summary = summarise(design, rows, labels, dataset)
@@ -271,7 +273,7 @@ def _compare_one(design: Design, count: int | None, slow: int, source: str | Non
     report.write_json(folder / "report.json", summary)
     draw(summary, folder / "compare.png")
     print_summary(summary)
-    for note in notes(Path(design.folder) / "network.onnx", quantised):
+    for note in files.notes(files.own(Path(design.folder)), quantised):
         print(f"note: {note}", file=sys.stderr)
     print(f"{folder / 'report.json'}\n{folder / 'compare.png'}")
     for row in rows:

@@ -13,10 +13,13 @@ import numpy as np
 
 from convstream.model.base import places
 from convstream.model.base.errors import UserError
+from convstream.model.formats.files import SUFFIXES, own, read
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
 from convstream.model.hardware.stream_order import slots
+from convstream.model.network.codes import Codes
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 
@@ -45,7 +48,7 @@ class Design:
         manifest = manifests.verify(folder)
         names = [*manifest["files"], manifests.FILE_NAME]
         top = f"{manifest['name']}.v"
-        if top not in names or "network.onnx" not in names:
+        if top not in names or not any(f"network{end}" in names for end in SUFFIXES):
             raise UserError(
                 f"{folder / manifests.FILE_NAME} lists no {top} or no network.onnx; "
                 "run convstream export for this network"
@@ -151,10 +154,13 @@ class Design:
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1)).reshape(-1, self.input_bytes)
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
-        """The weights, from the `network.onnx` in `folder`."""
-        from convstream.model.formats.onnx import read_onnx
+        """The weights, from the network's own file in `folder`."""
+        return read(own(folder), self.name)
 
-        return read_onnx(folder / "network.onnx", self.name)
+    @property
+    def image_codes(self) -> Codes:
+        """What the pixels stand for."""
+        return self.read_network(Path(self.folder)).codes[IMAGE]
 
     def place(self, scratch: Path) -> Path:
         """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.

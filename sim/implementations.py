@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convstream.model.formats.onnx.predictor import predictor
+from convstream.model.formats import files
 from convstream.model.network import reference
 from convstream.model.network.exponents import Exponents, shifts_of
 from convstream.model.network.floats import FloatNetwork
@@ -92,7 +92,8 @@ def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple
         for name, predict in float_predictors(model, exponents):
             yield name, partial(_integers, predict, exponents.logits(quantised.network))
     yield REFERENCE, lambda images: reference.predict(quantised, images)
-    yield ONNX_RUNTIME, predictor(folder / "network.onnx", quantised)
+    path = files.own(folder)
+    yield files.runtime_of(path), files.predictor(path, quantised)
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:

@@ -111,7 +111,9 @@ def stream(designs: list[Design], chosen: Options, roots: list[Path]) -> int:
     count = chosen.n
     if count is None and chosen.images is None:
         count = DEFAULT_WAVES if chosen.waves else DEFAULT_IMAGES[chosen.sim]
-    images, labels, dataset, names = data.load_for(shape, chosen.images, count)
+    images, labels, dataset, names = data.load_for(
+        shape, chosen.images, count, codes=designs[0].image_codes
+    )
 
     console = report.console()
     shards = [

@@ -127,6 +127,33 @@ def fully_convolutional() -> nn.Module:
     )  # fmt: skip
 
 
+class Gated(nn.Module):
+    """x * sigmoid(x), GELU, and a shape that the file computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 6, 3, 2), nn.Conv2d(6, 8, 3, 2)
+        self.fc = nn.Linear(288, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.gelu(self.two(nn.functional.silu(self.one(x))))
+        return self.fc(x.view(x.shape[0], -1))
+
+
+def unbiased() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 24, bias=False), nn.Sigmoid(), nn.Linear(24, 10, bias=False)
+    )
+
+
+def padded() -> nn.Module:
+    return nn.Sequential(
+        nn.ZeroPad2d(1), nn.Conv2d(1, 6, 3, 2), nn.ReLU(),
+        nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(6, 8, 3, 2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(392, 10), nn.Softmax(1),
+    )  # fmt: skip
+
+
 NETWORKS = {
     "convnet": (convnet, (1, 28, 28)),
     "lenet5": (lenet5, (1, 28, 28)),
@@ -138,6 +165,9 @@ NETWORKS = {
     "signal": (signal, (1, 187)),
     "colour": (colour, (3, 32, 32)),
     "large": (large, (1, 96, 96)),
+    "gated": (Gated, (1, 28, 28)),
+    "unbiased": (unbiased, (1, 28, 28)),
+    "padded": (padded, (1, 28, 28)),
     "fully_convolutional": (fully_convolutional, (1, 20, 24)),
 }
 

@@ -40,7 +40,7 @@ from convstream.model.base import folders
 from convstream.model.base.errors import ToolError, UserError, run
 from convstream.model.export import export
 from convstream.model.formats.onnx import read_onnx, write_onnx
-from convstream.model.hardware import schedule
+from convstream.model.hardware import manifest, schedule
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.stage import Folding, Stage
 from convstream.model.network import reference
@@ -90,7 +90,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
             )
     folded = replace(case.folded, network=quantised.network)
     with redirect_stderr(io.StringIO()):  # which may say that float32 is not exact
-        export(quantised, folder / name, folded=folded, onnx=onnx)
+        export(quantised, folder / name, folded=folded, source=onnx)
     design = Design.read(folder / name, rtl)
     log = simulate(design, case, folder)
     if log != "stuck 0, frame errors 0":
@@ -99,7 +99,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
     yield from collected.problems
     yield from map(str, compare(design, collected, expected))
     if not case.stall_in and not case.stall_out:
-        depths = {layer["name"]: layer["fifo_depth"] for layer in design.manifest["layers"]}
+        depths = manifest.fifo_depths(design.manifest)
         timing = schedule.simulate(folded, depths, len(images))
         predicted = np.array(timing.last_out) - timing.first_in[0]
         found = collected.ends - collected.starts[0]

@@ -214,14 +214,18 @@ def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> Quantised
         if node.layer.passes:
             found[node.name] = found[source]
             continue
-        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
-        parameters[node.name] = replace(
-            quantised.parameters[node.name],
-            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
-        )
+        unit = found[source].scale
+        if node.weight_shape is None:
+            unit *= 2.0**-node.layer.sum_exponent
+        else:
+            scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+            parameters[node.name] = replace(
+                quantised.parameters[node.name],
+                weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+            )
         rounding = quantised.rounding(node.name)
         if rounding is not None:
-            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            scale = np.float32(unit * 2.0**rounding.shift * rng.uniform(0.5, 2))
             low, high = sorted(rng.integers(0, 256, 2).tolist())
             zero_point = int(rng.integers(256))
             if rng.random() < 0.5:
@@ -294,6 +298,7 @@ def random_folding(
     choices = _choices(choices)
     pixels = choices.of([pixels for pixels in PIXELS_PER_BEAT if _suits(network, pixels)])
     beat = beat_pixels(network, pixels)
+    lanes = lane_groups(network)
     foldings: dict[str, Folding] = {}
     for node in network.nodes:
         stage = stage_class(node)
@@ -302,12 +307,23 @@ def random_folding(
         channels, rows, columns = node.out_shape
         window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
+        group = lanes[node.name]
+        whole = beat[node.name] > 1 or group.whole
         parallel = [
             pe
             for pe in range(1, channels + 1)
             if groups * math.ceil(channels / pe) <= max_clocks and not (whole and channels % pe)
         ]
+        if group.image:
+            parallel = [network.input_shape[0]]
+        elif len(group.folded) > 1:
+            # The streams that join have equal lanes: those of the one that was first.
+            first = foldings.get(group.folded[0].name)
+            fewest = min(folded.out_shape[0] for folded in group.folded)
+            common = math.gcd(*group.multiples, *(n.out_shape[0] for n in group.folded))
+            parallel = (
+                [first.pe] if first else [pe for pe in range(1, fewest + 1) if common % pe == 0]
+            )
         pe = _size(choices, parallel or [channels], channels)
         most_chunks = max(1, max_clocks // (groups * math.ceil(channels / pe)))
         least = math.ceil(window / most_chunks)

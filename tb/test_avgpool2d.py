@@ -10,8 +10,9 @@ from runner import on_simulators, refuse
 from test_maxpool2d import TESTS, MaxPool2d, case
 from testbench import Layout
 
-from convstream.model.network import reference
+from convstream.model.hardware import scaling
 from convstream.model.network.layers.avgpool import avgpool2d
+from convstream.model.network.rounding import Rounding
 
 
 def running(height, width, channels, rows, columns, **others) -> dict:
@@ -57,6 +58,13 @@ CASES = {
     "running_one_row": running(1, 12, 4, 1, 3, LANES=2, SHIFT=1, FIFO_DEPTH=5),
     "running_one_column": running(12, 1, 4, 4, 1, SHIFT=2),
     "running_pixels": running(4, 3, 5, 1, 1, LANES=2, SHIFT=0),
+    "scaled": case(6, 7, 3, 3, 2, LANES=2, SCALE_EXACT=0, PADDING=1),
+    "scaled_fifo_of_one": case(6, 8, 3, 2, 2, SCALE_EXACT=0, FIFO_DEPTH=1),
+    "scaled_pixels2": case(6, 8, 2, 2, 2, PIXELS=2, SCALE_EXACT=0),
+    "scaled_running": running(6, 9, 5, 2, 3, LANES=2, SCALE_EXACT=0),
+    "scaled_global": running(5, 7, 6, 5, 7, LANES=2, SCALE_EXACT=0),
+    "zero_point": running(4, 6, 3, 2, 2, SHIFT=2, OFFSET=4 * 100, ZERO_POINT=90, LOW=90, HIGH=140),
+    "zero_point_of_sums": running(4, 6, 3, 2, 3, OUT_WIDTH=32, OFFSET=6 * 200),
     "running_many_channels": running(4, 4, 33, 2, 4, LANES=8, SHIFT=2),
 }
 
@@ -74,17 +82,50 @@ def draw(rng: random.Random) -> dict:
 
 
 class AvgPool2d(MaxPool2d):
-    """Sums, which a shift takes to uint8 unless they leave as they are."""
+    """Sums, which a shift or a scale takes to uint8 unless they leave as they are.
+
+    A case with SCALE_EXACT has a random scale, of the form that export finds for it.
+    """
 
     module = "avgpool2d"
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        self.shift = self.parameters.get("SHIFT")
+        p, taps = self.parameters, self.layer.window.taps
+        if "SCALE_EXACT" in p:
+            self._scale(int(self.rng.integers(256)), taps)
+        elif "SHIFT" in p:
+            multiplier = np.array([2.0 ** -p["SHIFT"]], np.float32)
+            range_ = p.get("ZERO_POINT", 0), p.get("LOW", 0), p.get("HIGH", 255)
+            self.rounding = Rounding(multiplier, *range_)
+        # A lane without a channel has a sum of 0, which need not be code 0.
+        self.zero_lanes = not any(
+            self.parameters.get(key) for key in ("OFFSET", "ZERO_POINT", "LOW")
+        )
+        self.shift = p.get("SHIFT")
         if self.shift is None:
             layout = self.sink
             sizes = layout.channels, layout.height, layout.width
             self.sink = Layout(*sizes, layout.lanes, layout.pixels, bits=32)
+
+    def _scale(self, zero_point: int, taps: int) -> None:
+        """A random scale of the sums, and the parameters that export finds for it."""
+        low, high = sorted(self.rng.integers(0, 256, 2).tolist())
+        multiplier = np.array([self.rng.uniform(0.3, 2) / taps], np.float32)
+        self.rounding = Rounding(multiplier, int(self.rng.integers(256)), low, high)
+        least = np.array([-taps * zero_point])
+        found = scaling.find(self.rounding, least, least + 255 * taps)
+        self.parameters |= dict(
+            PAD_CODE=zero_point if "RUNNING" not in self.parameters else 0,
+            OFFSET=taps * zero_point,
+            SHIFT=found.shift,
+            ZERO_POINT=self.rounding.zero_point,
+            LOW=low,
+            HIGH=high,
+            SCALE_WIDTH=found.width,
+            SCALE_EXACT=found.exact,
+            SCALE=int(found.multiplier[0]),
+        )
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """As of a max-pool, but the fourth image has the largest values.
@@ -103,7 +144,8 @@ class AvgPool2d(MaxPool2d):
     def compute(self, images: np.ndarray) -> np.ndarray:
         window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
         sums = avgpool2d(images, window.kernel, window.stride, window.padding, pad_code)
-        return sums if self.shift is None else reference.requantise(sums, self.shift)
+        sums -= self.parameters.get("OFFSET", 0)
+        return sums if self.shift is None else self.rounding.codes(sums.astype(np.float64))
 
 
 TRAFFIC = AvgPool2d

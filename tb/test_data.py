@@ -19,6 +19,7 @@ from convstream.model.learning import data
 from convstream.model.learning.data import check_number, load_for, load_images
 from convstream.model.learning.image_files import load_user_images, read_idx, read_user_images
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
 from convstream.model.network.examples import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +82,20 @@ def test_npy(tmp_path, images):
     deep = np.stack([images, 255 - images], axis=1)
     np.save(path, deep)
     np.testing.assert_array_equal(load_user_images(path, (2, 6, 7)), deep)
+
+
+def test_floats(tmp_path):
+    """They become the codes that the network's own file makes of them."""
+    path = tmp_path / "images.npy"
+    codes = Codes(0.5, 100)
+    np.save(path, np.array([-60, -0.3, 0, 0.25, 0.75, 90], np.float32).reshape(1, 2, 3))
+    found = data.load_for((1, 2, 3), path, codes=codes).images
+    assert found.dtype == np.uint8 and found.reshape(-1).tolist() == [0, 99, 100, 100, 102, 255]
+    with pytest.raises(UserError, match="expected uint8"):
+        data.load_for((1, 2, 3), path)
+    np.save(path, np.full((1, 2, 3), np.nan))
+    with pytest.raises(UserError, match="not finite"):
+        data.load_for((1, 2, 3), path, codes=codes)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, rom
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.settings import Wiring
 from convstream.model.hardware.solver import solve
-from convstream.model.hardware.stage import Stage, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
@@ -75,22 +76,27 @@ def slow_arrival(stage: Stage) -> list[tuple[int, int, int]]:
     return order
 
 
+def slow_window(channels: int, oc: int, weight: np.ndarray) -> list[int]:
+    """What output channel `oc` multiplies a window by: row, column, then channel.
+
+    Depthwise, it reads a single channel; else all of them, those of other groups times zero.
+    """
+    group, height, width = weight.shape[1:]
+    first = oc // (len(weight) // (channels // group)) * group
+    read = range(first, first + 1) if group == 1 else range(channels)
+    return [
+        int(weight[oc, channel - first, row, column]) if 0 <= channel - first < group else 0
+        for row in range(height)
+        for column in range(width)
+        for channel in read
+    ]
+
+
 def slow_words(stage: Stage, weight: np.ndarray) -> list[int]:
     """Each ROM word as an integer."""
     pe_count, simd_count = stage.folding.pe, stage.folding.simd
     if weight.ndim == 4:
-        _, in_channels, kernel, _ = weight.shape
-        rows = [
-            [
-                int(
-                    weight[
-                        oc, i % in_channels, i // in_channels // kernel, i // in_channels % kernel
-                    ]
-                )
-                for i in range(kernel * kernel * in_channels)
-            ]
-            for oc in range(len(weight))
-        ]
+        rows = [slow_window(stage.in_shape[0], oc, weight) for oc in range(len(weight))]
     else:
         _, height, width = stage.in_shape
         places = [(c * height + y) * width + x for c, y, x in slow_arrival(stage)]
@@ -514,13 +520,27 @@ def test_defaults_left_out_are_those_of_the_modules(seed: str) -> None:
     for _ in range(60):
         quantised = random_network(rng, max_size=12)
         for stage in folded_at_random(rng, quantised.network).stages:
-            own = quantised.parameters.get(stage.name)
+            rounding = quantised.rounding(stage.name)
             source = (ROOT / "rtl" / f"{stage.module}.v").read_text()
             declared = dict(re.findall(r"parameter (\w+) *= *([^,/\n]+)", source))
-            for setting in stage.settings(Wiring("LANES", own, 20, 2, ("w", "b"))):
+            for setting in stage.settings(
+                Wiring(
+                    "LANES",
+                    0,
+                    rounding,
+                    20,
+                    8,
+                    2,
+                    ("w", "b", "s"),
+                    quantised.site(stage.name),
+                    "net",
+                )
+            ):
                 assert setting.name in declared, f"{stage.module} has no {setting.name}"
                 if setting.default is not None:
-                    assert declared[setting.name].strip() == str(setting.default), setting.name
+                    value = declared[setting.name].strip()
+                    value = declared.get(value, value).strip()  # that of another parameter
+                    assert value == str(setting.default), setting.name
                     checked.add((stage.module, setting.name))
     assert {("conv2d", "STRIDE"), ("maxpool2d", "PADDING"), ("fc", "INPUT_MAJOR")} <= checked
 

@@ -16,7 +16,7 @@ from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers import Add, AvgPool, Concat, Conv, Linear, MaxPool
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.
@@ -40,6 +40,30 @@ SMALL = [
     ),
     (Network.chain("pool_first", (MaxPool(2, 1, padding=1), Conv(3, 2), Linear(2)), (2, 2, 3)), 1),
     (Network.chain("two_pixels", (Conv(4, 2, padding=1, stride=2), Linear(3)), (1, 4, 4)), 2),
+    (
+        Network.graph(
+            "residual",
+            [(Conv(2, 1), [-1]), (Conv(2, 1), [0]), (Add(), [0, 1]), (Linear(2), [2])],
+            (1, 2, 2),
+        ),
+        1,
+    ),
+    (
+        Network.graph(
+            "concat",
+            [(Conv(2, 1), [-1]), (Conv(3, 1), [-1]), (Concat(), [0, 1]), (Linear(2), [2])],
+            (2, 1, 2),
+        ),
+        1,
+    ),
+    (
+        Network.graph(
+            "image_again",
+            [(Conv(2, 1), [-1]), (Concat(), [0, -1]), (Conv(2, 2), [1]), (Linear(2), [2])],
+            (1, 2, 2),
+        ),
+        1,
+    ),
     (Network.chain("four_pixels", (Conv(6, 1), MaxPool(2, 2), Linear(3)), (1, 4, 4)), 4),
 ]
 
@@ -226,3 +250,22 @@ def test_beats_of_several_pixels_have_whole_channel_groups() -> None:
 def test_target_and_budget_at_once(target: dict[str, int]) -> None:
     with pytest.raises(UserError, match="not both"):
         solve(NETWORKS["convnet"], multipliers=100, **target)
+
+
+@pytest.mark.parametrize("cycles", [1600, 3000, 9000, 40_000])
+def test_depthwise_layers_read_their_taps_from_memory(cycles: int) -> None:
+    pairs = [layer for _ in range(2) for layer in (Conv(24, 3, padding=1, groups=24), Conv(24, 1))]
+    layers = (Conv(24, 3, stride=2, padding=1), *pairs, AvgPool(20, 20), Linear(10))
+    folded = solve(Network.chain("separable", layers, (3, 40, 40)), cycles=cycles)
+    assert folded.cycles <= cycles
+    assert folded.utilisation > 0.7
+    for stage in folded.stages:
+        if stage.module == "depthwise_conv2d":
+            # All channels at once, or one tap of some; and these divide the channels.
+            assert stage.folding.pe == 24 or stage.pixelwise
+            assert 24 % stage.folding.pe == 24 % stage.lanes == 0
+
+
+def test_a_convolution_of_one_channel_is_no_depthwise_one() -> None:
+    network = Network.chain("net", (Conv(4, 3, groups=1), Linear(3)), (1, 8, 8))
+    assert solve(network)["conv1"].module in ("conv2d", "pixel_conv2d")

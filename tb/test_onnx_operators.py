@@ -390,6 +390,18 @@ def test_operator(seed, build, tmp_path):
     np.testing.assert_array_equal(reference.predict(again, images), expected)
 
 
+def batch_norm_of_sums() -> Quantised:
+    """With gains of either sign, which ONNX Runtime multiplies in floats."""
+    g = Quantised()
+    values = g.constant(g.rng.integers(-127, 128, (4, 3, 3, 3), np.int8))
+    scale = g.constant(np.array(0.004, np.float32))
+    weight = g.node("DequantizeLinear", values, scale, g.constant(np.array(0, np.int8)))
+    gains = g.constant(np.array([0.3, -0.5, 1.2, -0.8], np.float32))
+    others = [g.constant(g.rng.uniform(0.3, 1, 4).astype(np.float32)) for _ in range(3)]
+    g.real().op("Conv", weight).op("BatchNormalization", gains, *others)
+    return g.codes(0.03, 120)
+
+
 def average_of_pairs() -> Quantised:
     g = Quantised().convolve(4, 3, 3, 3)
     return g.real().op("AveragePool", kernel_shape=[2, 2]).codes(*g.scaled)
@@ -406,6 +418,7 @@ NOTED: dict[str, tuple[Callable[[], Quantised], str]] = {
         relu_between(UINT8, fused=True, zero=3),
         "computes FusedConv conv3 in floats",
     ),
+    "batch normalisation of sums": (batch_norm_of_sums, "Conv.* in floats"),
     "requantised": (decomposed_requantising, "makes one of the QuantizeLinear nodes"),
     "average of pairs": (average_of_pairs, "pool1: ONNX Runtime adds rounded floats"),
     "mean": (mean, "computes ReduceMean .* in floats"),
@@ -419,6 +432,18 @@ def test_other_arithmetic_is_noted(build, expected, tmp_path):
     onnx.save(build().model(), path)
     found = "; ".join(notes(path, read_onnx(path)))
     assert re.search(expected, found), found
+
+
+def test_batch_normalisation_of_sums(seed, tmp_path):
+    """Folded, it equals what ONNX Runtime makes of it in floats, but for halves."""
+    model, path = batch_norm_of_sums().model(), tmp_path / "graph.onnx"
+    onnx.save(model, path)
+    quantised = read_onnx(path)
+    images = random_images(generator(seed, "batch norm"), quantised, 40)
+    expected = reference.predict(quantised, images)
+    difference = run(model, images, UINT8).reshape(expected.shape).astype(int) - expected
+    assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
+    assert len(np.unique(expected)) > 100
 
 
 @pytest.mark.parametrize("name", ["conv", "average", "average global", "residual", "concat"])

@@ -23,9 +23,9 @@ FLOORS = (
     ("convstream.fpga",),
 )
 # Where a layer is read, written, computed or built.
-PLACES = ("model/network/layers/", "model/hardware/layers/", "model/formats/onnx/")
+PLACES = ("model/network/layers/", "model/hardware/layers/", "model/formats/")
 ASKS = re.compile(
-    r"isinstance\([^()]*,\s*\(?(?:\w+\.)*(?:Conv|Linear|MaxPool|AvgPool)\b|(?<!dtype)\.kind\s*(?:==|!=|in\b)"
+    r"isinstance\([^()]*,\s*\(?(?:\w+\.)*(?:Conv|Linear|MaxPool|AvgPool|Add|Concat|Table|Upsample)\b|(?<!dtype)\.kind\s*(?:==|!=|in\b)"
 )
 
 

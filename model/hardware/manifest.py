@@ -142,6 +142,12 @@ def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
 ROUNDINGS = ("half up", "float32", "float32, closed")
 
 
+def fifo_depths(manifest: dict[str, Any]) -> dict[str, int]:
+    """Beats of each FIFO, by stream: see `schedule.Buffers`."""
+    own = {layer["name"]: layer["fifo_depth"] for layer in manifest["layers"]}
+    return own | manifest.get("branch_fifo_depths", {})
+
+
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:

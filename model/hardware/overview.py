@@ -16,7 +16,7 @@ def print_table(description: dict[str, Any]) -> None:
         f"latency {description['latency']:,}",
         show_footer=True,
     )
-    columns: tuple[tuple[str, str], ...] = (
+    columns = [
         ("layer", "total"),
         ("PE", ""),
         ("SIMD", ""),
@@ -25,10 +25,10 @@ def print_table(description: dict[str, Any]) -> None:
         ("utilisation", f"{description['utilisation']:.1%}"),
         ("ROM bits", f"{sum(layer['rom_bits'] for layer in layers):,}"),
         ("FIFO depth", f"{sum(layer['fifo_depth'] for layer in layers):,}"),
-    )
+    ]
     scaled = any("multiplier_bits" in layer for layer in layers)
     if scaled:
-        columns += (("requantising", ""),)
+        columns.append(("requantising", ""))
     for index, (title, footer) in enumerate(columns):
         table.add_column(title, footer, justify="right" if index else "left")
     for layer in layers:

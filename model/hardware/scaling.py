@@ -8,6 +8,7 @@ all together leave an interval of multipliers, or none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,13 +66,19 @@ def scalings(quantised: QuantisedNetwork) -> dict[str, Scaling]:
 def find(rounding: Rounding, lowest: np.ndarray, highest: np.ndarray) -> Scaling:
     """The narrowest multipliers that equal `rounding` for every accumulator, one shift for all.
 
-    lowest, highest: int64 (channels,), the ends of the range of each channel's accumulator.
-    Raises `UserError` if there are none.
+    lowest, highest: int64 (channels,), the ends of the range of each channel's accumulator. Where
+    the divisor differs among pixels, there is a multiplier for each, in rising order, instead of
+    for each channel. Raises `UserError` if there are none.
     """
     if (rounding.multiplier == rounding.multiplier[0]).all():
         rounding = replace(rounding, multiplier=rounding.multiplier[:1])
         lowest, highest = lowest.min(keepdims=True), highest.max(keepdims=True)
-    steps = _Steps.of(rounding, lowest, highest)
+    steps = _Steps.joined(
+        [
+            _Steps.of(replace(rounding, divisor=divisor), lowest, highest)
+            for divisor in np.unique(rounding.divisor)
+        ]
+    )
     plain, exact = steps.narrowest(0), steps.narrowest(1) or steps.narrowest(2)
     if plain and (exact is None or plain.width <= exact.width + PLAIN_BITS):
         return plain
@@ -109,6 +116,15 @@ class _Steps:
             has = (rounding.codes(values)[..., 0, 0] >= codes) & (middle > below)
             below, first = np.where(has, below, middle), np.where(has, middle, first)
         return cls(codes - rounding.zero_point, first, first <= highest, first > lowest)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Steps]) -> _Steps:
+        """Those of several roundings to the same codes, side by side."""
+        first, reached, left = (
+            np.concatenate([getattr(part, name) for part in parts], axis=1)
+            for name in ("first", "reached", "left")
+        )
+        return cls(parts[0].code, first, reached, left)
 
     def narrowest(self, exact: int) -> Scaling | None:
         """The multipliers with the least shift, if there are any."""

@@ -129,8 +129,10 @@ def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
     direct = {
         taken[0]: 0 for taken in streams.taken.values() if len(taken) == 1 and taken[0] in branches
     }
-    ways = [_excerpt(folded, kept, way) for way in ([direct, {}] if direct else [{}])]
-    return min(ways, key=lambda rhythm: rhythm.latency)
+    found = _excerpt(folded, kept, direct)
+    if direct and Simulation.of(found.stages, {}, 1).timing.latency < found.soonest:
+        found = _excerpt(folded, kept, {})
+    return found
 
 
 def _excerpt(folded: FoldedNetwork, kept: int, direct: Mapping[str, int]) -> _Rhythm:

@@ -20,18 +20,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.scaling import Scaling
+from convstream.model.hardware.settings import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
 from convstream.model.network.layers.base import Site
-from convstream.model.network.rounding import Rounding
 
 
 @dataclass(frozen=True)
@@ -47,64 +47,6 @@ class Folding:
     simd: int
     input_major: bool = False
     fabric: int = 0
-
-
-class Setting(NamedTuple):
-    """A parameter of a module's instance.
-
-    named: the top module declares it as `<STAGE>_<name>`. default: the module's own; a parameter
-    equal to it is left out.
-    """
-
-    name: str
-    value: int | str
-    named: bool = False
-    default: int | None = None
-
-
-class Wiring(NamedTuple):
-    """What an instance needs beside its folding.
-
-    lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
-    rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
-    and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights,
-    biases and scales. site: what it meets in the network. prefix: of the names of its files.
-    """
-
-    lanes: str
-    pad_code: int
-    rounding: Rounding | None
-    acc_width: int
-    out_bits: int
-    fifo_depth: int
-    roms: tuple[str, str, str]
-    site: Site
-    prefix: str
-
-    def file(self, kind: str) -> str:
-        """The name of a ROM's file, as a Verilog string."""
-        return f'"{self.prefix}_{kind}.mem"'
-
-
-def requantise(rounding: Rounding | None, scaling: Scaling | None = None) -> list[Setting]:
-    """What rtl/requantise.v and rtl/scale_requantise.v need; nothing where sums leave as they are.
-
-    scaling: None where there is a shift.
-    """
-    if rounding is None:
-        return []
-    shift = rounding.shift if scaling is None else scaling.shift
-    assert shift is not None
-    settings = [
-        Setting("SHIFT", shift, named=True),
-        Setting("ZERO_POINT", rounding.zero_point, default=0),
-        Setting("LOW", rounding.low, default=0),
-        Setting("HIGH", rounding.high, default=255),
-    ]
-    if scaling is not None:
-        settings.append(Setting("SCALE_WIDTH", scaling.width, named=True))
-        settings.append(Setting("SCALE_EXACT", scaling.exact, default=0))
-    return settings
 
 
 @dataclass(frozen=True)
@@ -270,7 +212,7 @@ class Stage(ABC):
     @property
     def scale_clocks(self) -> int:
         """Clocks of a product with a scale; 0 where there are none."""
-        return 0
+        return int(self.scaling is not None)
 
     @property
     def scale_multipliers(self) -> int:

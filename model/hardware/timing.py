@@ -71,6 +71,13 @@ class Edge:
             clock = (written if written > clock else clock) + 1
             read.append(clock)
 
+    def put(self, ready: int) -> int:
+        """Write a beat that waits from `ready` on; returns when. It must not be `full`."""
+        clock = max(ready, self.room)
+        self.claimed.append(clock)
+        self.written.append(clock)
+        return clock
+
     def pass_on(self, source: Edge) -> None:
         """Write the next beat of `source` as soon as it is there and finds room."""
         clock = max(source.written[len(source.read)] + 1, self.room)
@@ -113,14 +120,14 @@ class Compute:
 class Pipeline:
     """A pipeline of `length` registers that moves or holds as one, like maxpool2d's.
 
-    It holds while a result waits at its end. Results are written to `edge` as soon as their
-    operands enter, since nothing that enters later can change when they leave; it must not be
-    `full` then.
+    It holds while a result waits at its end, for room in a FIFO or for another pipeline to move.
+    Results are written as soon as their operands enter, since nothing that enters later can change
+    when they leave; the FIFO must not be `full` then.
     """
 
-    def __init__(self, length: int, edge: Edge) -> None:
+    def __init__(self, length: int, sink: Edge | Pipeline) -> None:
         self.length = length
-        self.edge = edge
+        self.sink = sink
         self.holds: deque[tuple[int, int]] = deque()  # clocks [from, to) in which it holds
         self.entered = -1
 
@@ -139,11 +146,15 @@ class Pipeline:
     def leave(self) -> None:
         """Write the result of the beat that entered last."""
         ready = self._after(self.entered, self.length - 1) + 1
-        clock = max(ready, self.edge.room)
+        clock = self.sink.put(ready)
         if clock > ready:
             self.holds.append((ready, clock))
-        self.edge.claimed.append(clock)
-        self.edge.written.append(clock)
+
+    def put(self, ready: int) -> int:
+        """Take a beat that waits from `ready` on, and write its result; returns when it entered."""
+        self.enter(ready)
+        self.leave()
+        return self.entered
 
     def _moving(self, clock: int) -> int:
         for start, end in self.holds:

@@ -21,7 +21,8 @@ from convstream.model.hardware.instances import (
 )
 from convstream.model.hardware.names import check_name
 from convstream.model.hardware.schedule import Buffers
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
@@ -103,7 +104,8 @@ def _fork(folded: FoldedNetwork, buffers: Buffers, name: str, bits: str) -> list
         ],
     )
     wires = "\n".join(declared(branch, bits, tlast=False).rstrip("\n") for branch in branches)
-    parts = [f"    // Each beat of {name} goes to all who take it.\n{wires}\n\n{fork}"]
+    readers = [node.name for node in folded.network.readers(name)]
+    parts = [f"    // {name} goes to {', '.join(readers)}\n{wires}\n\n{fork}"]
     for branch in branches:
         if depth := buffers.fifo_depths[branch]:
             fifo = _arriving(folded, buffers, branch)
@@ -155,7 +157,8 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _title(stage: Stage) -> str:
     shapes = f"{_times(stage.in_shape)} -> {_times(stage.out_shape)}"
-    return f"{stage.name}: {shapes}, {stage.geometry}"
+    inputs = f" of {', '.join(stage.node.inputs)}" * (len(stage.node.inputs) > 1)
+    return f"{stage.name}: {shapes}, {stage.geometry}{inputs}"
 
 
 def _header(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> str:

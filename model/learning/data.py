@@ -22,6 +22,7 @@ from convstream.model.learning.image_files import (
     read_idx,
     read_user_images,
 )
+from convstream.model.network.codes import Codes
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -105,15 +106,16 @@ def load_for(
     count: int | None = None,
     *,
     remedy: str = "use --images FILE",
+    codes: Codes | None = None,
 ) -> Images:
     """Images for a network that takes `shape` (C, H, W).
 
     source: a user's own, see `load_user_images`; None: the test set. count: the first so many of
     them; None: all. Raises `UserError` where they have another shape, or are too few; remedy: what
-    to do if the test set does not fit.
+    to do if the test set does not fit. codes: of the network's image, as which floats are taken.
     """
     if source is not None:
-        images, names = read_user_images(source, shape)
+        images, names = read_user_images(source, shape, codes)
         found = Images(images, None, str(source), names)
         _warn_inverted(found)
     else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from convstream.model.base import files
 from convstream.model.base.errors import UserError
+from convstream.model.network.codes import Codes
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_PIXELS = 1 << 24  # of a PNG
@@ -73,15 +74,16 @@ def load_user_images(path: str | Path, shape: tuple[int, int, int] | None = None
 
 
 def read_user_images(
-    path: str | Path, shape: tuple[int, int, int] | None = None
+    path: str | Path, shape: tuple[int, int, int] | None = None, codes: Codes | None = None
 ) -> tuple[np.ndarray, list[str]]:
     """A user's images, uint8 (N, C, H, W), and what to call each.
 
     `path`: IDX (also .gz) or .npy, both uint8 (N, H, W) or (N, C, H, W); a PNG; a folder of PNGs or
     a glob pattern, taken in order of name. PNGs hold 8 bits a channel: one channel where they are
     grey (or look it), else three. Of several PNGs, one that cannot be used is left out and named
-    on stderr. `shape`, if given, is the (C, H, W) that the images must have. Raises `UserError`
-    naming the file for anything else.
+    on stderr. `shape`, if given, is the (C, H, W) that the images must have; `codes`, what float
+    .npy images are quantised to, as the network's own file does it. Raises `UserError` naming the
+    file for anything else.
     """
     text = str(path)
     names: list[str] | None = None
@@ -105,6 +107,10 @@ def read_user_images(
         images = _read_npy(path)
     else:
         images = read_idx(path)
+    if codes is not None and images.dtype in (np.float32, np.float64):
+        if not np.isfinite(images).all():
+            raise UserError(f"{text}: holds numbers that are not finite; leave them out")
+        images = codes.of_real(images)
     if images.dtype != np.uint8:
         raise UserError(f"{text}: holds {images.dtype}, expected uint8 pixels 0 to 255; convert it")
     if images.ndim == 3:

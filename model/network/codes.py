@@ -53,6 +53,11 @@ class Codes:
         rounded = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
         return np.clip(rounded, self.low, self.high).astype(np.uint8)
 
+    def of_real(self, values: np.ndarray) -> np.ndarray:
+        """uint8: the codes that QuantizeLinear makes of float `values`, of any shape."""
+        codes = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
+        return np.clip(codes, 0, 255).astype(np.uint8)
+
     def real(self, codes: np.ndarray) -> np.ndarray:
         """float64 values of `codes`."""
         return (codes.astype(np.float64) - self.zero_point) * self.scale

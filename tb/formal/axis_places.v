@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every module must do that leaves each item in its place, or repeats it where its pixel becomes
-// FACTOR_H x FACTOR_W: a one in an image of zeros comes out there and nowhere else, each image's last
-// beat marked. It drives the data that goes in.
+// What every module must do that leaves each item in its place, or repeats it where its pixel
+// becomes FACTOR_H x FACTOR_W: a one in an image of zeros comes out there and nowhere else, each
+// image's last beat marked. It drives the data that goes in.
 
 `default_nettype none
 

@@ -175,6 +175,13 @@ class Assembly:
 
     def quantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x as `codes`."""
+        if x.state is State.PADDED:
+            known = self.codes.setdefault(x.origin, codes)
+            if not codes.same_values(known) or codes.signed != known.signed:
+                raise UserError(
+                    "it requantises what is padded; give the padding to the Conv behind"
+                )
+            return x
         if x.state in (State.CODES, State.TAIL):
             raise UserError("its input is quantised already; remove one of the two")
         if x.parts:
@@ -223,6 +230,8 @@ class Assembly:
 
     def dequantised(self, x: Tensor, codes: Codes) -> Tensor:
         """x, which must be `codes`, as real values."""
+        if x.state is State.PADDED and codes.same_values(self.codes[x.origin]):
+            return x
         if x.state is not State.CODES:
             raise UserError(
                 f"its input is {x.state.value}, expected integers; quantise the network with "
@@ -295,13 +304,30 @@ class Assembly:
                 "the network's output is N x H x W x C, expected N x C x H x W; remove the "
                 "Transpose at its end"
             )
-        network = Network.graph(name, self.layers, self._image.shape)
-        names = {IMAGE: graph.IMAGE} | {at: node.name for at, node in enumerate(network.nodes)}
+        read = self._read_by(output.place)
+        at = {place: number for number, place in enumerate(read)} | {IMAGE: IMAGE}
+        layers = [
+            (layer, [at[source] for source in sources])
+            for layer, sources in (self.layers[place] for place in read)
+        ]
+        network = Network.graph(name, layers, self._image.shape)
+        names = {place: network.nodes[at[place]].name for place in read} | {IMAGE: graph.IMAGE}
         return QuantisedNetwork(
             network,
-            {names[place]: own for place, own in self.parameters.items()},
-            {names[place]: codes for place, codes in self.codes.items()},
+            {names[place]: own for place, own in self.parameters.items() if place in names},
+            {names[place]: codes for place, codes in self.codes.items() if place in names},
         )
+
+    def _read_by(self, place: int) -> list[int]:
+        """The places of the layers that the one at `place` depends on, and itself, in order.
+
+        Tables that have become parts of others are not among them.
+        """
+        found = {place}
+        for at in range(place, -1, -1):
+            if at in found:
+                found.update(self.layers[at][1])
+        return sorted(found - {IMAGE})
 
 
 def _type(signed: bool) -> str:

@@ -258,7 +258,13 @@ class Constants:
         else:
             with blame(node):
                 scale = self.scale(node)
-                codes = self.values(node.input[0], TensorProto.INT8, TensorProto.UINT8)
+                source = self.wiring.makers.get(node.input[0])
+                if source is not None and source.op_type == "QuantizeLinear":
+                    limits = np.iinfo(np.int8 if scale.dtype == TensorProto.INT8 else np.uint8)
+                    codes = np.rint(self.number(source.input[0]) / scale.values) + scale.zeros
+                    codes = codes.clip(limits.min, limits.max)
+                else:
+                    codes = self.values(node.input[0], TensorProto.INT8, TensorProto.UINT8)
                 values = (codes.astype(np.float32) - scale.zeros) * scale.values
         if values.size != 1:
             raise UserError(
@@ -279,9 +285,15 @@ class Constants:
         return max(sizes)
 
     def closure(
-        self, nodes: Iterable[NodeProto], given: set[str]
+        self,
+        nodes: Iterable[NodeProto],
+        given: set[str],
+        operators: tuple[str, ...] = OF_CONSTANTS,
     ) -> tuple[list[NodeProto], list[TensorProto]]:
-        """The nodes and initialisers that `nodes` take besides `given` and each other's outputs."""
+        """The nodes and initialisers that `nodes` take besides `given` and each other's outputs.
+
+        operators: that may be among them.
+        """
         found: dict[str, TensorProto] = {}
         before: list[NodeProto] = []
         known = set(given)
@@ -295,7 +307,7 @@ class Constants:
                     self.values(name, *SIMPLE_TYPES)  # refuses damaged ones
                     found[name] = self.wiring.constants[name]
                 elif maker is not None and name not in self.wiring.dependent:
-                    if maker.op_type not in OF_CONSTANTS or not is_known(maker):
+                    if maker.op_type not in operators or not is_known(maker):
                         raise UserError(
                             f"its constant {text(name)} is made by {text(maker.op_type)}; export "
                             "the network with constants folded"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,7 +12,8 @@ from onnx import NodeProto, TensorProto, helper
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.checks import text
 from convstream.model.formats.onnx.constants import Constants
-from convstream.model.formats.onnx.tensors import Tensor
+from convstream.model.formats.onnx.tensors import State, Tensor
+from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network.codes import Codes
 
 # Each acts on every value alone, or with its channel's constants.
@@ -23,6 +24,9 @@ POINTWISE = (
     "Softsign", "Sqrt", "Sub", "Swish", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
 OF_CODES = ("QLinearLeakyRelu", "QLinearSigmoid", "QLinearAdd", "QLinearMul")
+
+PURE = (*POINTWISE, *OF_CODES, "DequantizeLinear", "Identity", "QuantizeLinear")
+MOST_NODES = 20  # between the codes and what is a function of them
 
 _CODES, _RESULT = "convstream_codes", "convstream_result"
 
@@ -54,14 +58,17 @@ def tabulate(
 
     made: list[NodeProto] = []
     name = _CODES
-    if not of_codes:
+    if not of_codes and not x.root:
         made.append(_scaled("DequantizeLinear", name, "source", source))
         name = made[-1].output[0]
+    names = {x.root: _CODES} if x.root else {}
     for number, node in enumerate(nodes):
         copy = NodeProto()
         copy.CopyFrom(node)
-        copy.input[:] = [name if source in wiring.dependent else source for source in node.input]
-        name = f"convstream_{number}"
+        copy.input[:] = [
+            names.get(given, name) if given in wiring.dependent else given for given in node.input
+        ]
+        name = names[node.output[0]] = f"convstream_{number}"
         copy.output[:] = [name]
         made.append(copy)
     if of_codes:
@@ -95,6 +102,69 @@ def tabulate(
     return _by_channel(values.reshape(256, -1).T, x)
 
 
+def common(
+    tensors: Mapping[str, Tensor], wiring: Wiring, node: NodeProto
+) -> tuple[Tensor, str, tuple[NodeProto, ...]] | None:
+    """Of which codes alone the node's tensors are functions, as x * sigmoid(x) is of x.
+
+    Returns the codes, their name in the file, and the nodes between them and `node`.
+    """
+    name = next(name for name in node.input if name in wiring.dependent)
+    while name in wiring.makers:
+        x = tensors.get(name)
+        if x is not None and x.state is State.CODES:
+            found: dict[str, NodeProto] = {}
+            if _leads_only_to(name, wiring, node, found):
+                return x, name, tuple(found.values())
+        maker = wiring.makers[name]
+        if maker.op_type not in PURE:
+            return None
+        name = next(source for source in maker.input if source in wiring.dependent)
+    return None
+
+
+def _leads_only_to(root: str, wiring: Wiring, node: NodeProto, found: dict[str, NodeProto]) -> bool:
+    """Whether all that `node` takes goes back to `root`; the nodes between the two in `found`."""
+    for name in node.input:
+        if name not in wiring.dependent or name in found or name == root:
+            continue
+        maker = wiring.makers.get(name)
+        if maker is None or maker.op_type not in PURE or len(found) > MOST_NODES:
+            return False
+        if not _leads_only_to(root, wiring, maker, found):
+            return False
+        found[name] = maker
+    return True
+
+
+OF_SIZES = (
+    "Cast", "Concat", "ConstantOfShape", "Gather", "Identity", "Reshape", "Slice", "Squeeze",
+    "Transpose", "Unsqueeze",
+)  # fmt: skip
+MOST_SIZES = 64  # numbers in a shape, or nodes that compute it
+
+
+def small_constant(constants: Constants, name: str) -> list[int]:
+    """A few integers, such as a shape or pads, that an initialiser holds or constants make."""
+    if name in constants.wiring.constants or name not in constants.wiring.makers:
+        return constants.values(name, TensorProto.INT64).reshape(-1).tolist()
+    before, tensors = constants.closure([constants.wiring.makers[name]], set(), OF_SIZES)
+    nodes = [*before, constants.wiring.makers[name]]
+    for node in nodes:
+        if node.op_type == "ConstantOfShape":
+            sizes = small_constant(constants, node.input[0])
+            if math.prod(sizes) > MOST_SIZES:
+                raise UserError(f"a constant of shape {sizes[:8]}; export with constants folded")
+    if len(nodes) > MOST_SIZES or any(math.prod(t.dims) > MOST_SIZES for t in tensors):
+        raise UserError(f"{text(name)} is computed; export with constants folded")
+    end = onnx.ValueInfoProto(name=name)
+    graph = helper.make_graph(nodes, "sizes", [], [end], tensors)
+    model = helper.make_model(
+        graph, ir_version=constants.wiring.ir_version, opset_imports=constants.wiring.opsets
+    )
+    return _run(model, None).reshape(-1).tolist()
+
+
 def _by_channel(values: np.ndarray, x: Tensor) -> np.ndarray:
     """(1, 256) or (features, 256) as `Table` takes them."""
     if len(values) > 1 and x.channel_axis is None:
@@ -110,11 +180,13 @@ def _by_channel(values: np.ndarray, x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _run(model: onnx.ModelProto, codes: np.ndarray) -> np.ndarray:
+def _run(model: onnx.ModelProto, codes: np.ndarray | None) -> np.ndarray:
     from convstream.model.formats.onnx.runtime import session
 
     try:
-        (result,) = session(model.SerializeToString()).run(None, {_CODES: codes})
+        (result,) = session(model.SerializeToString()).run(
+            None, {} if codes is None else {_CODES: codes}
+        )
     except Exception as error:  # whatever ONNX Runtime finds wrong with the file
         line = text(str(error).splitlines()[0])
         raise UserError(f"ONNX Runtime does not compute it ({line}); export it again") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from convstream.model.formats.onnx import joins
 from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.builder import Builder
 from convstream.model.formats.onnx.checks import attributes, expect, inputs, text
-from convstream.model.formats.onnx.tensors import CHANNELS_FIRST, Tensor
+from convstream.model.formats.onnx.tensors import CHANNELS_FIRST, State, Tensor
 from convstream.model.formats.onnx.windows import window
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import (
@@ -110,14 +110,19 @@ def conv(
     bias: np.ndarray | str,
 ) -> Tensor:
     """The sums of a convolution with the window of the node."""
+    frame = x.frame
+    x = replace(x, state=State.REAL) if x.state is State.PADDED else x
     found_window, found = window(node, x, list(weight.shape[2:]), group=1)
+    if any(frame) and found["auto_pad"].startswith("SAME"):
+        raise UserError("it pads by auto_pad what is padded already; export with explicit pads")
+    top, left, bottom, right = map(sum, zip(found_window.padding, frame, strict=True))
     if weight.ndim == 3:
         weight = weight[:, :, None]
     layer = Conv(
         len(weight),
         found_window.kernel,
         found_window.stride,
-        found_window.padding,
+        (top, left, bottom, right),
         found_window.dilation,
         found["group"],
     )

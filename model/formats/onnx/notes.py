@@ -13,7 +13,6 @@ from convstream.model.formats.onnx.parse import parse
 from convstream.model.formats.onnx.runtime import in_floats, saturates
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network.exponents import shifts_of
-from convstream.model.network.layers import AvgPool
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
 from convstream.model.network.quantised import QuantisedNetwork
 
@@ -39,8 +38,6 @@ def notes(path: Path, quantised: QuantisedNetwork) -> Iterator[str]:
             "as it finds no integer kernel for them; its codes may differ by 1"
         )
     for node in quantised.network.nodes:
-        if not isinstance(node.layer, AvgPool):
-            continue
         near = node.layer.near_ties(quantised.site(node.name))
         if near:
             yield (

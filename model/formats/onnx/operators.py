@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from onnx import NodeProto
 
 from convstream.model.base.errors import UserError
-from convstream.model.formats.onnx import joins, qlinear, shapes
+from convstream.model.formats.onnx import batchnorm, joins, qlinear, shapes
 from convstream.model.formats.onnx.assembly import Assembly
-from convstream.model.formats.onnx.checks import MICROSOFT, attributes, inputs, is_standard, text
-from convstream.model.formats.onnx.functions import POINTWISE
+from convstream.model.formats.onnx.checks import (
+    MICROSOFT,
+    attributes,
+    blame,
+    inputs,
+    is_standard,
+    text,
+)
+from convstream.model.formats.onnx.functions import POINTWISE, common
 from convstream.model.formats.onnx.layers import LAYERS, Read
 from convstream.model.formats.onnx.tensors import State, Tensor
 
@@ -72,9 +80,15 @@ def _pointwise(assembly: Assembly, node: NodeProto) -> Tensor:
     data = [assembly.tensors[name] for name in node.input if name in assembly.tensors]
     x = data[0]
     if len(data) > 1:
+        between = common(assembly.tensors, assembly.wiring, node)
+        if between is None:
+            raise UserError(qlinear.TWO_TENSORS)
+        codes, root, nodes = between
+        return replace(codes, state=State.REAL, function=(*nodes, node), root=root)
+    if x.state is State.FLOATS:
         raise UserError(
-            "it takes two tensors, expected one and constants; of two tensors only Add and Concat "
-            "are layers"
+            f"its input is {x.state.value}, not quantised yet; compute it outside the network, on "
+            "the images"
         )
     if x.state is not State.REAL or x.parts:
         raise UserError(
@@ -82,6 +96,13 @@ def _pointwise(assembly: Assembly, node: NodeProto) -> Tensor:
             "tensor, as onnxruntime.quantization.quantize_static does"
         )
     return replace(x, function=(*x.function, node))
+
+
+def _batch_norm(assembly: Assembly, node: NodeProto) -> Tensor:
+    x = assembly.data(node)
+    if x.state is State.SUMS:
+        return batchnorm.fold(assembly, node, x)
+    return _pointwise(assembly, node)
 
 
 def _add(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -94,8 +115,9 @@ def _add(assembly: Assembly, node: NodeProto) -> Tensor:
 def _tail(assembly: Assembly, node: NodeProto) -> Tensor:
     """Softmax or ArgMax of the classes, which stays outside."""
     x = assembly.data(node)
-    axis = attributes(node, axis=-1 if assembly.wiring.opset >= 13 else 1, keepdims=1,
-                      select_last_index=0)["axis"]  # fmt: skip
+    usual = {"Softmax": -1, "LogSoftmax": -1, "ArgMax": 0}.get(node.op_type, 1)
+    usual = 1 if assembly.wiring.opset < 13 and usual else usual
+    axis = attributes(node, axis=usual, keepdims=1, select_last_index=0, opset=13)["axis"]
     axis = axis + len(x.dims) + 1 if axis < 0 else axis
     classes = 1 if x.flat else (x.channel_axis or 0) + 1
     if axis != classes:
@@ -115,14 +137,17 @@ OPERATORS: dict[str, Read] = {
     **qlinear.STANDARD,
     "Add": _add,
     "ArgMax": _tail,
+    "BatchNormalization": _batch_norm,
     "Cast": joins.read_cast,
     "Clip": _clip,
     "Dropout": shapes.read_nothing,
     "Flatten": shapes.read_flatten,
     "Identity": shapes.read_nothing,
     "LogSoftmax": _tail,
+    "Pad": shapes.read_pad,
     "Relu": _relu,
     "Reshape": shapes.read_reshape,
+    "Shape": shapes.read_shape,
     "Softmax": _tail,
     "Squeeze": shapes.read_squeeze,
     "Transpose": shapes.read_transpose,
@@ -151,8 +176,15 @@ WAYS_OUT = {
     "MultiHeadAttention": "attention is none here; use convolutions",
     "LayerNormalization": "use BatchNorm, which is folded into the layer before it",
     "InstanceNormalization": "use BatchNorm, which is folded into the layer before it",
-    "Pad": "give the padding to the Conv or the pool behind it",
 }  # fmt: skip
+
+
+def check_ways(nodes: Iterable[NodeProto]) -> None:
+    """Refuse nodes that have a better name for what is wrong than those before them."""
+    for node in nodes:
+        if node.op_type in WAYS_OUT:
+            with blame(node):
+                reader_of(node)
 
 
 def reader_of(node: NodeProto) -> Read:

@@ -12,6 +12,7 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import joins, layers
 from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.checks import attributes, expect, inputs, text
+from convstream.model.formats.onnx.functions import common
 from convstream.model.formats.onnx.tensors import Tensor
 from convstream.model.network.codes import Codes
 
@@ -138,12 +139,25 @@ def _of_one(first: int, output: int) -> Callable[[Assembly, NodeProto], Tensor]:
 
     def read(assembly: Assembly, node: NodeProto) -> Tensor:
         given = [*node.input, *[""] * (output + 2 - len(node.input))]
+        if sum(name in assembly.tensors for name in given) > 1:
+            between = common(assembly.tensors, assembly.wiring, node)
+            if between is None:
+                raise UserError(TWO_TENSORS)
+            x, root, nodes = between
+            codes = _codes(assembly, given[output], given[output + 1])
+            x = replace(x, root=root)
+            return assembly.tabulated(x, [*nodes, node], codes, of_codes=True)
         x = replace(_real(assembly, node, first), state=assembly.tensors[given[first]].state)
         codes = _codes(assembly, given[output], given[output + 1], assembly.codes[x.origin].signed)
         return assembly.tabulated(x, [node], codes, of_codes=True)
 
     return read
 
+
+TWO_TENSORS = (
+    "it takes two tensors, expected one and constants; of two tensors only Add and Concat are "
+    "layers"
+)
 
 STANDARD = {"QLinearConv": _read_conv, "QLinearMatMul": _read_matmul}
 MICROSOFT = {

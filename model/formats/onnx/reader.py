@@ -14,8 +14,9 @@ from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.builder import PRODUCER
 from convstream.model.formats.onnx.checks import blame, text, type_name
 from convstream.model.formats.onnx.limits import MAX_FEATURES
-from convstream.model.formats.onnx.operators import reader_of
+from convstream.model.formats.onnx.operators import check_ways, reader_of
 from convstream.model.formats.onnx.parse import parse
+from convstream.model.formats.onnx.shapes import TAKE_PADDED, of_sizes, read_sizes
 from convstream.model.formats.onnx.tensors import IMAGE, State, Tensor
 from convstream.model.formats.onnx.wiring import Wiring
 from convstream.model.network.quantised import QuantisedNetwork
@@ -60,12 +61,18 @@ def _read(model: onnx.ModelProto) -> Assembly:
     image, batch = _image(model.graph, wiring.input)
     assembly = Assembly(wiring, image, batch)
     needed = wiring.needed()
+    check_ways(wiring.nodes)
     for node in wiring.nodes:
         # What depends on no tensor, such as weights, is looked at by the node that takes it.
         if needed.isdisjoint(node.output) or assembly.tensors.keys().isdisjoint(node.input):
             continue
         with blame(node):
-            read = reader_of(node)
+            taken = [assembly.tensors.get(name) for name in node.input]
+            sizes = any(map(of_sizes, taken))
+            padded = any(given and given.state is State.PADDED for given in taken)
+            if padded and node.op_type not in TAKE_PADDED:
+                raise UserError("its input comes from a Pad, which only a Conv may take; remove it")
+            read = read_sizes if sizes and node.op_type != "Reshape" else reader_of(node)
             if len(node.output) != 1 and (
                 node.op_type != "Dropout" or node.output[1] in wiring.readers
             ):

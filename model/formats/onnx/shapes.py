@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 from onnx import NodeProto, TensorProto
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.checks import attributes, inputs
+from convstream.model.formats.onnx.constants import SIMPLE_TYPES
+from convstream.model.formats.onnx.functions import small_constant
 from convstream.model.formats.onnx.tensors import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
     IMAGE,
+    State,
     Tensor,
 )
+from convstream.model.network.codes import Codes
 
 
 def read_flatten(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -33,7 +38,7 @@ def read_reshape(assembly: Assembly, node: NodeProto) -> Tensor:
     x = assembly.data(node)
     _, target = inputs(node, 2, 2)
     zero_is_zero = attributes(node, allowzero=0)["allowzero"]
-    sizes = assembly.constants.values(target, TensorProto.INT64).reshape(-1).tolist()
+    sizes = _sizes(assembly, target)
     asked = sizes[:8]
     features = math.prod(x.dims)
     batch = {-1, assembly.batch} - {0} if zero_is_zero else {-1, assembly.batch, 0}
@@ -137,3 +142,92 @@ def read_transpose(assembly: Assembly, node: NodeProto) -> Tensor:
 def read_nothing(assembly: Assembly, node: NodeProto) -> Tensor:
     """Identity, and Dropout, which does nothing outside training."""
     return assembly.data(node)
+
+
+TAKE_PADDED = ("Conv", "DequantizeLinear", "Identity", "QLinearConv", "QuantizeLinear")
+
+
+def read_pad(assembly: Assembly, node: NodeProto) -> Tensor:
+    """Pixels of 0 around the image, for the Conv behind; attributes up to opset 10, then inputs."""
+    x = assembly.data(node)
+    _, name, value, _ = inputs(node, 1, 4)
+    found = attributes(node, mode="constant", pads=[], value=0.0)
+    pads = _sizes(assembly, name) if name else found["pads"]
+    rank = len(x.dims) + 1
+    zero = found["value"] == 0 or x.state is State.CODES
+    if x.state in (State.REAL, State.FLOATS) and value:
+        zero = assembly.constants.number(value) == 0
+    elif x.state is State.CODES and x.origin in assembly.codes:
+        zero = _is_zero(assembly, value, assembly.codes[x.origin])
+    if x.state not in (State.REAL, State.CODES, State.FLOATS) or not x.only_clamps or not zero:
+        raise UserError(
+            "it pads with something else than 0, or before quantising; give the padding to the "
+            "Conv behind it"
+        )
+    sides = [pads[:rank], pads[rank:]]
+    if (
+        found["mode"] != "constant"
+        or [len(side) for side in sides] != [rank, rank]
+        or any(side[:2] != [0, 0] for side in sides)
+        or min(pads) < 0
+        or rank < 3
+        or x.order != CHANNELS_FIRST
+    ):
+        raise UserError(
+            f"{found['mode']} pads {pads[:8]}, expected constant ones of rows and columns; give "
+            "them to the Conv behind it"
+        )
+    (top, left), (bottom, right) = ([0] * (4 - rank) + side[2:] for side in sides)
+    x = assembly.settled(x) if x.state is State.REAL else x
+    return replace(x, state=State.PADDED, frame=(top, left, bottom, right))
+
+
+def _is_zero(assembly: Assembly, name: str, codes: Codes) -> bool:
+    """Whether a constant, a code or made one, is the zero point of `codes`."""
+    constants = assembly.constants
+    maker = assembly.wiring.makers.get(name)
+    if maker is not None and maker.op_type == "QuantizeLinear":
+        same = constants.codes(constants.scale(maker)).same_values(codes)
+        return same and constants.number(maker.input[0]) == 0
+    given = constants.values(name, *SIMPLE_TYPES) if name else np.zeros(())
+    return bool((given == codes.zero_point - 128 * codes.signed).all())
+
+
+# Shapes that the file computes, as `x.view(x.size(0), -1)` does
+
+
+def read_shape(assembly: Assembly, node: NodeProto) -> Tensor:
+    """N, as 0, and the sizes behind it."""
+    x = assembly.data(node)
+    found = attributes(node, start=0, end=8)
+    sizes = (0, *x.dims)[found["start"] : found["end"]]
+    return replace(x, state=State.SIZES, sizes=sizes)
+
+
+def of_sizes(x: Tensor | None) -> bool:
+    """Whether it is a shape."""
+    return x is not None and x.state is State.SIZES
+
+
+def _sizes(assembly: Assembly, name: str) -> list[int]:
+    x = assembly.tensors.get(name)
+    if x is not None and x.state is State.SIZES:
+        return list(x.sizes)
+    return small_constant(assembly.constants, name)
+
+
+def read_sizes(assembly: Assembly, node: NodeProto) -> Tensor:
+    """What an operator makes of shapes."""
+    parts = [_sizes(assembly, name) for name in filter(None, node.input)]
+    first = next(assembly.tensors[name] for name in node.input if name in assembly.tensors)
+    if node.op_type == "Concat":
+        made = [size for part in parts for size in part]
+    elif node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+        made = parts[0]
+    elif node.op_type == "Gather" and all(-len(parts[0]) <= at < len(parts[0]) for at in parts[1]):
+        made = [parts[0][at] for at in parts[1]]
+    elif node.op_type == "Slice" and len(parts) > 2 and len(parts[1]) == 1:
+        made = parts[0][parts[1][0] : parts[2][0]]
+    else:
+        raise UserError("it computes with shapes; use torch.flatten(x, 1), and fixed sizes")
+    return replace(first, sizes=tuple(made))

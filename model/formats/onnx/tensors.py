@@ -24,8 +24,10 @@ class State(enum.Enum):
 
     FLOATS = "a float input"  # which QuantizeLinear has to make codes
     CODES = "quantised"
+    PADDED = "padded"  # codes or real values with `frame`, which a Conv has to take
     REAL = "dequantised"  # the same as real values
     INDICES = "cast to indices"
+    SIZES = "a shape"  # N, which is 0, and `dims` of a tensor, or some of them
     SUMS = "the sums of a layer"  # as real values
     TAIL = "behind the network's end"  # what Softmax or ArgMax makes of its output
 
@@ -39,8 +41,10 @@ class Tensor:
     makes of it. dims: the file's own sizes behind N: C x H x W, C x W where H is 1, H x W x C, or
     all features in a row. order: in which the file has channels, rows and columns. low, high: what
     activations have left of sums. function: the nodes that act on each real value alone, since
-    these were codes. parts: of a Concat whose inputs are not codes of one scale. signed: codes that
-    the file has as int8, where only that is known of them.
+    these were codes; root: the name of these codes, where the nodes begin with DequantizeLinear
+    themselves. parts: of a Concat whose inputs are not codes of one scale. signed: codes that
+    the file has as int8, where only that is known of them. sizes: where it is a shape, its numbers,
+    0 for N. frame: pixels of 0 to be put on top, left, bottom and right.
     """
 
     place: int
@@ -52,8 +56,11 @@ class Tensor:
     low: float = -math.inf
     high: float = math.inf
     function: tuple[NodeProto, ...] = ()
+    root: str = ""
     parts: tuple[Tensor, ...] = ()
     signed: bool = False
+    sizes: tuple[int, ...] = ()
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def flat(self) -> bool:

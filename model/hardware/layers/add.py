@@ -9,7 +9,7 @@ import numpy as np
 from convstream.model.hardware import adding
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.pointwise import PointwiseStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
 from convstream.model.network.layers import Add, Layer, Shape
 from convstream.model.network.layers.add import ratios
 from convstream.model.network.layers.base import Site

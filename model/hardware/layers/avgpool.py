@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
-from convstream.model.hardware.stage import Setting, Wiring, requantise
+from convstream.model.hardware.settings import Setting, Wiring, requantise
+from convstream.model.hardware.timing import Edge, Pipeline
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
 
@@ -26,13 +27,23 @@ class AvgPoolStage(RunningStage):
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]
+        scale = []
+        if self.scaling is not None:
+            value = f"{self.scaling.width}'d{self.scaling.multiplier[0]}"
+            scale.append(Setting("SCALE", value, named=True))
         return [
             *self.pool_settings(wiring),
             *reading,
-            *requantise(wiring.rounding),
+            Setting("OFFSET", self.geometric.taps * wiring.pad_code, default=0),
+            *requantise(wiring.rounding, self.scaling),
+            *scale,
             Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
+
+    def behind(self, sink: Edge) -> Edge | Pipeline:
+        """`scale_requantise`, which holds while a code waits."""
+        return sink if self.scaling is None else Pipeline(self.scale_clocks + 2, sink)
 
     # Fuzz
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Concat, Layer, Shape

@@ -11,7 +11,8 @@ import numpy as np
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.window import Rows, WindowStage, write_rows
-from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import ComputeStage
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.layers import Conv, Layer, Shape
 from convstream.model.network.layers.windows import Window

@@ -6,7 +6,7 @@ from typing import cast
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.conv import ConvStage
-from convstream.model.hardware.stage import Setting
+from convstream.model.hardware.settings import Setting
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Conv, Layer, Shape
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import ComputeStage
 from convstream.model.hardware.stream_order import arrival_order
 from convstream.model.hardware.timing import Edge, Process, Times
 from convstream.model.network.graph import Node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
 from convstream.model.network.layers import Layer, MaxPool, Shape
 
 

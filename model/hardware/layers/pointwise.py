@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.timing import Edge, Pipeline, Process
 from convstream.model.network.graph import Node
 

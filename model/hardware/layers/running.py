@@ -60,7 +60,7 @@ class RunningStage(PoolStage):
 
     def _running(self, source: Edge, sink: Edge, images: int) -> Process:
         """`running_pool`, which accepts a beat whenever its pipeline moves."""
-        pipeline = Pipeline(2, sink)
+        pipeline = Pipeline(2, self.behind(sink))
         _, height, width = self.in_shape
         # An excerpt of an image may have fewer rows than its only window.
         rows, columns = min(self.geometric.kernel[0], height), self.geometric.kernel[1]

@@ -8,7 +8,7 @@ import numpy as np
 
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.pointwise import PointwiseStage
-from convstream.model.hardware.stage import Setting, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
 from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Layer, Shape, Table
 from convstream.model.network.layers.base import Site

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.timing import Edge, Process, Times
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape, Upsample

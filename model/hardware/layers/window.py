@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 from convstream.model.base.errors import UserError
-from convstream.model.hardware.stage import Setting, Stage, Wiring
+from convstream.model.hardware.settings import Setting, Wiring
+from convstream.model.hardware.stage import Stage
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
 from convstream.model.network.layers.windows import Window, Windowed
@@ -190,7 +191,11 @@ class PoolStage(WindowStage):
 
     def pipeline(self, sink: Edge) -> Pipeline:
         """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
-        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), sink)
+        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), self.behind(sink))
+
+    def behind(self, sink: Edge) -> Edge | Pipeline:
+        """What takes the results of windows."""
+        return sink
 
 
 class Rows:

@@ -25,7 +25,7 @@ from convstream.model.network.layers.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-Numbers = np.ndarray | np.float32
+Floats = np.ndarray | np.floating
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _onnxruntime(
     return np.rint(fma(x, ra, fma(w, rb, zy - fma(ra, za, rb * zb)))) + offset
 
 
-def fma(a: Numbers, b: Numbers, c: Numbers) -> np.ndarray:
+def fma(a: Floats, b: Floats, c: Floats) -> np.ndarray:
     """float32 a*b + c, rounded once."""
     product = np.asarray(np.multiply(a, b, dtype=np.float64))  # exact
     total = np.asarray(product + c)

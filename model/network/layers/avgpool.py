@@ -109,9 +109,7 @@ class AvgPool(Windowed, Layer):
         return Rounding.real(scale, site.output, counts, zero_first=True)
 
     def near_ties(self, site: Site) -> int:
-        """How many sums have a mean so close to halfway between two codes that ONNX Runtime, which
-        adds rounded floats in windows, may round it to either.
-        """
+        """Of windows of an even number of pixels where input and output have one scale, many."""
         rounding = None if site.output is None else self.rounding(site)
         if rounding is None or site.output is None or self.rule != "onnxruntime":
             return 0

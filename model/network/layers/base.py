@@ -121,6 +121,12 @@ class Layer(ABC):
         assert site.output is not None
         return Rounding.real(self.sum_scale(site), site.output)
 
+    def near_ties(self, site: Site) -> int:
+        """How many sums lie so close to halfway between two codes that ONNX Runtime may round them
+        to either, as it adds rounded floats.
+        """
+        return 0
+
     def accumulator_bound(self, site: Site) -> int:
         """Largest |accumulator| of any codes; 255 where it gives codes itself."""
         return 255
