@@ -14,6 +14,7 @@ import json
 import platform
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ def main(
     with contextlib.suppress(KeyboardInterrupt), Running(simulator) as running:
         project = simulator.project
         print(f"{project.name} on {chosen.title} at {running.port}; end it with Ctrl-C. Try:")
-        print(f"  convstream host --port {running.port} identify", flush=True)
+        print(f"  {sys.executable} -m convstream host --port {running.port} identify", flush=True)
         running.process.wait()
         raise ToolError("the simulated board ended by itself")
     return 0

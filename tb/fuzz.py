@@ -19,7 +19,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +36,7 @@ from random_networks import STALLS, Case, cases
 from rich.console import Console
 from rich.table import Table
 
+from convstream.model.base import folders
 from convstream.model.base.errors import ToolError, UserError, run
 from convstream.model.export import export
 from convstream.model.formats.onnx import read_onnx, write_onnx
@@ -63,8 +63,8 @@ TOLD = 100  # cases from one message to the next
 
 def check(case: Case, rtl: Path = RTL) -> None:
     """Raise `AssertionError` with what is wrong first, should anything be."""
-    with tempfile.TemporaryDirectory(prefix="convstream-") as scratch:
-        wrong = list(_complaints(case, rtl, Path(scratch)))
+    with folders.scratch(folders.temporary(), "convstream-fuzz-") as scratch:
+        wrong = list(_complaints(case, rtl, scratch))
     # In one place: hypothesis takes failures of different lines for different ones.
     assert not wrong, f"{wrong[0]}: {case!r}"
 
