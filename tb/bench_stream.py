@@ -14,9 +14,11 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
+from outlet import Outlet
 from testbench import Stall, Testbench
 
 from convstream.model.hardware import rom
+from convstream.model.hardware.timing import Edge, run
 
 CASE = json.loads(Path("case.json").read_text())
 TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])
@@ -47,7 +49,7 @@ class Bench(Testbench):
             self.input.send(TRAFFIC.source.pack(image, self.rng), unused=unused)
 
     async def finish(self) -> None:
-        """Run until all is out, compare, and see that nothing follows."""
+        """Run until all is out, compare data and clocks, and see that nothing follows."""
         wanted = len(self.expected) * TRAFFIC.sink.beats
         # No pause of a sound module or of the stall patterns is longer than this.
         patience = 8 * TRAFFIC.interval + 1000
@@ -62,7 +64,29 @@ class Bench(Testbench):
             f"{TRAFFIC.module}: nothing moves any more; {len(self.output.beats)} of {wanted} beats "
             f"came out, {len(self.input.queue)} beats were not taken"
         )
+        self.compare_clocks()
         await self.silence(20)
+
+    def compare_clocks(self) -> None:
+        """Every beat since the reset moved when the schedule says, given when the bench stalled."""
+        images = len(self.expected)
+        source = Edge(None, [clock - 1 for clock in self.input.offers])
+        depth = TRAFFIC.parameters.get("FIFO_DEPTH", TRAFFIC.fifo_depth)
+        sink = Outlet(depth, chances=self.output.chances)
+        processes = [*TRAFFIC.processes(source, sink, images)]
+        if not processes:
+            return
+        run([*processes, sink.leave(images * TRAFFIC.sink.beats)])
+        out = [beat.cycle for beat in self.output.beats]
+        for name, clocks, expected in (
+            ("input", self.input.takes, source.read),
+            ("output", out, sink.read),
+        ):
+            for index, (clock, wanted) in enumerate(zip(clocks, expected, strict=True)):
+                assert clock == wanted, (
+                    f"{TRAFFIC.module}: {name} beat {index} moved at clock {clock}, "
+                    f"expected {wanted}"
+                )
 
 
 @cocotb.test()

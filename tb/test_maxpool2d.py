@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators
+from stages import lone_stage
 from testbench import Layout
 from traffic import Traffic
 
@@ -78,6 +79,7 @@ class MaxPool2d(Traffic):
     """Expected values from the reference."""
 
     module = "maxpool2d"
+    fifo_depth = 2
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
@@ -85,6 +87,7 @@ class MaxPool2d(Traffic):
         self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        self.stage = lone_stage(self.layer, in_shape, None, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // self.layer.stride)
         self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
         self.interval = max(self.source.beats, self.sink.beats)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from outlet import Direct, Outlet
 from runner import on_simulators, refuse
+from stages import lone_stage
 from test_sliding_window import SlidingWindow, case
 from testbench import Layout, Stream
+
+from convstream.model.hardware.layers.conv import ConvStage
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Conv
 
 CASES = {
     "lanes_do_not_divide": case(5, 6, 3, 3, LANES=2, PADDING=1, REPEATS=2),
@@ -28,6 +34,13 @@ CASES = {
 }
 
 
+class Pixels(ConvStage):
+    """A convolution without what follows its pixels."""
+
+    def pipeline(self, sink: Outlet) -> Direct:
+        return Direct(sink)
+
+
 class PixelReader(SlidingWindow):
     """A row of windows is an output row of C channels: its windows' pixels, each REPEATS times."""
 
@@ -35,10 +48,16 @@ class PixelReader(SlidingWindow):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        self.repeats = self.parameters.get("REPEATS", 1)
+        p = dict(STRIDE=1, PADDING=0) | self.parameters
+        self.repeats = p.get("REPEATS", 1)
         self.channels = self.source.channels
-        pixels = self.sink.width * self.repeats * self.parameters["KERNEL"] ** 2
+        in_shape = (self.channels, p["HEIGHT"], p["WIDTH"])
+        pixels = self.sink.width * self.repeats * p["KERNEL"] ** 2
         self.sink = Layout(self.channels, self.sink.height, pixels, self.channels)
+        layer = Conv(self.repeats, p["KERNEL"], p["STRIDE"], p["PADDING"])
+        folding = Folding(1, self.channels)
+        node = lone_stage(layer, in_shape, folding, p["LANES"]).node
+        self.stage = Pixels(node, p["LANES"], 1, folding)
         self.interval = max(self.source.beats, self.sink.beats)
 
     def streams(self, dut) -> tuple[Stream, Stream]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from runner import on_simulators
@@ -48,6 +49,10 @@ class RunningMax(MaxPool2d):
     """A max-pool whose stride is its kernel."""
 
     module = "running_max"
+
+    def __init__(self, parameters: dict, seed: str) -> None:
+        super().__init__(parameters, seed)
+        self.stage = replace(self.stage, compact=True)
 
 
 TRAFFIC = RunningMax

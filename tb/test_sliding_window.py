@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from outlet import Direct, Outlet
 from runner import on_simulators
 from stages import lone_stage
 from testbench import Layout, Stream
 from traffic import Traffic
 
+from convstream.model.hardware.layers.maxpool import MaxPoolStage
 from convstream.model.network import reference
 from convstream.model.network.layers import Conv, MaxPool
 from convstream.model.network.layers.conv import conv2d
@@ -61,6 +65,17 @@ CASES = {
 }
 
 
+@dataclass(frozen=True)
+class Windows(MaxPoolStage):
+    """A pool without what follows its windows."""
+
+    channel_folds = 1
+    reader: int = 3
+
+    def pipeline(self, sink: Outlet) -> Direct:
+        return Direct(sink)
+
+
 class SlidingWindow(Traffic):
     """A window is an output image of K*K*C channels, element (ky, kx, c) in channel order."""
 
@@ -78,10 +93,12 @@ class SlidingWindow(Traffic):
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
-        columns = lone_stage(pool, in_shape, None, p["LANES"], p["PIXELS"]).columns
-        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], columns)
         self.late = bool(p["LATE"])
+        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
+        node = lone_stage(pool, in_shape, None, p["LANES"]).node
+        reader = 2 if self.late else 3
+        self.stage = Windows(node, p["LANES"], p["PIXELS"], None, spacing=p["PACE"], reader=reader)
+        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], self.stage.columns)
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         names = ("m_window", "m_window_valid", "m_window_ready", "m_window_last")

@@ -180,13 +180,13 @@ class Stream:
 class Source:
     """Drives a stream; a beat once offered stays until it is taken, the idle bus holds garbage.
 
-    In Icarus, half of what nobody may look at is X.
+    In Icarus, half of what nobody may look at is X. offers, takes: clock cycles in which each beat
+    was first on the bus, and in which it was taken.
     """
 
     def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool]) -> None:
         self.stream = stream
         self.queue: deque[tuple[int | LogicArray, int]] = deque()
-        self.taken = 0
         self.clear()
         self._rng = rng
         self._go = go
@@ -196,9 +196,15 @@ class Source:
     def clear(self) -> None:
         """Forget what is queued and what was taken: a reset."""
         self.queue.clear()
-        self.taken = 0
+        self.offers: list[int] = []
+        self.takes: list[int] = []
         self._late: int | LogicArray | None = None
         self._offered = False
+
+    @property
+    def taken(self) -> int:
+        """How many beats were taken."""
+        return len(self.takes)
 
     def send(self, beats: list[int], last: bool = True, unused: list[int] | None = None) -> None:
         """Queue an image; tlast is on its last beat unless `last` is False.
@@ -220,13 +226,15 @@ class Source:
         if not clean:
             return False
         ready = self.stream.read("ready")
+        if self._offered and len(self.offers) == len(self.takes):
+            self.offers.append(cycle)
         if not (ready and self._offered):
             return False
         self._offered = False
         data, _ = self.queue.popleft()
         if self.stream.late:
             self._late = data
-        self.taken += 1
+        self.takes.append(cycle)
         return True
 
     def drive(self, reset: bool) -> None:
@@ -273,7 +281,10 @@ class Source:
 
 
 class Sink:
-    """Takes a stream; checks that no beat holds an X, nor a stalled one vanishes or changes."""
+    """Takes a stream; checks that no beat holds an X, nor a stalled one vanishes or changes.
+
+    chances: clock cycles in which it was ready.
+    """
 
     def __init__(
         self, stream: Stream, rng: random.Random, go: Iterator[bool], patient: bool
@@ -288,6 +299,7 @@ class Sink:
     def clear(self) -> None:
         """Forget the beats: a reset."""
         self.beats = []
+        self.chances: list[int] = []
         self._late: Beat | None = None  # its data comes with the next clock
         self._stalled: tuple | None = None
         self._valid = self._ready = 0
@@ -304,6 +316,8 @@ class Sink:
         if self._late is not None:
             self.beats.append(replace(self._late, data=self.stream.read("data")))
             self._late = None
+        if self._ready:
+            self.chances.append(cycle)
         self._valid = self.stream.read("valid")
         assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready came"
         if not self._valid:

@@ -7,13 +7,16 @@ import itertools
 import math
 import operator
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from outlet import Outlet
 from testbench import Beat, Layout, Stream
 
 from convstream.model.hardware import rom
-from convstream.model.hardware.stage import Stage
+from convstream.model.hardware.stage import ComputeStage, Stage
+from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network import reference
 
 
@@ -29,6 +32,8 @@ class Traffic:
     interval: clocks an image takes in the steady state, with no stalls.
     zero_lanes: lanes beyond the last channel must be zero at the output.
     drops_lanes: those at the input may hold X.
+    stage: what the schedule knows the module as, if it does.
+    fifo_depth: of the FIFO at its end, unless there is a FIFO_DEPTH; None if it has no FIFO.
     memories: name and text of the files that the module reads with $readmemh. Its signature is a
         hash of each, that of the first one in the lower bits.
     """
@@ -39,6 +44,8 @@ class Traffic:
     interval: int
     zero_lanes = True
     drops_lanes = True
+    stage: Stage | None = None
+    fifo_depth: int | None = None
 
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
@@ -65,6 +72,10 @@ class Traffic:
     def compute(self, images: np.ndarray) -> np.ndarray:
         """Expected output images, count x channels x height x width."""
         raise NotImplementedError
+
+    def processes(self, source: Edge, sink: Outlet, images: int) -> Iterable[Process]:
+        """How the schedule moves the beats of `images` images; none if it has no such module."""
+        return () if self.stage is None else self.stage.processes([source], sink, images)
 
     def users(self, image: np.ndarray) -> list[int | None]:
         """Expected tuser of each beat of an output image."""
@@ -124,7 +135,8 @@ class Weighted(Traffic):
     has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it.
     """
 
-    stage: Stage
+    stage: ComputeStage
+    fifo_depth = 16
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""
