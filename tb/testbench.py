@@ -369,6 +369,7 @@ class Testbench:
         self.sinks: list[Sink] = []
         self.monitors: list[Callable[[], None]] = []
         self._in_reset = True
+        self._starting = False
         self._clean = False
         self._combinational = not hasattr(dut, "clk")
         if self._combinational:
@@ -393,6 +394,9 @@ class Testbench:
 
     async def step(self) -> None:
         """One clock cycle."""
+        if self._starting:
+            self._starting = False
+            self._drive()
         await self._edge
         self.cycle += 1
         moved = False
@@ -403,6 +407,9 @@ class Testbench:
             monitor()
         # The first edge in reset sets the registers: from the next one on outputs must be known.
         self._clean = not self._in_reset
+        self._drive()
+
+    def _drive(self) -> None:
         for endpoint in (*self.sources, *self.sinks):
             endpoint.drive(self._in_reset)
 
@@ -416,14 +423,16 @@ class Testbench:
         self.power_up()
 
     def power_up(self) -> None:
-        """Start afresh without a reset: at time 0 the initial values of the registers must do."""
+        """Start afresh without a reset: at time 0 the initial values of the registers must do.
+
+        What is sent before the next `step` is there from the first clock on.
+        """
         self._set_rst(0)
         self._in_reset = False
-        self._clean = True
+        self._clean = self._starting = True
         self.idle = 0
         for endpoint in (*self.sources, *self.sinks):
             endpoint.clear()
-            endpoint.drive(False)
 
     def _set_rst(self, value: int) -> None:
         if not self._combinational:
