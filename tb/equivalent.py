@@ -21,7 +21,7 @@ from convstream.fpga import flow
 from convstream.model.base.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
-LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second
+LIMIT_S = 30  # for an attempt; most proofs take a tenth of a second of an idle core
 MOST_LATCHES = 2000  # to look for those of both sides that are always equal
 
 FLATTEN = """
