@@ -3,8 +3,8 @@
 The sound netlist and the faulty one run side by side, on any inputs; what has no initial value
 starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
 stands beside a low tvalid is not compared: nobody may look at it. Nor is what follows an image of
-another length than those of the module's bench, where the module has a tlast for images, nor what comes
-before a `restart`, where the module has one.
+another length than those of the module's bench, where the module has a tlast for images, or what
+comes before a `restart`, where the module has one.
 
 The first attempt takes the module without those inside it that have registers: they may answer
 anything, the same on both sides, and what they are given is compared as well. That is more than

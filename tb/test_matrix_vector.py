@@ -78,7 +78,8 @@ class MatrixVector(Weighted):
         pe, simd, groups, chunks, inner = (
             p[key] for key in ("PE", "SIMD", "GROUPS", "CHUNKS", "GROUP_INNER")
         )
-        rows, columns = groups * pe - (pe > 1), chunks * simd - (simd > 1)
+        rows = groups * pe - (pe > 1 and groups > 1)
+        columns = chunks * simd - (simd > 1 and chunks > 1)
         layer, in_shape = Linear(rows), (columns, 1, 1)
         self.stage = lone_stage(layer, in_shape, Folding(pe, simd, bool(inner)), columns, 1)
         once = range(chunks)

@@ -202,18 +202,23 @@ class Weighted(Traffic):
         bits = [half + (1 << bit) for bit in range(1, max(1, self.shift - 1))]
         bits += [sign << bit for bit in range(self.shift + 8, width - 1) for sign in (1, -1)]
         sums = np.array([half - 1, half, half + 1, half + (1 << self.shift), *bits])
+        ties = len(sums) - len(bits)
         windows = []
         for lane in range(self.stage.folding.pe):
             missing = np.full(len(sums), True)
             for channel in range(lane, len(weight), self.stage.folding.pe):
                 own = weight[channel]
                 windows += [(sign * own > 0) * 255 for sign in (-1, 1)]
-                even = 2 * self.rng.integers(np.where(sums >> self.shift + 8, 8, 128)) << self.shift
-                wanted = sums + even - self.bias[channel]
+                most = np.where(sums >> self.shift + 8, 7, 127)
+                half_result = self.rng.integers(most + 1)
+                wanted = sums + (2 * half_result << self.shift) - self.bias[channel]
                 reached = self._reach(own, wanted)
-                missing[: len(sums) - len(bits)] = True
+                missing[:ties] = True
                 windows += [*reached[missing]]
                 missing &= reached @ own != wanted
+                # Each bit of the results is now 0, now 1.
+                change = (most - 2 * half_result)[:ties]
+                windows += [*self._reach(own, wanted[:ties] + (2 * change << self.shift))]
         return [windows[index].astype(np.uint8) for index in self.rng.permutation(len(windows))]
 
     def _reach(self, weight: np.ndarray, wanted: np.ndarray) -> np.ndarray:
