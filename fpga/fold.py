@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from convstream.fpga.boards import Board, Device, Family
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding, Stage
 from convstream.model.network.graph import Network, Node
@@ -16,6 +18,7 @@ LINK_BRAMS = 3  # of the UART link: the stored image and the identity
 CONSTANT_LUTS = 32  # per product whose weight never changes
 CONSTANTS_A_DSP = 32  # such products, at the price of one DSP
 PRODUCT_LUTS = 100  # per product whose weight changes
+SCALE_DSPS = 2  # of a product with a scale: an accumulator has up to 36 bits
 LOGIC_WORDS = 16  # the largest ROM built from lookup tables: see rtl/weight_rom.v
 
 
@@ -27,7 +30,9 @@ def dsps(family: Family, folding: Folding) -> int:
 def dsps_of(family: Family, folded: FoldedNetwork) -> int:
     """DSPs of all layers."""
     return sum(
-        stage.out_pixels * dsps(family, stage.folding) for stage in folded.stages if stage.folding
+        stage.out_pixels * dsps(family, stage.folding) + SCALE_DSPS * stage.scale_multipliers
+        for stage in folded.stages
+        if stage.folding
     )
 
 
@@ -39,10 +44,12 @@ def brams(family: Family, folded: FoldedNetwork) -> int:
 def _rom_brams(family: Family, stage: Stage) -> int:
     if stage.folding is None:
         return 0
-    roms = (
+    roms: tuple[tuple[int, int], ...] = (
         (stage.rom_words, 8 * stage.folding.pe * stage.folding.simd),
         (stage.channel_folds, 32 * stage.folding.pe),
     )
+    if stage.scaling is not None and not stage.scaling.shared:
+        roms += ((stage.channel_folds, stage.scaling.width * stage.folding.pe),)
     return sum(family.rom_brams(words, bits) for words, bits in roms if words > LOGIC_WORDS)
 
 
@@ -63,11 +70,18 @@ def check_memory(network: Network, board: Board, device: Device) -> None:
         )
 
 
-def fold(network: Network, board: Board, device: Device, cycles: int | None) -> FoldedNetwork:
+def fold(
+    network: Network,
+    board: Board,
+    device: Device,
+    cycles: int | None,
+    scalings: Mapping[str, Scaling] | None = None,
+) -> FoldedNetwork:
     """Fold `network` for `device`: as fast as its DSPs allow, or at `cycles` an image.
 
     By default it uses the family's share of the DSPs. If `cycles` are given, lookup tables compute
-    the products that find no DSP. Raises `UserError` if the network does not fit.
+    the products that find no DSP. scalings: see `FoldedNetwork`. Raises `UserError` if the network
+    does not fit.
     """
     check_memory(network, board, device)
 
@@ -77,14 +91,15 @@ def fold(network: Network, board: Board, device: Device, cycles: int | None) -> 
         return dsps(board.family, folding)
 
     if cycles is not None:
-        folded = _whole_beats(solve(network, cycles=cycles, price=price))
+        folded = _whole_beats(solve(network, cycles=cycles, price=price, scalings=scalings))
         return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     # Slower foldings have narrower ROM words, which waste less of each block RAM.
     for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
-            folded = _whole_beats(solve(network, multipliers=budget, price=price))
+            folded = solve(network, multipliers=budget, price=price, scalings=scalings)
         except UserError:
             break
+        folded = _whole_beats(folded)
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
             return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
     raise UserError(

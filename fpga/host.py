@@ -1,29 +1,33 @@
 """Talk to a board and compare its every logit with the int8 reference.
 
-python -m convstream.fpga.host --port /dev/ttyUSB0 identify
-python -m convstream.fpga.host --port /dev/ttyUSB0 classify digit.png 7  # a file, test image 7
-python -m convstream.fpga.host --port /dev/ttyUSB0 mnist --count 1000
-python -m convstream.fpga.host --port /dev/ttyUSB0 bench
-python -m convstream.fpga.host --port /dev/ttyUSB0 status
+    convstream host --port /dev/ttyUSB0 identify
+    convstream host --port /dev/ttyUSB0 classify digit.png 7   # a file, test image 7
+    convstream host --port /dev/ttyUSB0 mnist --count 1000
+    convstream host --port /dev/ttyUSB0 bench
+    convstream host --port /dev/ttyUSB0 status
 
 Exit code 1: a logit differs. 2: the board cannot be reached, or is not the one to compare with.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
 from convstream.fpga.client import Board, Repeated
 from convstream.fpga.link import TIMEOUT_S, Link, describe
-from convstream.fpga.verify import check, classify_all, rate_on_chip, repeat_on_chip
+from convstream.fpga.verify import Subject, check, classify_all, rate_on_chip, repeat_on_chip
 from convstream.model.base import errors
-from convstream.model.base.arguments import positive
+from convstream.model.base.commands import COUNT, Command, Positive, group
+from convstream.model.base.errors import UserError
 from convstream.model.learning import data
+from convstream.model.learning.image_files import load_user_images, times
 from convstream.sim import report
 
 if TYPE_CHECKING:
@@ -34,64 +38,58 @@ BENCH_IMAGES = 200
 OTHER_IMAGES = "use: classify FILE"
 
 
-def main(arguments: list[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a board, and what to compare it with.
+
+    port: of the serial line. timeout: seconds for an answer. net, build: see `verify.check`.
+    """
+
+    port: str | None
+    baud: int
+    timeout: float
+    net: str | None
+    build: Path | None
+
+    def board(self) -> Board:
+        """The board, until the command ends."""
+        if self.port is None:
+            raise UserError("no port given; expected --port with one such as /dev/ttyUSB0")
+        link = Link(self.port, self.baud, self.timeout)
+        return Board(click.get_current_context().with_resource(link))
+
+    def subject(self, board: Board) -> Subject:
+        """What it is compared with."""
+        return check(board, self.net, self.build)
+
+
+@group("host", __doc__)
+@click.option("--port", help="Serial port, such as /dev/ttyUSB0.")
+@click.option("--baud", type=COUNT, default=BAUD)
+@click.option("--timeout", type=Positive(), default=TIMEOUT_S, help="Seconds for an answer.")
+@click.option("--net", help="Network to compare with.  [default: the one the board names]")
+@click.option("--build", type=Path, help="Its build.  [default: in build/fpga/BOARD/]")
+@click.pass_context
+def main(context: click.Context, **options: Any) -> None:
     """The command line: 0, or 1 if a logit differs from the reference."""
-    options = _parse(arguments)
-    with Link(options.port, options.baud, options.timeout) as link:
-        return options.run(Board(link), options)
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m convstream.fpga.host", description="Talk to a board."
-    )
-    parser.add_argument("--port", required=True, help="serial port, such as /dev/ttyUSB0")
-    parser.add_argument(
-        "--baud", type=positive("--baud"), default=BAUD, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=positive("--timeout", float),
-        default=TIMEOUT_S,
-        help="seconds for an answer",
-    )
-    parser.add_argument("--net", help="network to compare with; default: the one the board names")
-    parser.add_argument("--build", type=Path, help="its build; default: in build/fpga/<board>/")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for name, run, text in (
-        ("identify", _identify, "what the board is and which network it runs"),
-        ("classify", _classify, "classify images of your own"),
-        ("mnist", _mnist, "classify MNIST's test images and compare every logit"),
-        ("bench", _bench, "measure images a second, over the wire and on chip"),
-        ("status", _status, "the board's counters and its last error"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        if name == "classify":
-            text = "PNG, folder of PNGs, IDX or .npy; or the number of a test image"
-            command.add_argument("images", nargs="+", metavar="IMG", help=text)
-        if name == "mnist":
-            command.add_argument(
-                "--count", type=positive("--count"), default=1000, help="of images"
-            )
-    return parser.parse_args(arguments)
+    context.obj = Connection(**options)
 
 
 def _read_images(
-    shape: tuple[int, int, int], sources: list[str]
+    shape: tuple[int, int, int], sources: Sequence[str]
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Images as uint8 (N, C, H, W), their names, and their labels ("-" if unknown)."""
     pixels, names, labels = [], [], []
     for source in sources:
         if source.isdecimal():
-            images, known, name = data.load_for(shape, remedy=OTHER_IMAGES)
+            images, known, name, _ = data.load_for(shape, remedy=OTHER_IMAGES)
             number = int(source)
             data.check_number(number, images, name)
             pixels.append(images[number : number + 1])
             names.append(f"{name} {number}")
             labels.append("-" if known is None else str(known[number]))
             continue
-        images = data.load_user_images(source, shape)
+        images = load_user_images(source, shape)
         pixels.append(images)
         several = len(images) > 1
         names += [f"{source} {i}" if several else source for i in range(len(images))]
@@ -114,17 +112,18 @@ def _complain_of_repeats(repeated: Repeated) -> list[str]:
     ]
 
 
-# The commands
-
-
-def _identify(board: Board, _: argparse.Namespace) -> int:
+@main.command(cls=Command)
+@click.pass_obj
+def identify(connection: Connection) -> int:
+    """What the board is and which network it runs."""
+    board = connection.board()
     said = board.identity
     rows = [
         ("board", said.board),
         ("network", said.network),
         ("network's hash", said.network_hash.hex()),
         ("build", said.build_id.hex()),
-        ("image", f"{data.times(said.input_shape)} (channels x height x width)"),
+        ("image", f"{times(said.input_shape)} (channels x height x width)"),
         ("classes", f"{said.classes:,}"),
         ("clock", f"{said.clock_hz / 1e6:g} MHz"),
         ("cycles an image", f"{said.cycles_per_image:,}"),
@@ -135,22 +134,34 @@ def _identify(board: Board, _: argparse.Namespace) -> int:
     return 0
 
 
-def _status(board: Board, _: argparse.Namespace) -> int:
-    status = board.status()
+@main.command(cls=Command)
+@click.pass_obj
+def status(connection: Connection) -> int:
+    """The board's counters and its last error."""
+    board = connection.board()
+    said = board.status()
     rows = [
-        ("frames answered", f"{status.frames:,}"),
-        ("errors", f"{status.errors:,}"),
-        ("last error", describe(status.last_error) if status.last_error else "none"),
-        ("image stored", "yes" if status.image_stored else "no"),
-        ("self-test", "done" if status.self_test_done else "not done"),
+        ("frames answered", f"{said.frames:,}"),
+        ("errors", f"{said.errors:,}"),
+        ("last error", describe(said.last_error) if said.last_error else "none"),
+        ("image stored", "yes" if said.image_stored else "no"),
+        ("self-test", "done" if said.self_test_done else "not done"),
     ]
     _print_pairs(board.link.port, rows)
     return 0
 
 
-def _classify(board: Board, options: argparse.Namespace) -> int:
-    subject = check(board, options.net, options.build)
-    pixels, names, labels = _read_images(board.identity.input_shape, options.images)
+@main.command(cls=Command)
+@click.argument("images", nargs=-1, required=True, metavar="IMG...")
+@click.pass_obj
+def classify(connection: Connection, images: tuple[str, ...]) -> int:
+    """Classify images of your own, or test images by number.
+
+    An image is a PNG, a folder of PNGs, an IDX or .npy file, or the number of a test image.
+    """
+    board = connection.board()
+    subject = connection.subject(board)
+    pixels, names, labels = _read_images(board.identity.input_shape, images)
     outcome = classify_all(board, subject, pixels)
     table = _table(f"{subject.name} on {board.identity.board}", "image", "class", "label", "cycles")
     table.add_column("logits", no_wrap=True)
@@ -166,11 +177,15 @@ def _classify(board: Board, options: argparse.Namespace) -> int:
     return _complain(outcome.complaints(names))
 
 
-def _mnist(board: Board, options: argparse.Namespace) -> int:
-    subject = check(board, options.net, options.build)
-    count = options.count
+@main.command(cls=Command)
+@click.option("--count", type=COUNT, default=1000, help="Of images.")
+@click.pass_obj
+def mnist(connection: Connection, count: int) -> int:
+    """Classify MNIST's test images and compare every logit."""
+    board = connection.board()
+    subject = connection.subject(board)
     shape = board.identity.input_shape
-    images, labels, dataset = data.load_for(shape, count=count, remedy=OTHER_IMAGES)
+    images, labels, dataset, _ = data.load_for(shape, count=count, remedy=OTHER_IMAGES)
     outcome = classify_all(board, subject, images)
     repeated = repeat_on_chip(board)
     wrong = int((outcome.logits != outcome.expected).sum())
@@ -196,8 +211,12 @@ def _mnist(board: Board, options: argparse.Namespace) -> int:
     return _complain(outcome.complaints(names) + _complain_of_repeats(repeated))
 
 
-def _bench(board: Board, options: argparse.Namespace) -> int:
-    subject = check(board, options.net, options.build)
+@main.command(cls=Command)
+@click.pass_obj
+def bench(connection: Connection) -> int:
+    """Measure images a second, over the wire and on chip."""
+    board = connection.board()
+    subject = connection.subject(board)
     said = board.identity
     image = np.random.default_rng(1).integers(0, 256, said.input_shape, np.uint8)
     outcome = classify_all(board, subject, image[None].repeat(BENCH_IMAGES, 0))

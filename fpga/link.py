@@ -214,7 +214,7 @@ class Link:
             f"{self.port}: "
             + (
                 failure
-                or "the board is silent; is it powered, loaded (make prog), and on this port?"
+                or "the board is silent; is it powered, loaded with a bitstream, and on this port?"
             )
         )
 

@@ -1,32 +1,30 @@
-"""Simulate the synthesised netlist of a network against the reference: `make sim-netlist`.
+"""Simulate the synthesised netlist of a network against the reference.
 
-python -m convstream.fpga.netlist --net convnet --board icebreaker --n 20
+    convstream netlist convnet --board icebreaker -n 20
 
 The network is folded and synthesised as for a bitstream, but without the rest of the board. Its
-netlist then replaces the RTL in the simulation of `make sim`. The models of the board's cells are
-Yosys' own, and those in fpga/sim/ for the cells that are black boxes to Yosys.
+netlist then replaces the RTL in the simulation of `convstream sim`. The models of the board's cells
+are Yosys' own, and those in fpga/sim/ for the cells that are black boxes to Yosys.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import re
 import shutil
 from pathlib import Path
 
-from convstream.fpga import build, flow
-from convstream.fpga.boards import BOARDS, Board, Family, find
-from convstream.model.base import errors
-from convstream.model.base.arguments import positive
-from convstream.model.base.errors import UserError
+from convstream.fpga import build, flow, target
+from convstream.fpga.boards import Board, Family, find
+from convstream.model.base import errors, places
+from convstream.model.base.commands import command
 from convstream.model.hardware import manifest
-from convstream.sim import design, report, run, tools
+from convstream.sim import options, report, run, tools
 from convstream.sim.build import once
 from convstream.sim.design import Design
 
-BUILD = design.ROOT / "build" / "netlist"
+BUILD = places.BUILD / "netlist"
 YOSYS_MODELS = {"ice40": ("cells_sim.v",), "ecp5": ("common_sim.vh", "ccu2c_sim.vh")}
 IMAGES = 20
 
@@ -44,14 +42,14 @@ def models(family: Family) -> dict[str, str]:
 
 
 def _own(family: Family) -> list[Path]:
-    return sorted((Path(__file__).parent / "sim" / family.name).glob("*.v"))
+    return sorted((places.FPGA / "sim" / family.name).glob("*.v"))
 
 
 def synthesise(
     net: str, board: Board, *, device: str | None = None, cycles: int | None = None
 ) -> Design:
     """A network folded for a board, with its netlist and cell models in place of the RTL."""
-    root = BUILD / board.name / manifest.read(design.find(net))["name"]
+    root = BUILD / board.name / manifest.read(manifest.find(net))["name"]
     exported = root / "network"
     build.prepare(net, board, exported, device=device, cycles=cycles)
     plain = Design.read(exported)
@@ -76,26 +74,26 @@ def synthesise(
     return dataclasses.replace(plain, sources=sources | models(board.family), optimised=False)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("netlist", __doc__)
+@options.networks
+@target.board
+@target.folding
+@options.count
+@options.images
+def main(
+    networks: list[str],
+    board: str,
+    device: str | None,
+    cycles: int | None,
+    n: int | None,
+    images: str | None,
+) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
-    parser = argparse.ArgumentParser(
-        prog="make sim-netlist", description="Simulate the netlist of a network."
-    )
-    parser.add_argument("--net", required=True, help="names or folders of networks")
-    parser.add_argument("--board", required=True, help=", ".join(BOARDS))
-    parser.add_argument("--device", help="another chip than the usual one, such as 25f")
-    parser.add_argument("--cycles", type=positive("CYCLES"), help="cycles an image")
-    parser.add_argument("--n", default=str(IMAGES), help="number of images")
-    parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
-    options = parser.parse_args(arguments)
     flow.check_tools()
     tools.check("verilator")
-    board = find(options.board)
-    if options.net == "all":
-        raise UserError("netlists are made one by one; choose a network, such as NET=convnet")
-    settings = ["--n", options.n, *(["--images", options.images] if options.images else [])]
-    found = synthesise(options.net, board, device=options.device, cycles=options.cycles)
-    return run.stream([found], run.parse(settings), BUILD / board.name)
+    chosen = find(board)
+    found = synthesise(options.only(networks), chosen, device=device, cycles=cycles)
+    return run.stream([found], run.Options(n=n or IMAGES, images=images), BUILD / chosen.name)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ import numpy as np
 
 from convstream.fpga import identity
 from convstream.fpga.client import MOST_REPEATS, Board, Repeated, Result
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
-from convstream.model.hardware import rom
-from convstream.model.hardware.manifest import FILE_NAME
+from convstream.model.hardware import manifest, rom
 from convstream.model.network import reference
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import report
-from convstream.sim.design import ROOT, Design, find
+from convstream.sim.design import Design
 
-BUILD = ROOT / "build" / "fpga"
+BUILD = places.BUILD / "fpga"
 # The shortest measurement, unless a counter of the board limits it.
 ENOUGH_S = 0.3
 GROWTH = 8
@@ -55,20 +55,20 @@ def check(board: Board, net: str | None, build: Path | None) -> Subject:
     the board reports.
     """
     said = board.identity
-    onnx = find(net or said.network) / "network.onnx"
+    onnx = manifest.find(net or said.network) / "network.onnx"
     if not onnx.is_file():
         raise UserError(f"{onnx} is missing; restore it, or choose a network with --net")
     present = identity.network_hash(onnx)
     if present != said.network_hash:
         raise UserError(
             f"the board runs {said.network} with hash {said.network_hash.hex()}, but {onnx} has "
-            f"{present.hex()}; load that one (make prog), or choose another with --net"
+            f"{present.hex()}; load that one (convstream build --prog), or choose with --net"
         )
     folder = build or _build_of(said)
-    if not (folder / FILE_NAME).is_file():
+    if not (folder / manifest.FILE_NAME).is_file():
         raise UserError(
             f"{folder} holds no build, so what the ROMs should hold is unknown; make it with: "
-            f"make bitstream BOARD={said.board} NET={said.network}, or name its folder with --build"
+            f"convstream build {said.network} --board {said.board}, or name its folder with --build"
         )
     design = Design.read(folder)
     wrong = [
@@ -80,13 +80,13 @@ def check(board: Board, net: str | None, build: Path | None) -> Subject:
     if wrong and built.build_id != said.build_id:
         raise UserError(
             f"the board holds build {said.build_id.hex()}, {folder} is build "
-            f"{built.build_id.hex()}, with other ROMs; load that one (make prog), or name the "
-            "board's with --build"
+            f"{built.build_id.hex()}, with other ROMs; load that one (convstream build --prog), or "
+            "name the board's with --build"
         )
     if wrong:
         raise UserError(
             f"the board's ROMs of {', '.join(wrong)} do not hold what {folder} says (their "
-            "signatures differ); load the bitstream again (make prog)"
+            "signatures differ); load the bitstream again (convstream build --prog)"
         )
     return Subject(read_onnx(onnx, said.network), design)
 
@@ -107,7 +107,7 @@ def signatures(design: Design) -> list[tuple[str, int]]:
             rom.signature(*(design.files[name].decode() for name in design.roms(layer["name"]))),
         )
         for layer in design.manifest["layers"]
-        if design.files.keys() >= set(design.roms(layer["name"]))
+        if design.roms(layer["name"])
     ]
 
 

@@ -1,6 +1,6 @@
-"""How good a network is on the test set, before training, in floats and in int8.
+"""Measure the accuracy of a network before training, in floats and in int8.
 
-    python model/evaluate.py lenet5
+    convstream evaluate lenet5
 
 Prints the accuracies and writes two pictures to build/evaluate/NET/: the confusion matrix of the
 int8 network, and its 25 worst mistakes.
@@ -8,23 +8,16 @@ int8 network, and its 25 worst mistakes.
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-if __package__ in (None, ""):
-    # In place of this folder, whose modules would shadow others' names.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import argparse
-from dataclasses import dataclass
-
+import click
 import numpy as np
 
-from convstream.model.base import errors, pictures
-from convstream.model.export import find_network
+from convstream.model.base import errors, pictures, places
+from convstream.model.base.commands import command
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest as manifests
-from convstream.model.learning.data import ROOT
 from convstream.model.learning.initial import initial_network
 from convstream.model.learning.source import Split, hold_out, load_split
 from convstream.model.learning.training import CALIBRATION
@@ -32,7 +25,7 @@ from convstream.model.network import reference
 from convstream.model.network.floats import FloatNetwork, log_softmax
 from convstream.model.network.quantised import QuantisedNetwork
 
-BUILD = ROOT / "build" / "evaluate"
+BUILD = places.BUILD / "evaluate"
 WORST = 25
 
 
@@ -60,7 +53,7 @@ def evaluate(
     start = initial_network(quantised.network, sample, np.random.default_rng(seed))
     logits = reference.predict(quantised, test.pixels)
     classes = reference.argmax(logits)
-    doubt = -log_softmax(np.ldexp(logits.astype(np.float64), -quantised.logits.sum_exponent))
+    doubt = -log_softmax(quantised.real(logits))
     return Result(
         untrained=_accuracy(start.predict(test.pixels).argmax(axis=1), test),
         trained=None
@@ -132,46 +125,42 @@ def draw_mistakes(numbers: np.ndarray, result: Result, test: Split, title: str, 
     pictures.save(made, path)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("evaluate", __doc__)
+@click.argument("net", metavar="NET")
+@click.option(
+    "--out", type=Path, metavar="DIR", help="Folder to write.  [default: build/evaluate/NET]"
+)
+def main(net: str, out: Path | None) -> int:
     """The command line. Returns 0."""
-    parser = argparse.ArgumentParser(
-        prog="model/evaluate.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("network", metavar="NET", help="name or folder of an exported network")
-    parser.add_argument("--out", type=Path, help="folder to write; default build/evaluate/NET")
-    options = parser.parse_args(arguments)
-
-    folder = Path(options.network)
-    if not (folder / manifests.FILE_NAME).is_file():
-        _, folder, _ = find_network(options.network, None)
+    folder = manifests.find(net)
     manifest = manifests.verify(folder)
     quantised = read_onnx(folder / "network.onnx", manifest["name"])
-    network = quantised.network
+    name, network = manifest["name"], quantised.network
     weights = folder / "float.npz"
     trained = FloatNetwork.load(network, weights) if weights.is_file() else None
     seed = (manifest.get("training") or {}).get("seed", 1)
-    test, name = load_split("test")
+    test, dataset = load_split("test")
     test.check(network)
     result = evaluate(quantised, trained, seed, load_split("train")[0], test)
 
-    out = options.out or BUILD / network.name
+    out = out or BUILD / places.label(folder, name)
     numbers = worst_mistakes(result, test)
     mistakes = int((result.classes != test.labels).sum())
-    title = f"{network.name}, int8: {result.int8:.2f} % of {len(test):,} images of {name}"
+    title = f"{name}, int8: {result.int8:.2f} % of {len(test):,} images of {dataset}"
     draw_confusion(
-        confusion(test.labels, result.classes, network.classes), title, out / "confusion.png"
+        confusion(test.labels, result.classes, network.classes),
+        title,
+        out / "confusion.png",
     )
     draw_mistakes(
         numbers,
         result,
         test,
-        f"{network.name}, int8: the {len(numbers)} worst of {mistakes:,} mistakes",
+        f"{name}, int8: the {len(numbers)} worst of {mistakes:,} mistakes",
         out / "mistakes.png",
     )
     trained_text = "no float.npz" if result.trained is None else f"{result.trained:.2f} %"
-    print(f"{network.name} on {len(test):,} images of {name}:")
+    print(f"{name} on {len(test):,} images of {dataset}:")
     print(f"  before training  {result.untrained:.2f} %")
     print(f"  float            {trained_text}")
     print(f"  int8             {result.int8:.2f} %  ({mistakes:,} mistakes)")

@@ -1,37 +1,43 @@
-"""Turns `network.onnx` into what hardware needs: ROM contents, the top module, `network.json`.
+"""Fold a quantised network and write what hardware needs: ROM contents and a top module.
 
-python model/export.py lenet5
-python model/export.py lenet5 --cycles 1568 --dry-run
-python model/export.py my.onnx --out mem/my --multipliers 100
+    convstream export my.onnx --out hw/my --multipliers 100
+    convstream export lenet5 --cycles 1568 --dry-run
+
+The name of the folder becomes that of the network and of its module.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convstream.model.base.arguments import positive
+import click
+
+from convstream.model.base import places
+from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.base.patience import patience
 from convstream.model.formats import text
 from convstream.model.formats.onnx import read_onnx, write_onnx
+from convstream.model.formats.onnx.notes import notes
 from convstream.model.hardware import manifest, names, overview, rom, verilog
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
 from convstream.model.network.quantised import QuantisedNetwork
 
-ROOT = Path(__file__).resolve().parents[1]
-MEM = ROOT / "mem"
-BUILD = ROOT / "build" / "export"
+BUILD = places.BUILD / "export"
+# What training leaves beside the network that it made.
+TRAINED = {"float.npz", "training.png"}
 
 
 def export(
@@ -46,6 +52,7 @@ def export(
     latency: int | None = None,
     training: dict[str, Any] | None = None,
     extra: Sequence[Path] = (),
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write ROM contents, `<net>.v` and `network.json` into `out_dir`; returns the manifest.
 
@@ -54,7 +61,7 @@ def export(
     folded: a folding of the caller's own instead. onnx: the file to put there as `network.onnx`; by
     default one is written. training: metrics for the manifest; by default those of the present
     manifest, as long as `network.onnx` is the one they belong to. extra: other files that go there,
-    which the manifest does not name.
+    which the manifest does not name. force: replace another network that is there.
 
     Either every file changes or, on an error, an interrupt or a kill, none. Raises `UserError` on a
     target out of reach, a name that no module can have, or a folder that holds another network.
@@ -62,7 +69,8 @@ def export(
     out_dir = Path(out_dir)
     name = quantised.network.name
     check_name(name)
-    check_folder(out_dir, name)
+    if not force:
+        check_folder(out_dir, name)
     if folded is None:
         with patience(f"{name}: choosing a folding"):
             folded = solve(
@@ -71,7 +79,10 @@ def export(
                 multipliers=multipliers,
                 pixels=pixels,
                 latency=latency,
+                scalings=scalings(quantised),
             )
+    elif not folded.scalings:
+        folded = replace(folded, scalings=scalings(quantised))
     with patience(f"{name}: finding the depths of FIFOs"):
         buffering = buffers(folded)
     warn_inexact(quantised)
@@ -87,9 +98,10 @@ def export(
             (folder / file).write_text(content, encoding="ascii")
         hashes = {path.name: manifest.sha256(path) for path in sorted(folder.iterdir())}
         previous = _previous(out_dir)
-        if training is None and previous.get("files", {}).get("network.onnx") == hashes.get(
-            "network.onnx"
-        ):
+        stale = previous.get("files", {}).keys() - hashes.keys()
+        if previous and previous["files"].get("network.onnx") != hashes["network.onnx"]:
+            stale |= TRAINED
+        elif training is None:
             training = previous.get("training")
         description = manifest.describe(quantised, folded, buffering)
         description["files"] = hashes
@@ -98,9 +110,8 @@ def export(
         (folder / manifest.FILE_NAME).write_text(manifest.to_text(description), encoding="utf-8")
         for path in extra:
             shutil.copyfile(path, folder / path.name)
-        stale = previous.get("files", {}).keys() - hashes.keys()
         written = [*hashes, manifest.FILE_NAME, *(path.name for path in extra)]
-        put_in_place(folder, out_dir, written, stale)
+        put_in_place(folder, out_dir, written, stale - set(written))
     return description
 
 
@@ -108,7 +119,7 @@ def warn_inexact(quantised: QuantisedNetwork) -> None:
     """Say so where the logits can be too large for a float32 runtime to be exact."""
     name = quantised.network.output.name
     bound = quantised.accumulator_bound(name)
-    if bound >= EXACT_IN_FLOAT32:
+    if quantised.gives_sums and bound >= EXACT_IN_FLOAT32:
         print(
             f"warning: {name}: logits can reach {bound}, 2^24 or more; "
             "ONNX Runtime, which sums in float32, may differ; the reference and the RTL are exact",
@@ -118,23 +129,25 @@ def warn_inexact(quantised: QuantisedNetwork) -> None:
 
 def check_name(name: str) -> None:
     """Raise `UserError` where a network's name cannot be that of its module."""
-    modules = (path.stem for room in ("rtl", "fpga") for path in (ROOT / room).rglob("*.v"))
+    modules = (path.stem for room in (places.RTL, places.FPGA) for path in room.rglob("*.v"))
     names.check_name(name, frozenset(modules))
 
 
 def check_folder(out_dir: Path, name: str, onnx: Path | None = None) -> None:
-    """Raise `UserError` where `out_dir` is no folder, or holds another network than `name`.
+    """Raise `UserError` where `out_dir` is no folder, or not one that an export may change.
 
-    onnx: where given, a `network.onnx` in the folder must be this very file.
+    It may hold an older export of the network `name`; otherwise no network but this very file.
     """
-    remedy = "choose another --out, or delete that folder first"
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(f"{out_dir} is no folder; choose another --out")
-    held = _previous(out_dir).get("name", name)
-    if held != name:
-        raise UserError(f"{out_dir} already holds another network, {held}; {remedy}")
+    remedy = "choose another --out, or replace it with --force"
+    previous = _previous(out_dir)
+    if previous.get("name", name) != name:
+        raise UserError(f"{out_dir} already holds another network, {previous['name']}; {remedy}")
     present = out_dir / "network.onnx"
-    if onnx is not None and present.is_file() and present.read_bytes() != onnx.read_bytes():
+    if onnx is None or previous or not present.is_file():
+        return
+    if present.read_bytes() != onnx.read_bytes():
         raise UserError(f"{out_dir} already holds another network.onnx than {onnx}; {remedy}")
 
 
@@ -175,96 +188,83 @@ def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
         onnx = Path(source)
         if not onnx.is_file():
             raise UserError(f"{onnx}: no such file; give a .onnx file or a network's name")
-        if out is None:
-            held = onnx.name == "network.onnx"
-            out = onnx.resolve().parent if held else MEM / onnx.stem
+        # A folder that an earlier export made is changed in place, any other left alone.
+        made = onnx.name == "network.onnx" and _previous(onnx.resolve().parent)
+        out = out or (onnx.resolve().parent if made else places.MEM / onnx.stem)
         return onnx, out, out.resolve().name
-    onnx = MEM / source / "network.onnx"
-    if not onnx.is_file():
-        if source in NETWORKS:
-            raise UserError(f"mem/{source}/network.onnx is missing; run model/train.py {source}")
-        exported = {path.parent.name for path in MEM.glob("*/network.onnx")}
-        known = ", ".join(sorted(exported | NETWORKS.keys()))
-        raise UserError(f"unknown network {source!r}; expected {known}, or a .onnx file")
-    return onnx, out or MEM / source, source
+    for folder in places.folders_of(source):
+        if (folder / "network.onnx").is_file():
+            return folder / "network.onnx", out or places.MEM / source, source
+    if source in NETWORKS:
+        raise UserError(f"mem/{source}/network.onnx is missing; run convstream train {source}")
+    known = ", ".join(sorted({*places.networks("network.onnx"), *NETWORKS}))
+    raise UserError(f"unknown network {source!r}; expected {known}, or a .onnx file")
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="model/export.py",
-        description="Fold a quantised network and write its ROM contents and top module.",
-    )
-    parser.add_argument("network", metavar="NET|FILE.onnx", help="a folder in mem/, or a file")
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument(
-        "--cycles",
-        type=positive("--cycles"),
-        metavar="N",
-        help="cycles an image; default: full rate",
-    )
-    parser.add_argument(
-        "--latency",
-        type=positive("--latency"),
-        metavar="N",
-        help="add multipliers until an image takes N cycles",
-    )
-    target.add_argument(
-        "--multipliers",
-        type=positive("--multipliers"),
-        metavar="N",
-        help="as fast as N multipliers allow",
-    )
-    parser.add_argument(
-        "--pixels-per-beat", type=int, choices=PIXELS_PER_BEAT, default=1, help="default: 1"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: mem/NET")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show the folding, as a table and a PNG"
-    )
-    parser.add_argument(
-        "--format",
-        choices=("c", "hex"),
-        help="only write the weights, as C initialisers or plain hex tables, to build/export/NET/",
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    options = parse(arguments)
-    onnx, out_dir, name = find_network(options.network, options.out)
-    if options.format:
-        if options.out is None:
-            name = name if onnx.is_relative_to(MEM) else onnx.stem
-            out_dir = BUILD / name / options.format
+@command("export", __doc__)
+@click.argument("network", metavar="NET|FILE.onnx")
+@click.option("--cycles", type=COUNT, help="Cycles an image.  [default: full rate]")
+@click.option("--multipliers", type=COUNT, help="As fast as so many multipliers allow.")
+@click.option("--latency", type=COUNT, help="Add multipliers until an image takes so many cycles.")
+@click.option(
+    "--pixels-per-beat",
+    type=click.Choice(PIXELS_PER_BEAT),
+    default=1,
+    help="Pixels that come in at once.",
+)
+@click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: mem/NET]")
+@click.option("--force", is_flag=True, help="Replace another network in that folder.")
+@click.option("--dry-run", is_flag=True, help="Only show the folding.")
+@click.option(
+    "--format",
+    type=click.Choice(["c", "hex"]),
+    help="Only write the weights, as C initialisers or hex tables.  [to: build/export/NET/]",
+)
+def main(
+    network: str,
+    cycles: int | None,
+    multipliers: int | None,
+    latency: int | None,
+    pixels_per_beat: int,
+    out: Path | None,
+    force: bool,
+    dry_run: bool,
+    format: str | None,
+) -> int:
+    """The command line. Returns 0."""
+    if cycles and multipliers:
+        raise UserError("--cycles and --multipliers exclude each other; give one of them")
+    onnx, out_dir, name = find_network(network, out)
+    if format:
+        if out is None:
+            name = name if onnx.parent in places.folders_of(name) else onnx.stem
+            out_dir = BUILD / name / format
         quantised = read_onnx(onnx, name)
-        files = write_format(quantised, options.format, onnx.with_name("float.npz"), out_dir)
+        files = write_format(quantised, format, onnx.with_name("float.npz"), out_dir)
         print(f"{len(files)} file(s) in {_shown(out_dir)}")
         return 0
     check_name(name)
+    if not (force or dry_run):
+        check_folder(out_dir, name, onnx)
     quantised = read_onnx(onnx, name)
+    for note in notes(onnx, quantised):
+        print(f"note: {note}", file=sys.stderr)
     with patience(f"{name}: choosing a folding"):
         folded = solve(
             quantised.network,
-            cycles=options.cycles,
-            multipliers=options.multipliers,
-            pixels=options.pixels_per_beat,
-            latency=options.latency,
+            cycles=cycles,
+            multipliers=multipliers,
+            pixels=pixels_per_beat,
+            latency=latency,
+            scalings=scalings(quantised),
         )
-    if options.dry_run:
+    if dry_run:
         warn_inexact(quantised)
         with patience(f"{name}: finding the depths of FIFOs"):
             buffering = buffers(folded)
-        description = manifest.describe(quantised, folded, buffering)
-        overview.print_table(description)
-        chart = BUILD / f"{name}.png"
-        overview.draw_occupancy(description, chart)
-        print(f"stage occupancy: {_shown(chart)}")
+        overview.print_table(manifest.describe(quantised, folded, buffering))
         return 0
-    if options.network.endswith(".onnx"):
-        check_folder(out_dir, name, onnx)
-    description = export(quantised, out_dir, folded=folded, onnx=onnx)
+    description = export(quantised, out_dir, folded=folded, onnx=onnx, force=force)
     overview.print_table(description)
     print(f"{len(description['files']) + 1} files in {_shown(out_dir)}")
     return 0

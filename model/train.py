@@ -1,7 +1,7 @@
 """Train a network: floats first, then int8, quantisation-aware; write both to `mem/<net>/`.
 
-    python model/train.py lenet5 [--seed 1] [--epochs 60] [--set rate=0.001 ...]
-    python model/train.py convnet --backend numpy       # needs no torch
+    convstream train lenet5 --seed 2 --epochs 60 --set rate=0.001
+    convstream train convnet --backend numpy        # needs no torch
 
 Float training with augmentation, a moving average of the weights and, where the recipe names one,
 a teacher network; then the exponents of least error; then fine-tuning through the rounding, led by
@@ -11,28 +11,22 @@ the test set is looked at once, at the end. Nothing is written before the end.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-if __package__ in (None, ""):
-    # In place of this folder, whose modules would shadow others' names.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import argparse
 import dataclasses
 import time
+from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors
+from convstream.model.base import errors, places
+from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import UserError
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.export import check_folder, export
 from convstream.model.formats.onnx import write_onnx
 from convstream.model.learning import training
 from convstream.model.learning.backend import Backend
-from convstream.model.learning.data import ROOT
 from convstream.model.learning.recipes import RECIPES, Recipe
 from convstream.model.learning.report import Display, draw_curve
 from convstream.model.learning.source import hold_out, load_split
@@ -43,6 +37,7 @@ from convstream.model.network.graph import Network
 from convstream.model.network.reference import argmax, predict
 
 BACKENDS = ("torch", "numpy")
+KNOWN = ", ".join(NETWORKS)
 
 
 def load_backend(name: str) -> type[Backend]:
@@ -58,18 +53,20 @@ def load_backend(name: str) -> type[Backend]:
     except ImportError as error:
         raise UserError(
             f"the backend torch needs the extra [train] ({error}); "
-            "pip install -e '.[train]', or train with --backend numpy"
+            f"{places.extra('train')}, or train with --backend numpy"
         ) from None
     return TorchBackend
 
 
-def load_teacher(recipe: Recipe, folder: Path) -> FloatNetwork | None:
+def load_teacher(recipe: Recipe) -> FloatNetwork | None:
     """The network that is learned from, None where the recipe has none."""
     if recipe.teacher is None:
         return None
     if recipe.teacher not in NETWORKS:
-        raise UserError(f"unknown teacher {recipe.teacher!r}; expected one of {_names()}")
-    return FloatNetwork.load(NETWORKS[recipe.teacher], folder / recipe.teacher / "float.npz")
+        raise UserError(f"unknown teacher {recipe.teacher!r}; expected one of {KNOWN}")
+    paths = [folder / "float.npz" for folder in places.folders_of(recipe.teacher)]
+    path = next(filter(Path.is_file, paths), paths[0])
+    return FloatNetwork.load(NETWORKS[recipe.teacher], path)
 
 
 def train(
@@ -80,16 +77,15 @@ def train(
     seed: int = 1,
     backend: str = "torch",
     threads: int | None = None,
-    teachers: Path = ROOT / "mem",
     export_network: bool = True,
 ) -> dict[str, Any]:
     """Train, quantise and write `out_dir`; returns the figures that `network.json` gets.
 
-    teachers: the folder that holds the teacher's. Until the end nothing is written.
+    Until the end nothing is written.
     """
     started = time.monotonic()
     engine = load_backend(backend)(seed)
-    teacher = load_teacher(recipe, teachers)
+    teacher = load_teacher(recipe)
     everything, dataset = load_split("train")
     everything.check(network)
     with Display() as display:
@@ -150,56 +146,47 @@ def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_netwo
             put_in_place(folder, out_dir, ["network.onnx", "float.npz", "training.png"])
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("train", __doc__)
+@click.argument("network", metavar="NET")
+@click.option("--seed", type=int, default=1, help="Of all randomness.")
+@click.option("--epochs", type=int, help="Of float training.  [default: the recipe's]")
+@click.option("--tune-epochs", type=int, help="Of quantisation-aware fine-tuning.")
+@click.option("--backend", default="torch", help="torch or numpy.")
+@click.option("--optimiser", help="adam or sgd, with momentum.  [default: adam]")
+@click.option("--threads", type=COUNT, help="Processors to use.  [default: all]")
+@click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: mem/NET]")
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change the recipe.")
+def main(
+    network: str,
+    seed: int,
+    backend: str,
+    threads: int | None,
+    out: Path | None,
+    settings: tuple[str, ...],
+    **changes: Any,
+) -> int:
     """The command line. Returns 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("network", metavar="NET", help=f"one of {_names()}")
-    parser.add_argument("--seed", type=int, default=1, help="of all randomness (default 1)")
-    parser.add_argument("--epochs", type=int, help="of float training; default: the recipe's")
-    parser.add_argument("--tune-epochs", type=int, help="of quantisation-aware fine-tuning")
-    parser.add_argument("--backend", default="torch", help="torch (default) or numpy")
-    parser.add_argument("--optimiser", help="adam (default) or sgd, with momentum")
-    parser.add_argument("--threads", type=int, help="processors to use; default: all")
-    parser.add_argument("--out", type=Path, help="folder to write; default mem/NET")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the recipe"
-    )
-    options = parser.parse_args(arguments)
-    if options.network not in NETWORKS:
-        raise UserError(f"unknown network {options.network!r}; expected one of {_names()}")
-    if options.threads is not None and options.threads < 1:
-        raise UserError(f"--threads {options.threads}: expected at least 1")
-    recipe = RECIPES.get(options.network, Recipe())
-    for setting in options.set:
+    if network not in NETWORKS:
+        raise UserError(f"unknown network {network!r}; expected one of {KNOWN}")
+    recipe = RECIPES.get(network, Recipe())
+    for setting in settings:
         recipe = recipe.with_setting(setting)
-    for field in ("epochs", "tune_epochs", "optimiser"):
-        if getattr(options, field) is not None:
-            recipe = dataclasses.replace(recipe, **{field: getattr(options, field)})
-    load_backend(options.backend)
-    network = NETWORKS[options.network]
-    out_dir = options.out or ROOT / "mem" / network.name
-    check_folder(out_dir, network.name)
-    metrics = train(
-        network,
-        recipe,
-        out_dir,
-        seed=options.seed,
-        backend=options.backend,
-        threads=options.threads,
-    )
+    given = {name: value for name, value in changes.items() if value is not None}
+    recipe = dataclasses.replace(recipe, **given)
+    load_backend(backend)
+    chosen = NETWORKS[network]
+    out_dir = out or places.MEM / network
+    check_folder(out_dir, network)
+    with staging(out_dir):
+        pass  # what cannot be written in the end need not be trained
+    metrics = train(chosen, recipe, out_dir, seed=seed, backend=backend, threads=threads)
     print(
-        f"{summary(network, metrics)} "
+        f"{summary(chosen, metrics)} "
         f"(validation {metrics['float_validation_accuracy']:.2f} and "
         f"{metrics['int8_validation_accuracy']:.2f} %), {metrics['seconds']:.0f} s; "
         f"written to {out_dir}"
     )
     return 0
-
-
-def _names() -> str:
-    return ", ".join(NETWORKS)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@
 module argmax #(
     parameter CLASSES = 10,  // logits an image, at most 65,536
     parameter LANES   = 1,   // logits a beat; those of the last beat beyond CLASSES do not count
-    parameter WIDTH   = 32   // bits of a logit
+    parameter WIDTH   = 32,  // bits of a logit, 2 or more
+    parameter SIGNED  = 1    // 0: logits are codes from 0 on
 ) (
     input  wire                   clk,
     input  wire                   rst,
@@ -32,6 +33,8 @@ module argmax #(
     localparam LANE_WIDTH  = (LANES > 1) ? $clog2(LANES) : 1;
     localparam INDEX_WIDTH = (BEATS*LANES > 1) ? $clog2(BEATS*LANES) : 1;
     localparam [15:0] STEP = LANES[15:0];
+    // With their top bit flipped, codes are in the order of signed numbers.
+    localparam [WIDTH-1:0] FLIPPED = (SIGNED != 0) ? 0 : 1 << (WIDTH - 1);
 
     function integer nodes;  // of a level: ceil(LANES / 2^level)
         input integer level_of;
@@ -82,7 +85,7 @@ module argmax #(
                 wire        [LANE_WIDTH-1:0] lane;
                 wire                         counts;
                 if (level == 0) begin : gen_lane
-                    assign logit  = gen_stage[1].beat[WIDTH*node +: WIDTH];
+                    assign logit  = gen_stage[1].beat[WIDTH*node +: WIDTH] ^ FLIPPED;
                     assign lane   = node;
                     assign counts = node < LAST_LANES || !gen_stage[1].beat[WIDTH*LANES];
                 end else begin : gen_larger

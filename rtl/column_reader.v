@@ -3,11 +3,11 @@
 // Reads the columns of windows from the banks of a line_buffer, in the order in which a
 // window_register wants them. It sweeps over the image once for each row of windows.
 //
-// - A sweep reads SWEEP column groups of KERNEL rows. Groups right of the image are zeros, and so
-//   are rows above and below it.
+// - A sweep reads SWEEP column groups of KERNEL rows, DILATION rows apart. Groups right of the
+//   image are PAD_CODE, and so are rows above and below it.
 // - A column may be read as soon as the image's lowest row that it needs has come in so far, and
 //   the window_register has room for it.
-// - With KERNEL banks, a column is read in a clock and its rows are rotated into the window's
+// - With several banks, a column is read in a clock and its rows are sorted into the window's
 //   order. With one bank, it is read row by row.
 //
 // Latency: 2 clocks from `read` to what is read, on `unit`.
@@ -19,14 +19,17 @@ module column_reader #(
     parameter OUT_HEIGHT = 26,  // sweeps an image
     parameter KERNEL     = 3,   // rows of a column
     parameter STRIDE     = 1,
-    parameter PADDING    = 0,   // rows of zeros above and below the image, less than KERNEL
+    parameter PADDING    = 0,   // rows above the image, fewer than a window covers
+    parameter DILATION   = 1,   // rows of the image from one row of a column to the next
+    parameter PAD_CODE   = 0,   // every value of the padding
     parameter GROUPS     = 28,  // column groups a row of the image
     parameter SWEEP      = 28,  // column groups to read a sweep
     parameter ROWS       = 6,   // that the banks hold
-    parameter BANKS      = 3,   // KERNEL, or 1
+    parameter BANKS      = 3,   // enough for the rows of a column, see sliding_window; or 1
     parameter GROUP_BITS = 8,   // bits of a group of one row
     parameter FREE_WIDTH = 5,   // bits of a signed number of rows
-    parameter ADDR_WIDTH = 6    // bits of an address in a bank
+    parameter ADDR_WIDTH = 6,   // bits of an address in a bank
+    parameter UNIT_BITS  = (BANKS > 1) ? KERNEL*GROUP_BITS : GROUP_BITS
 ) (
     input  wire                        clk,
     input  wire                        rst,
@@ -38,7 +41,7 @@ module column_reader #(
     input  wire [BANKS*GROUP_BITS-1:0] read_data,      // 2 clocks after the address
     input  wire                        room,           // the window_register takes a column more
     output wire                        column_done,    // this read is the last of its column
-    output wire [BANKS*GROUP_BITS-1:0] unit            // a column, or a row of it
+    output wire [UNIT_BITS-1:0]        unit            // a column, or a row of it
 );
 
     localparam BANK_WIDTH = (BANKS > 1) ? $clog2(BANKS) : 1;
@@ -46,6 +49,8 @@ module column_reader #(
     localparam COL_WIDTH  = (GROUPS > 1 || SWEEP > 1) ? $clog2((GROUPS > SWEEP) ? GROUPS : SWEEP)
                                                       : 1;
     localparam LEAD_WIDTH = $clog2(ROWS*GROUPS + 1) + 1;  // signed
+
+    localparam [GROUP_BITS-1:0] PAD = {GROUP_BITS/8{PAD_CODE[7:0]}};
 
     localparam [COL_WIDTH-1:0] COL_LAST   = SWEEP[COL_WIDTH-1:0] - 1'b1;
     localparam [COL_WIDTH-1:0] IMAGE_LAST = GROUPS[COL_WIDTH-1:0] - 1'b1;
@@ -56,8 +61,8 @@ module column_reader #(
 
     sweep_table #(
         .HEIGHT(HEIGHT), .OUT_HEIGHT(OUT_HEIGHT), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .GROUPS(GROUPS), .COLUMNS(COLUMNS), .FREE_WIDTH(FREE_WIDTH),
-        .LEAD_WIDTH(LEAD_WIDTH)
+        .PADDING(PADDING), .DILATION(DILATION), .GROUPS(GROUPS), .COLUMNS(COLUMNS),
+        .FREE_WIDTH(FREE_WIDTH), .LEAD_WIDTH(LEAD_WIDTH)
     ) sweeps (
         .clk(clk), .rst(rst), .sweep_done(sweep_done),
         .in_image(in_image), .freed(freed), .back(back), .image_next(image_next)
@@ -65,7 +70,8 @@ module column_reader #(
 
     // Groups written beyond the one that the next column needs. Its sign bit says that the group is
     // still missing. It stays as it is for columns right of the image, which need nothing.
-    localparam NEEDED  = (KERNEL - PADDING < HEIGHT) ? KERNEL - PADDING : HEIGHT;  // rows at first
+    localparam SPAN    = (KERNEL - 1)*DILATION + 1;  // rows that a window covers
+    localparam NEEDED  = (SPAN - PADDING < HEIGHT) ? SPAN - PADDING : HEIGHT;  // rows at first
     localparam MISSING = (NEEDED - 1)*GROUPS + 1;
     localparam [LEAD_WIDTH-1:0] LEAD_START = -MISSING[LEAD_WIDTH-1:0];
 
@@ -96,8 +102,9 @@ module column_reader #(
     wire [BANK_WIDTH-1:0] top_bank;
 
     bank_address #(
-        .HEIGHT(HEIGHT), .OUT_HEIGHT(OUT_HEIGHT), .STRIDE(STRIDE), .PADDING(PADDING),
-        .GROUPS(GROUPS), .ROWS(ROWS), .BANKS(BANKS), .ADDR_WIDTH(ADDR_WIDTH)
+        .HEIGHT(HEIGHT), .OUT_HEIGHT(OUT_HEIGHT), .KERNEL(KERNEL), .STRIDE(STRIDE),
+        .PADDING(PADDING), .DILATION(DILATION), .GROUPS(GROUPS), .ROWS(ROWS), .BANKS(BANKS),
+        .ADDR_WIDTH(ADDR_WIDTH)
     ) address (
         .clk(clk), .rst(rst), .read(read), .column_last(column_last), .sweep_last(sweep_last),
         .image_next(image_next), .read_addr(read_addr), .top_bank(top_bank)
@@ -114,7 +121,7 @@ module column_reader #(
             wire                unused = &{1'b0, top_bank};
 
             assign column_last = row_reg == ROW_LAST;
-            assign unit        = mask_reg ? read_data : {GROUP_BITS{1'b0}};
+            assign unit        = mask_reg ? read_data : PAD;
 
             always @(posedge clk) begin
                 if (read)
@@ -135,22 +142,25 @@ module column_reader #(
                 inside_reg <= outside ? {KERNEL{1'b0}} : in_image;
             end
 
-            // Row `row` of the window is in bank (top bank + row) mod BANKS. One bit for each top
-            // bank selects it, none where the row is outside the image.
+            // Row `row` of the window is in bank (top bank + row*DILATION) mod BANKS. One bit for
+            // each top bank selects it, none where the row is outside the image.
             for (row = 0; row < KERNEL; row = row + 1) begin : gen_row
                 reg [BANKS-1:0]      select_reg;
+                reg                  outside_reg;
                 reg [GROUP_BITS-1:0] selected;
                 integer i;
-                always @(posedge clk)
+                always @(posedge clk) begin
+                    outside_reg <= !inside_reg[row];
                     for (i = 0; i < BANKS; i = i + 1)
                         select_reg[i] <= inside_reg[row]
                             && {{(32-BANK_WIDTH){1'b0}}, bank_reg} == i;
+                end
                 always @* begin
-                    selected = {GROUP_BITS{1'b0}};
+                    selected = {GROUP_BITS{outside_reg}} & PAD;
                     for (i = 0; i < BANKS; i = i + 1)
                         selected = selected
                             | ({GROUP_BITS{select_reg[i]}}
-                               & read_data[((row + i) % BANKS)*GROUP_BITS +: GROUP_BITS]);
+                               & read_data[((row*DILATION + i) % BANKS)*GROUP_BITS +: GROUP_BITS]);
                 end
                 assign unit[row*GROUP_BITS +: GROUP_BITS] = selected;
             end

@@ -29,11 +29,18 @@ module fc #(
     parameter INPUT_MAJOR  = 0,
     parameter ACC_WIDTH    = 32,  // bits that hold every accumulator
     parameter SHIFT        = 0,   // requantising shift
+    parameter ZERO_POINT   = 0,   // see clamp_code
+    parameter LOW          = 0,   // least code
+    parameter HIGH         = 255, // greatest code
+    parameter SCALE_WIDTH  = 0,   // bits of a scale, see matrix_vector; 0: shift alone
+    parameter SCALE_EXACT  = 0,   // see scale_round
+    parameter ONE_SCALE    = 0,   // all channels have the same scale
     parameter OUT_WIDTH    = 8,   // 8: uint8, 32: logits
     parameter FABRIC       = 0,   // of SIMD products, those in plain logic
     parameter FIFO_DEPTH   = 16,  // output beats taken up, see matrix_vector
     parameter WEIGHT_FILE  = "",  // words of PE*SIMD weights, as in hardware/rom.py
-    parameter BIAS_FILE    = ""   // words of PE biases of 32 bits
+    parameter BIAS_FILE    = "",  // words of PE biases of 32 bits
+    parameter SCALE_FILE   = ""   // words of PE scales
 ) (
     input  wire                      clk,
     input  wire                      rst,
@@ -64,6 +71,7 @@ module fc #(
     reg  [8*SIMD-1:0] operands_reg;  // matrix_vector wants them a clock after their handshake
     wire              chunk_valid, chunk_ready, operands_valid, operands_ready, chunk_done;
     wire              unused_last, unused_done;
+    wire [((GROUPS > 1) ? $clog2(GROUPS) : 1)-1:0] unused_group;
     wire [((CHUNKS > 1) ? $clog2(CHUNKS) : 1)-1:0] unused_chunk;
 
     width_converter #(
@@ -98,13 +106,16 @@ module fc #(
 
     matrix_vector #(
         .PIXELS(1), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
-        .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .OUT_WIDTH(OUT_WIDTH),
+        .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT),
+        .LOW(LOW), .HIGH(HIGH), .SCALE_WIDTH(SCALE_WIDTH), .SCALE_EXACT(SCALE_EXACT),
+        .ONE_SCALE(ONE_SCALE), .SCALE_FILE(SCALE_FILE), .OUT_WIDTH(OUT_WIDTH),
         .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),
         .s_axis_tdata(operands_reg), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
         .s_axis_tready(operands_ready),
-        .s_chunk(unused_chunk), .s_chunk_done(chunk_done), .s_vector_done(unused_done),
+        .s_group(unused_group), .s_chunk(unused_chunk), .s_chunk_done(chunk_done),
+        .s_vector_done(unused_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .signature(signature)

@@ -2,7 +2,7 @@
 //
 // Max-pool on uint8.
 //
-//   y[c] = max over ky, kx of x[c][STRIDE*row + ky][STRIDE*col + kx]
+//   y[c] = max over ky, kx of x[c][STRIDE_H*row + ky - PAD_TOP][STRIDE_W*col + kx - PAD_LEFT]
 //
 // Padding is zero, which never exceeds a real value. Streams are in raster order, channel fastest,
 // LANES channels a beat in and out; a position takes ceil(CHANNELS / LANES) beats.
@@ -16,14 +16,22 @@ module maxpool2d #(
     parameter HEIGHT     = 28,
     parameter WIDTH      = 28,
     parameter CHANNELS   = 3,
-    parameter KERNEL     = 2,         // rows and columns
+    parameter KERNEL     = 2,         // the window, see sliding_window
+    parameter KERNEL_H   = KERNEL,
+    parameter KERNEL_W   = KERNEL,
     parameter STRIDE     = 2,
-    parameter PADDING    = 0,         // less than KERNEL
+    parameter STRIDE_H   = STRIDE,
+    parameter STRIDE_W   = STRIDE,
+    parameter PADDING    = 0,
+    parameter PAD_TOP    = PADDING,
+    parameter PAD_LEFT   = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT  = PADDING,
     parameter LANES      = CHANNELS,  // channels a beat
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
     parameter PACE       = (CHANNELS + LANES - 1) / LANES,  // clocks between windows, or fewer
     parameter FIFO_DEPTH = 2,         // output beats taken up
-    parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
+    parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
 ) (
     input  wire                          clk,
     input  wire                          rst,
@@ -36,7 +44,7 @@ module maxpool2d #(
     input  wire                          m_axis_tready
 );
 
-    localparam TAPS = KERNEL * KERNEL;
+    localparam TAPS = KERNEL_H * KERNEL_W;
 
     wire [8*TAPS*OUT_PIXELS*LANES-1:0] taps;
     wire                               taps_last, taps_valid, taps_ready;
@@ -44,8 +52,10 @@ module maxpool2d #(
     wire                               largest_last, largest_valid, largest_ready;
 
     pool_taps #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
     ) windows (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

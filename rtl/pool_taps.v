@@ -13,26 +13,37 @@ module pool_taps #(
     parameter HEIGHT     = 28,
     parameter WIDTH      = 28,
     parameter CHANNELS   = 3,
-    parameter KERNEL     = 2,         // rows and columns
+    parameter KERNEL     = 2,         // the window, see sliding_window
+    parameter KERNEL_H   = KERNEL,
+    parameter KERNEL_W   = KERNEL,
     parameter STRIDE     = 2,
-    parameter PADDING    = 0,         // less than KERNEL
+    parameter STRIDE_H   = STRIDE,
+    parameter STRIDE_W   = STRIDE,
+    parameter PADDING    = 0,
+    parameter PAD_TOP    = PADDING,
+    parameter PAD_LEFT   = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT  = PADDING,
+    parameter DILATION_H = 1,
+    parameter DILATION_W = 1,
+    parameter PAD_CODE   = 0,         // the code of zero
     parameter LANES      = CHANNELS,  // channels a beat
     parameter PIXELS     = 1,         // input pixels a beat, see sliding_window
     parameter PACE       = 1,         // clocks between windows, or fewer
-    parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1
+    parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1
 ) (
-    input  wire                                        clk,
-    input  wire                                        rst,
-    input  wire [8*PIXELS*LANES-1:0]                   s_axis_tdata,
-    input  wire                                        s_axis_tvalid,
-    output wire                                        s_axis_tready,
-    output wire [8*KERNEL*KERNEL*OUT_PIXELS*LANES-1:0] m_taps,
-    output wire                                        m_taps_last,  // of the image
-    output wire                                        m_taps_valid,
-    input  wire                                        m_taps_ready
+    input  wire                                            clk,
+    input  wire                                            rst,
+    input  wire [8*PIXELS*LANES-1:0]                       s_axis_tdata,
+    input  wire                                            s_axis_tvalid,
+    output wire                                            s_axis_tready,
+    output wire [8*KERNEL_H*KERNEL_W*OUT_PIXELS*LANES-1:0] m_taps,
+    output wire                                            m_taps_last,  // of the image
+    output wire                                            m_taps_valid,
+    input  wire                                            m_taps_ready
 );
 
-    localparam TAPS        = KERNEL * KERNEL;
+    localparam TAPS        = KERNEL_H * KERNEL_W;
     localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
     localparam GROUP_WIDTH = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam PADDED      = GROUPS * LANES;  // channels, with the unused lanes of the last beat
@@ -46,8 +57,11 @@ module pool_taps #(
 
     // A window stays until its last group of channels has been taken.
     sliding_window #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .DILATION_H(DILATION_H), .DILATION_W(DILATION_W), .PAD_CODE(PAD_CODE),
+        .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE)
     ) windows (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From an accumulator to the uint8 that leaves the layer.
+// From an accumulator to the uint8 that leaves the layer, where the scales are powers of two.
 //
-//   y = clamp(round_half_even(acc / 2^SHIFT), 0, 255); the lower clamp is the ReLU
+//   y = clamp(round_half_even(acc / 2^SHIFT) + ZERO_POINT, LOW, HIGH)
 //
-// Equals model.network.reference.requantise. Combinational.
+// Equals model.network.rounding.Rounding.codes. Combinational.
 
 `default_nettype none
 
 module requantise #(
-    parameter ACC_WIDTH = 32,  // bits of the signed accumulator, 1..32
-    parameter SHIFT     = 0    // s = a_in + w - a_out, 0 or more
+    parameter ACC_WIDTH  = 32,  // bits of the signed accumulator, 1..32
+    parameter SHIFT      = 0,   // 0 or more
+    parameter ZERO_POINT = 0,   // see clamp_code
+    parameter LOW        = 0,
+    parameter HIGH       = 255
 ) (
     input  wire signed [ACC_WIDTH-1:0] acc,
     output wire        [7:0]           y
@@ -19,10 +22,9 @@ module requantise #(
     // Room for the quotient's 8 bits and its sign.
     localparam WIDTH = (ACC_WIDTH > SHIFT + 9) ? ACC_WIDTH : SHIFT + 9;
 
-    wire signed [WIDTH-1:0] extended = {{(WIDTH-ACC_WIDTH){acc[ACC_WIDTH-1]}}, acc};
-    wire        [7:0]       quotient = extended[SHIFT +: 8];
-    wire                    negative = extended[WIDTH-1];
-    wire                    round_up;
+    wire signed [WIDTH-1:0]       extended = {{(WIDTH-ACC_WIDTH){acc[ACC_WIDTH-1]}}, acc};
+    wire        [WIDTH-SHIFT-1:0] quotient = extended[WIDTH-1:SHIFT];
+    wire                          round_up;
 
     generate
         if (SHIFT == 0) begin : gen_exact
@@ -35,10 +37,11 @@ module requantise #(
         end
     endgenerate
 
-    // Rounding makes -1 a zero at most, which is what it is clamped to; from 255 on all is 255. So
-    // both clamps look at the quotient alone, beside the addition.
-    wire above    = &quotient || |(extended >> (SHIFT + 8));
-    assign y = negative ? 8'd0 : above ? 8'd255 : quotient + {7'b0, round_up};
+    clamp_code #(
+        .WIDTH(WIDTH-SHIFT), .ZERO_POINT(ZERO_POINT), .LOW(LOW), .HIGH(HIGH)
+    ) clamp (
+        .quotient(quotient), .round_up(round_up), .y(y)
+    );
 
 endmodule
 

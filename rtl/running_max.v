@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Max-pool on uint8 whose windows do not overlap. It keeps the running maximum of each window of a
-// row, where sliding_window keeps pixels, so it needs one comparison a lane and little memory.
+// Max-pool on uint8 whose windows do not overlap: far smaller than maxpool2d, see running_pool.
 //
-//   y[c] = max over ky, kx of x[c][KERNEL*row + ky][KERNEL*col + kx]
+//   y[c] = max over ky, kx of x[c][KERNEL_H*row + ky][KERNEL_W*col + kx]
 //
 // Streams are in raster order, channel fastest, LANES channels a beat in and out; a position takes
 // ceil(CHANNELS / LANES) beats. Rows and columns that are left over are dropped.
-// Takes a beat every clock, unless a result waits. Latency: 2 clocks from the last beat of a window
-// to its result at the FIFO (`_maxima` in model/hardware/layers/maxpool.py), 1 through the FIFO.
+// Takes a beat every clock, unless a result waits. Latency: that of running_pool, and 1 clock
+// through the FIFO.
 // Equals model.network.layers.maxpool.maxpool2d.
 
 `default_nettype none
@@ -18,6 +17,8 @@ module running_max #(
     parameter WIDTH      = 28,
     parameter CHANNELS   = 3,
     parameter KERNEL     = 2,         // rows and columns, and as many from window to window
+    parameter KERNEL_H   = KERNEL,
+    parameter KERNEL_W   = KERNEL,
     parameter LANES      = CHANNELS,  // channels a beat
     parameter FIFO_DEPTH = 2          // output beats taken up
 ) (
@@ -32,148 +33,28 @@ module running_max #(
     input  wire               m_axis_tready
 );
 
-    function integer index_width;  // bits of a number from 0 to n - 1
-        input integer n;
-        index_width = (n > 1) ? $clog2(n) : 1;
-    endfunction
+    wire [8*LANES-1:0] largest;
+    wire               largest_last, largest_valid, largest_ready;
 
-    // What is left over counts as windows too, which never complete.
-    localparam COLS        = (WIDTH + KERNEL - 1) / KERNEL;
-    localparam ROWS        = (HEIGHT + KERNEL - 1) / KERNEL;
-    localparam GROUPS      = (CHANNELS + LANES - 1) / LANES;
-    localparam COL_WIDTH   = index_width(COLS);
-    localparam ROW_WIDTH   = index_width(ROWS);
-    localparam GROUP_WIDTH = index_width(GROUPS);
-    localparam KEY_WIDTH   = index_width(KERNEL);
-    localparam ADDR_WIDTH  = COL_WIDTH + ((GROUPS > 1) ? GROUP_WIDTH : 0);
-
-    localparam COL_LAST  = COLS - 1;
-    localparam ROW_LAST  = ROWS - 1;
-    localparam KEY_LAST  = KERNEL - 1;
-    localparam COL_FINAL = WIDTH / KERNEL - 1;   // of the complete ones
-    localparam ROW_FINAL = HEIGHT / KERNEL - 1;
-    localparam KX_FINAL  = (WIDTH - 1) % KERNEL;  // of a row's last pixel
-    localparam KY_FINAL  = (HEIGHT - 1) % KERNEL;
-    localparam [GROUP_WIDTH-1:0] GROUP_LAST = GROUPS[GROUP_WIDTH-1:0] - 1'b1;
-
-    // Where the next beat belongs.
-    reg  [GROUP_WIDTH-1:0] group_reg = 0;
-    reg  [KEY_WIDTH-1:0]   kx_reg    = 0;
-    reg  [KEY_WIDTH-1:0]   ky_reg    = 0;
-    reg  [COL_WIDTH-1:0]   col_reg   = 0;
-    reg  [ROW_WIDTH-1:0]   row_reg   = 0;
-
-    wire kx_last   = kx_reg == KEY_LAST[KEY_WIDTH-1:0];
-    wire ky_last   = ky_reg == KEY_LAST[KEY_WIDTH-1:0];
-    wire pixel_end = group_reg == GROUP_LAST;
-    wire row_end   = col_reg == COL_LAST[COL_WIDTH-1:0] && kx_reg == KX_FINAL[KEY_WIDTH-1:0];
-    wire image_end = row_reg == ROW_LAST[ROW_WIDTH-1:0] && ky_reg == KY_FINAL[KEY_WIDTH-1:0];
-
-    // The pipeline moves or holds as one. It holds while a result waits for the FIFO.
-    reg  complete_reg = 1'b0;
-    wire result_ready;
-    wire enable       = !complete_reg || result_ready;
-    wire beat         = enable && s_axis_tvalid;
-
-    assign s_axis_tready = enable;
-
-    always @(posedge clk) begin
-        if (beat) begin
-            group_reg <= pixel_end ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
-            if (pixel_end) begin
-                kx_reg <= (kx_last || row_end) ? {KEY_WIDTH{1'b0}} : kx_reg + 1'b1;
-                if (row_end) begin
-                    col_reg <= 0;
-                    ky_reg  <= (ky_last || image_end) ? {KEY_WIDTH{1'b0}} : ky_reg + 1'b1;
-                    if (image_end)
-                        row_reg <= 0;
-                    else if (ky_last)
-                        row_reg <= row_reg + 1'b1;
-                end else if (kx_last) begin
-                    col_reg <= col_reg + 1'b1;
-                end
-            end
-        end
-        if (rst) begin
-            group_reg <= 0;
-            kx_reg    <= 0;
-            ky_reg    <= 0;
-            col_reg   <= 0;
-            row_reg   <= 0;
-        end
-    end
-
-    // A beat, and a clock after it the largest value that its window has had so far.
-    reg                   valid_reg = 1'b0;
-    reg                   first_reg, final_reg, last_reg, again_reg;
-    reg  [ADDR_WIDTH-1:0] addr_reg;
-    reg  [8*LANES-1:0]    x_reg, largest_reg;
-    reg                   complete_last_reg;
-    wire [8*LANES-1:0]    channels, stored, larger;
-    wire [ADDR_WIDTH-1:0] addr;
-
-    generate
-        if (GROUPS > 1) begin : gen_groups
-            assign addr = {col_reg, group_reg};
-        end else begin : gen_group
-            assign addr = col_reg;
-        end
-    endgenerate
-
-    line_memory #(
-        .WIDTH(8*LANES), .DEPTH(1 << ADDR_WIDTH)
-    ) largest (
-        .clk(clk),
-        .write(enable && valid_reg), .write_addr(addr_reg), .write_data(larger),
-        .read(beat), .read_addr(addr), .read_data(stored)
+    running_pool #(
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL_H(KERNEL_H),
+        .KERNEL_W(KERNEL_W), .LANES(LANES), .SUM(0)
+    ) windows (
+        .clk(clk), .rst(rst),
+        .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
+        .m_result(largest), .m_result_last(largest_last), .m_result_valid(largest_valid),
+        .m_result_ready(largest_ready)
     );
 
     axis_fifo #(
         .WIDTH(8*LANES), .DEPTH(FIFO_DEPTH)
     ) result_fifo (
         .clk(clk), .rst(rst),
-        .s_axis_tdata(largest_reg), .s_axis_tlast(complete_last_reg), .s_axis_tvalid(complete_reg),
-        .s_axis_tready(result_ready),
+        .s_axis_tdata(largest), .s_axis_tlast(largest_last), .s_axis_tvalid(largest_valid),
+        .s_axis_tready(largest_ready),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
     );
-
-    always @(posedge clk) begin
-        if (beat) begin
-            x_reg     <= channels;
-            addr_reg  <= addr;
-            first_reg <= kx_reg == 0 && ky_reg == 0;
-            final_reg <= kx_last && ky_last;
-            last_reg  <= row_reg == ROW_FINAL[ROW_WIDTH-1:0] && col_reg == COL_FINAL[COL_WIDTH-1:0]
-                         && pixel_end;
-            // The beat before was of the same window, so its result is not in memory yet.
-            again_reg <= addr == addr_reg;
-        end
-        if (enable) begin
-            valid_reg         <= s_axis_tvalid;
-            complete_reg      <= valid_reg && final_reg;
-            complete_last_reg <= last_reg;
-            if (valid_reg)
-                largest_reg <= larger;
-        end
-        if (rst) begin
-            valid_reg    <= 1'b0;
-            complete_reg <= 1'b0;
-        end
-    end
-
-    genvar lane;
-    generate
-        for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
-            // Lanes beyond the last channel hold anything, and come out as zeros.
-            localparam SPARE = (GROUPS - 1)*LANES + lane >= CHANNELS;
-            assign channels[8*lane +: 8] = (SPARE && pixel_end) ? 8'd0 : s_axis_tdata[8*lane +: 8];
-
-            wire [7:0] x        = x_reg[8*lane +: 8];
-            wire [7:0] previous = again_reg ? largest_reg[8*lane +: 8] : stored[8*lane +: 8];
-            assign larger[8*lane +: 8] = (first_reg || x > previous) ? x : previous;
-        end
-    endgenerate
 
 endmodule
 

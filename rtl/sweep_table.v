@@ -13,7 +13,8 @@ module sweep_table #(
     parameter OUT_HEIGHT = 26,  // sweeps an image
     parameter KERNEL     = 3,
     parameter STRIDE     = 1,
-    parameter PADDING    = 0,
+    parameter PADDING    = 0,   // rows above the image
+    parameter DILATION   = 1,
     parameter GROUPS     = 28,  // column groups a row of the image
     parameter COLUMNS    = 28,  // of them those that a sweep reads
     parameter FREE_WIDTH = 5,   // bits of `freed`
@@ -28,6 +29,7 @@ module sweep_table #(
     output wire                  image_next   // the sweep after the next one begins an image
 );
 
+    localparam SPAN        = (KERNEL - 1)*DILATION + 1;  // rows that a window covers
     localparam ENTRY_BITS  = KERNEL + FREE_WIDTH + LEAD_WIDTH;
     localparam ENTRY_SIZE  = 1 << $clog2(ENTRY_BITS + 1);  // a power of two, so no product
     localparam SWEEP_WIDTH = (OUT_HEIGHT > 1) ? $clog2(OUT_HEIGHT) : 1;
@@ -47,7 +49,7 @@ module sweep_table #(
     // The lowest row of a sweep that is in the image. A column may be read once this row has it.
     function integer newest_row;
         input integer sweep;
-        newest_row = ((top_row(sweep) + KERNEL < HEIGHT) ? top_row(sweep) + KERNEL : HEIGHT) - 1;
+        newest_row = ((top_row(sweep) + SPAN < HEIGHT) ? top_row(sweep) + SPAN : HEIGHT) - 1;
     endfunction
 
     // `back` is how far the group that the next sweep's first column needs is behind the one that
@@ -56,15 +58,17 @@ module sweep_table #(
     /* verilator lint_off UNUSEDSIGNAL */
     function [ENTRY_BITS-1:0] entry;
         input integer sweep;
-        integer       i, oldest_next, newest_next, rows, groups;
+        integer       i, row, oldest_next, newest_next, rows, groups;
         begin
             oldest_next = (sweep == OUT_HEIGHT - 1) ? HEIGHT : at_least(top_row(sweep + 1), 0);
             newest_next = (sweep == OUT_HEIGHT - 1) ? HEIGHT + newest_row(0)
                                                     : newest_row(sweep + 1);
             rows   = oldest_next - at_least(top_row(sweep), 0);
             groups = COLUMNS - 1 - (newest_next - newest_row(sweep))*GROUPS;
-            for (i = 0; i < KERNEL; i = i + 1)
-                entry[i] = top_row(sweep) + i >= 0 && top_row(sweep) + i < HEIGHT;
+            for (i = 0; i < KERNEL; i = i + 1) begin
+                row      = top_row(sweep) + i*DILATION;
+                entry[i] = row >= 0 && row < HEIGHT;
+            end
             entry[KERNEL +: FREE_WIDTH]              = rows[FREE_WIDTH-1:0];
             entry[KERNEL + FREE_WIDTH +: LEAD_WIDTH] = groups[LEAD_WIDTH-1:0];
         end

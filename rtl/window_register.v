@@ -3,7 +3,7 @@
 // Slides a window over the columns that a column_reader reads, a transfer a clock.
 //
 // - A queue takes up the columns. The first transfer of a row takes FIRST of them at once, each of
-//   the next SLIDES transfers takes SLIDE, and the rest of the row is shifted in as zeros.
+//   the next SLIDES transfers takes SLIDE, and the rest of the row is shifted in as padding.
 // - The queue has room for a transfer's columns and AHEAD more, so that the reader can go on into
 //   the next row. With AHEAD = 0 a transfer's columns are read after the one before has been
 //   loaded.
@@ -20,12 +20,13 @@ module window_register #(
     parameter COLUMN_BITS = 24,
     parameter UNIT_BITS   = COLUMN_BITS,  // a divisor of COLUMN_BITS, which it is if AHEAD > 0
     parameter SPAN   = 3,   // columns of the register
-    parameter LEFT   = 0,   // of them those left of the image in a row's first transfer: zeros
+    parameter LEFT   = 0,   // of them those left of the image in a row's first transfer: padding
     parameter FIRST  = 3,   // columns that a row's first transfer takes
     parameter SLIDE  = 1,   // columns that a later one moves on by
     parameter SLIDES = 25,  // transfers of a row that take SLIDE columns
     parameter STEPS  = 26,  // transfers a row
     parameter ROWS   = 26,  // rows of transfers an image
+    parameter PAD_CODE = 0,  // every value of the padding
     parameter AHEAD  = 3,
     parameter LATE   = 0
 ) (
@@ -41,6 +42,8 @@ module window_register #(
     input  wire                        window_ready
 );
 
+    localparam [COLUMN_BITS-1:0] PAD = {COLUMN_BITS/8{PAD_CODE[7:0]}};
+
     localparam MOST       = (FIRST > SLIDE) ? FIRST : SLIDE;
     localparam QUEUE      = MOST + AHEAD;
     localparam ROOM       = (AHEAD != 0) ? QUEUE : FIRST;  // columns that may be read at first
@@ -53,33 +56,34 @@ module window_register #(
     localparam [FILL_WIDTH-1:0] ROOM_START  = ROOM[FILL_WIDTH-1:0] - 1'b1;
     localparam [FILL_WIDTH-1:0] FILL_FIRST  = FIRST[FILL_WIDTH-1:0];
     localparam [FILL_WIDTH-1:0] FILL_SLIDE  = SLIDE[FILL_WIDTH-1:0];
-    localparam [FILL_WIDTH-1:0] FILL_ZEROS  = 0;
+    localparam [FILL_WIDTH-1:0] FILL_NONE  = 0;
 
-    // The transfer to load next is a row's first, slides on by columns of the queue, or by zeros.
+    // The transfer to load next is a row's first, slides on by columns of the queue, or by
+    // padding.
     reg  [STEP_WIDTH-1:0] step_reg  = 0;
     reg  [ROW_WIDTH-1:0]  row_reg   = 0;
     reg                   first_reg = 1'b1;
-    reg                   zeros_reg = 1'b0;
+    reg                   padding_reg = 1'b0;
     reg                   valid_reg = 1'b0;
     reg                   last_reg;
     wire                  step_last  = step_reg == STEP_LAST;
-    wire                  zeros_next;
+    wire                  padding_next;
 
     generate
-        if (SLIDES >= STEPS - 1) begin : gen_no_zeros
-            assign zeros_next = 1'b0;
-        end else if (SLIDES == 0) begin : gen_zeros
-            assign zeros_next = 1'b1;
-        end else begin : gen_zeros_late
+        if (SLIDES >= STEPS - 1) begin : gen_no_padding
+            assign padding_next = 1'b0;
+        end else if (SLIDES == 0) begin : gen_padding
+            assign padding_next = 1'b1;
+        end else begin : gen_padding_late
             localparam [STEP_WIDTH-1:0] STEP_SLIDES = SLIDES[STEP_WIDTH-1:0];
-            assign zeros_next = step_reg >= STEP_SLIDES;
+            assign padding_next = step_reg >= STEP_SLIDES;
         end
     endgenerate
 
     // Columns that it takes, and that the one after it takes.
-    wire [FILL_WIDTH-1:0] wanted = first_reg ? FILL_FIRST : zeros_reg ? FILL_ZEROS : FILL_SLIDE;
+    wire [FILL_WIDTH-1:0] wanted = first_reg ? FILL_FIRST : padding_reg ? FILL_NONE : FILL_SLIDE;
     wire [FILL_WIDTH-1:0] wanted_next =
-        step_last ? FILL_FIRST : zeros_next ? FILL_ZEROS : FILL_SLIDE;
+        step_last ? FILL_FIRST : padding_next ? FILL_NONE : FILL_SLIDE;
 
     // A column counts when it enters the queue, or a clock earlier with LATE, as the registers
     // follow a clock behind.
@@ -103,14 +107,14 @@ module window_register #(
     always @(posedge clk) begin
         read_reg        <= {read_reg[0], read};
         column_done_reg <= {column_done_reg[0], column_done};
-        surplus_reg     <= surplus_reg - (load ? wanted_next : FILL_ZEROS)
+        surplus_reg     <= surplus_reg - (load ? wanted_next : FILL_NONE)
                                        + {{(FILL_WIDTH-1){1'b0}}, column_came};
-        room_reg        <= room_reg + (load ? granted : FILL_ZEROS) + {FILL_WIDTH{column_done}};
+        room_reg        <= room_reg + (load ? granted : FILL_NONE) + {FILL_WIDTH{column_done}};
         if (!valid_reg || window_ready)
             valid_reg <= load;
         if (load) begin
             first_reg <= step_last;
-            zeros_reg <= !step_last && zeros_next;
+            padding_reg <= !step_last && padding_next;
             last_reg  <= step_last && row_reg == ROW_LAST;
             step_reg  <= step_last ? {STEP_WIDTH{1'b0}} : step_reg + 1'b1;
             if (step_last)
@@ -123,7 +127,7 @@ module window_register #(
             room_reg        <= ROOM_START;
             valid_reg       <= 1'b0;
             first_reg       <= 1'b1;
-            zeros_reg       <= 1'b0;
+            padding_reg       <= 1'b0;
             step_reg        <= 0;
             row_reg         <= 0;
         end
@@ -132,7 +136,7 @@ module window_register #(
     // The commands to the wide registers.
     reg  [QUEUE*COLUMN_BITS-1:0] queue_reg;   // oldest column lowest
     reg  [SPAN*COLUMN_BITS-1:0]  window_reg;
-    wire                         take, take_first, take_zeros;
+    wire                         take, take_first, take_padding;
 
     assign window = window_reg;
 
@@ -144,19 +148,19 @@ module window_register #(
     generate
         if (LATE != 0) begin : gen_late
             reg take_reg = 1'b0;
-            reg take_first_reg, take_zeros_reg;
+            reg take_first_reg, take_padding_reg;
             always @(posedge clk) begin
                 take_reg       <= load;
                 take_first_reg <= first_reg;
-                take_zeros_reg <= zeros_reg;
+                take_padding_reg <= padding_reg;
             end
             assign take       = take_reg;
             assign take_first = take_first_reg;
-            assign take_zeros = take_zeros_reg;
+            assign take_padding = take_padding_reg;
         end else begin : gen_at_once
             assign take       = load;
             assign take_first = first_reg;
-            assign take_zeros = zeros_reg;
+            assign take_padding = padding_reg;
         end
 
         if (AHEAD == 0) begin : gen_push
@@ -178,7 +182,7 @@ module window_register #(
             for (column = 0; column < QUEUE; column = column + 1) begin : gen_column
                 localparam [FILL_WIDTH-1:0] PLACE = column;
                 wire here  = came && (load ? surplus_reg == PLACE : fill_reg == PLACE);
-                wire shift = load && !zeros_reg;
+                wire shift = load && !padding_reg;
                 wire put, change;
                 if (LATE != 0) begin : gen_late
                     reg put_reg = 1'b0, change_reg = 1'b0;
@@ -215,12 +219,12 @@ module window_register #(
             if (column >= LEFT && column - LEFT < FIRST) begin : gen_started
                 assign started = queue_reg[(FIRST_AT + column - LEFT)*COLUMN_BITS +: COLUMN_BITS];
             end else begin : gen_started_outside
-                assign started = {COLUMN_BITS{1'b0}};
+                assign started = PAD;
             end
             if (column + SLIDE < SPAN) begin : gen_slid
                 assign slid = window_reg[(column + SLIDE)*COLUMN_BITS +: COLUMN_BITS];
             end else begin : gen_slid_in
-                assign slid = take_zeros ? {COLUMN_BITS{1'b0}}
+                assign slid = take_padding ? PAD
                     : queue_reg[(SLIDE_AT + column + SLIDE - SPAN)*COLUMN_BITS +: COLUMN_BITS];
             end
             always @(posedge clk)

@@ -19,10 +19,11 @@ command -v "$python" > /dev/null || fail "$python is not installed; install Pyth
     fail "$("$python" --version) is too old; use another with: make PYTHON=python3.11"
 
 if [ ! -x "$venv/bin/python" ]; then
+    "$python" -c 'import ensurepip, venv' 2> /dev/null ||
+        fail "$python lacks the module venv; install it, for example with: apt-get install python3-venv"
     echo "making $venv"
-    "$python" -m venv "$venv" ||
-        fail "cannot make $venv; install the module venv, for example with: apt-get install python3-venv"
+    "$python" -m venv "$venv" || fail "cannot make $venv: see above"
 fi
 echo "installing what $requirement needs into $venv (minutes, the first time)"
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e "$requirement" ||
-    fail "pip could not install what $requirement needs; see above, and check the network connection"
+    fail "pip could not install what $requirement needs: see above; check the network and the disk"

@@ -1,12 +1,13 @@
-"""Measure networks at many foldings against what the folding predicts: `make bench`.
+"""Measure networks at many foldings against what the folding predicts.
 
-python -m convstream.sim.bench
-python -m convstream.sim.bench --net lenet5,convnet --targets 5
+    convstream bench
+    convstream bench lenet5 convnet --targets 5
+
+Leaves report.json and bench.png in build/bench/. Exit code 1: a pipeline is slower than predicted.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import threading
 import time
@@ -15,24 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors, pictures
-from convstream.model.base.arguments import positive
+from convstream.model.base import errors, pictures, places
+from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
+from convstream.model.formats.onnx.predictor import predictor
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.solver import solve
 from convstream.model.learning import data
 from convstream.model.network import reference
 from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim import report, shard, tools
+from convstream.sim import options, report, shard, tools
 from convstream.sim.build import build
 from convstream.sim.cluster import cores
-from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim.design import Design, read_all
 from convstream.sim.shard import Shard
 
-BUILD = ROOT / "build" / "bench"
+BUILD = places.BUILD / "bench"
 CLOCK_HZ = 100e6
 SLOWEST = 200_000
 MOST_RATIO = 1.01
@@ -121,33 +124,28 @@ def measure(case: Case, images: np.ndarray) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("bench", __doc__)
+@options.networks
+@click.option("--targets", type=COUNT, default=14, help="Foldings a network, at 1 pixel a beat.")
+def main(networks: list[str], targets: int) -> int:
     """The command line: 1 where a pipeline is more than 1 % slower than predicted."""
-    parser = argparse.ArgumentParser(
-        prog="make bench", description="Measure networks at many foldings."
-    )
-    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument(
-        "--targets", type=positive("--targets"), default=14, help="foldings a network, at 1 pixel"
-    )
-    options = parser.parse_args(arguments)
     tools.check("verilator")
-    designs = {design.name: design for design in read_all(options.net)}
-    networks = {name: one.read_network(Path(one.folder)) for name, one in designs.items()}
-    images = {name: _images(quantised) for name, quantised in networks.items()}
+    designs = {design.name: design for design in read_all(networks)}
+    read = {name: one.read_network(Path(one.folder)) for name, one in designs.items()}
+    images = {name: _images(quantised) for name, quantised in read.items()}
     started = time.perf_counter()
-    todo = [case for quantised in networks.values() for case in cases(quantised, options.targets)]
+    todo = [case for quantised in read.values() for case in cases(quantised, targets)]
     print(f"{len(todo)} foldings solved in {time.perf_counter() - started:.1f} s")
     rows = _measure_all(todo, images)
     speeds = [
         row
         for name, design in designs.items()
-        for row in race(networks[name], Path(design.folder), images[name])
+        for row in race(read[name], Path(design.folder), images[name])
     ]
     report.write_json(BUILD / "report.json", {"rows": rows, "reference": speeds})
     _print_table(rows)
     _print_race(speeds)
-    draw(rows, {name: quantised.network.macs for name, quantised in networks.items()})
+    draw(rows, {name: quantised.network.macs for name, quantised in read.items()})
     print(f"{BUILD / 'report.json'}\n{BUILD / 'bench.png'}")
     slow = [row for row in rows if row["ratio"] > MOST_RATIO]
     for row in slow:
@@ -193,19 +191,14 @@ def race(quantised: QuantisedNetwork, folder: Path, images: np.ndarray) -> list[
 
     The best of several tries in turn, so that a busy machine hampers both alike.
     """
-    import onnxruntime
-
     name = quantised.network.name
     images = np.resize(images, (REFERENCE_IMAGES, *images.shape[1:]))
     rows = []
     for threads in sorted({1, cores()}):
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(folder / "network.onnx"), settings)
+        runtime = predictor(folder / "network.onnx", quantised, threads)
         runs = {
             "reference_s": lambda t=threads: reference.predict(quantised, images, threads=t),
-            "onnxruntime_s": lambda s=session: s.run(None, {s.get_inputs()[0].name: images}),
+            "onnxruntime_s": lambda predict=runtime: predict(images),
         }
         best = dict.fromkeys(runs, float("inf"))
         for _ in range(REFERENCE_TRIES):

@@ -10,12 +10,12 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from convstream.model.base.errors import ToolError
+from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base.folders import check_room, scratch, temporary
 from convstream.sim import tools
 from convstream.sim.design import Design
 
@@ -49,8 +49,6 @@ def key(design: Design, simulator: str, waves: bool) -> str:
         [
             simulator,
             simulator_version(simulator),
-            # The executable knows by absolute path where cocotb's libraries are.
-            sys.prefix,
             platform.machine(),
             flags,
             waves,
@@ -108,9 +106,7 @@ def once(target: Path, make: Callable[[Path], Path]) -> Path:
         return target
     shutil.rmtree(target.parent, ignore_errors=True)  # of an interrupted build
     variant = target.parent.parent
-    variant.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".build-", dir=variant))
-    try:
+    with scratch(variant, ".build-") as work:
         made = make(work)
         finished = work / "finished"
         finished.mkdir()
@@ -122,8 +118,6 @@ def once(target: Path, make: Callable[[Path], Path]) -> Path:
             # Another process was quicker; its result is the same.
             if not target.is_file():
                 raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     for other in variant.iterdir():
         if other != target.parent and not other.name.startswith("."):
             shutil.rmtree(other, ignore_errors=True)
@@ -133,62 +127,82 @@ def once(target: Path, make: Callable[[Path], Path]) -> Path:
 def _icarus(design: Design, work: Path, waves: bool) -> Path:
     macros = [f"-D{name}={value}" for name, value in design.macros.items()]
     made = work / "simulator.vvp"
-    sources = _sources(design, work)
     if waves:
         macros.append("-DWAVES")
-    _run(
-        ["iverilog", *ICARUS_FLAGS, *macros, "-o", str(made), *sources], work, "icarus", design.name
-    )
+    command = ["iverilog", *ICARUS_FLAGS, *macros, "-o", str(made), *_sources(design, work)]
+    _run(command, work, work / "log.txt", f"{design.name} for icarus", {})
     return made
 
 
 def _verilator(design: Design, work: Path, waves: bool, shared: Path, jobs: int | None) -> Path:
     from cocotb_tools import config
 
-    flags = [*VERILATOR_FLAGS, *(["--trace"] if waves else [])]
-    library = f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} -lcocotbvpi_verilator"
     macros = [f"-D{name}={value}" for name, value in design.macros.items()]
-    main = config.share_dir / "lib" / "verilator" / "verilator.cpp"
-    sources = ["-LDFLAGS", library, *macros, str(main), *_sources(design, work)]
-    options = [] if design.optimised else ["OPT_FAST=-O0"]
-    return verilate(flags, sources, work, shared, design.name, jobs, options)
+    return verilate(
+        [*VERILATOR_FLAGS, *(["--trace"] if waves else [])],
+        ["-LDFLAGS", "-L../libraries -lcocotbvpi_verilator", *macros, *_sources(design, work)],
+        config.share_dir / "lib" / "verilator" / "verilator.cpp",
+        work,
+        shared,
+        design.name,
+        jobs=jobs,
+        libraries=config.libs_dir,
+        options=[] if design.optimised else ["OPT_FAST=-O0"],
+    )
 
 
 def verilate(
     flags: list[str],
-    sources: list[str],
+    arguments: list[str],
+    main: Path,
     work: Path,
     shared: Path,
     name: str,
-    jobs: int | None,
+    *,
+    jobs: int | None = None,
+    libraries: Path | None = None,
     options: list[str] | None = None,
 ) -> Path:
-    """Compile with Verilator in `work`; returns the executable. `name`: in complaints.
+    """Compile with Verilator; returns the executable, in `work`. name: in complaints.
 
     flags: `-o simulator --prefix Vtop`, and everything that Verilator's own library depends on.
-    sources: the rest of the command line. shared: where that library's objects are kept. options:
+    arguments: the rest of the command line. main: the C++ of the main loop. shared: where that
+    library's objects are kept. libraries: a folder that the linker sees as ../libraries. options:
     of make.
     """
-    objects = work / "objects"
     number = str(jobs or os.cpu_count() or 1)
-    _run(
-        ["verilator", *flags, "--build-jobs", number, "-Mdir", str(objects), *sources],
-        work,
-        "verilator",
-        name,
-    )
-    # The library takes longer to compile than a small network: do it once and share the objects.
-    runtime = _runtime_folder(shared, flags)
-    for made in runtime.glob("*.o"):
-        shutil.copyfile(made, objects / made.name)
-    _run(
-        ["make", "-C", str(objects), "-f", "Vtop.mk", "-j", number, *MAKE_FLAGS, *(options or [])],
-        work,
-        "verilator",
-        name,
-    )
-    _keep_runtime(objects, runtime)
-    return objects / "simulator"
+    log, what = work / "log.txt", f"{name} for verilator"
+    # What a makefile names must have no space in its path, so all that it sees is relative.
+    settings = {"VERILATOR_ROOT": "../verilator"}
+    with _without_space(work) as place:
+        objects = place / "objects"
+        objects.mkdir()
+        (place / "verilator").symlink_to(tools.verilator_package())
+        if libraries is not None:
+            (place / "libraries").symlink_to(libraries)
+        shutil.copyfile(main, place / main.name)
+        # Nor may it depend on the Verilog, wherever that is: hence no list of dependencies.
+        command = ["verilator", *flags, "--no-MMD", "--build-jobs", number, "-Mdir", "."]
+        _run([*command, f"../{main.name}", *arguments], objects, log, what, settings)
+        # The library takes longer to compile than a small network: share its objects.
+        runtime = _runtime_folder(shared, flags)
+        for made in runtime.glob("*.o"):
+            shutil.copyfile(made, objects / made.name)
+        command = ["make", "-f", "Vtop.mk", "-j", number, *MAKE_FLAGS, *(options or [])]
+        _run(command, objects, log, what, settings)
+        _keep_runtime(objects, runtime)
+        return Path(shutil.move(objects / "simulator", work / "simulator"))
+
+
+@contextmanager
+def _without_space(work: Path) -> Iterator[Path]:
+    """A folder that Verilator's makefile takes: `work`, or else a temporary one."""
+    with ExitStack() as stack:
+        if re.search(r"\s", str(work.resolve())):
+            work = stack.enter_context(scratch(temporary(), "convstream-make-"))
+        if re.search(r"\s", str(work.resolve())):
+            raise UserError(f"{work}: make takes no path with spaces; set TMPDIR to another folder")
+        yield work
 
 
 def _sources(design: Design, work: Path) -> list[str]:
@@ -198,7 +212,7 @@ def _sources(design: Design, work: Path) -> list[str]:
 
 
 def _runtime_folder(shared: Path, flags: list[str]) -> Path:
-    content = [simulator_version("verilator"), platform.machine(), sys.prefix, flags, MAKE_FLAGS]
+    content = [simulator_version("verilator"), platform.machine(), flags, MAKE_FLAGS]
     text = json.dumps(content)
     return shared / f".runtime-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -206,31 +220,35 @@ def _runtime_folder(shared: Path, flags: list[str]) -> Path:
 def _keep_runtime(objects: Path, runtime: Path) -> None:
     if runtime.is_dir():
         return
-    temporary = Path(tempfile.mkdtemp(prefix=".runtime-", dir=runtime.parent))
-    try:
+    with suppress(OSError), scratch(runtime.parent, ".keep-") as work:
+        kept = work / "kept"
+        kept.mkdir()
         for made in objects.glob("*.o"):
             if _RUNTIME.fullmatch(made.name):
-                shutil.copyfile(made, temporary / made.name)
-        temporary.rename(runtime)
-    except OSError:
-        shutil.rmtree(temporary, ignore_errors=True)
+                shutil.copyfile(made, kept / made.name)
+        kept.rename(runtime)
 
 
-def _run(command: list[str], work: Path, simulator: str, name: str) -> None:
-    environment = tools.build_environment(simulator)
+def _run(command: list[str], work: Path, log: Path, what: str, settings: dict[str, str]) -> None:
+    """Run a compiler in `work`, with `settings` in its environment; its words go to `log`.
+
+    what: is compiled, and for which simulator.
+    """
+    environment = tools.build_environment(what.rpartition(" ")[2]) | settings
     program = shutil.which(command[0], path=environment["PATH"]) or command[0]
-    with (work / "log.txt").open("a", encoding="utf-8") as log:
+    with log.open("a", encoding="utf-8") as file:
         done = subprocess.run(
             [program, *command[1:]],
             cwd=work,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
         )
     if done.returncode:
-        lines = (work / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        check_room(work, temporary())
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         shown = [line for line in lines if re.search(r"error", line, re.IGNORECASE)][:10]
         tail = "\n".join(shown or lines[-20:])
-        raise ToolError(f"compiling {name} for {simulator} failed:\n{tail}")
+        raise ToolError(f"compiling {what} failed:\n{tail}")

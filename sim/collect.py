@@ -90,7 +90,9 @@ def collect(design: Design, count: int, logits_path: Path, starts_path: Path) ->
             result.problems.append(f"image {image}: tlast is not on its last beat alone")
         if any(flags[0] != "1" for *_, flags in own):
             result.problems.append(f"image {image}: tvalid is X")
-        result.logits[image] = unpack((data for _, data, *_ in own), design.slots, 32)
+        result.logits[image] = unpack(
+            (data for _, data, *_ in own), design.slots, design.output_bits
+        )
         result.classes[image] = _class(design, own[-1][2])
         result.ends[image] = int(own[-1][0])
     return result

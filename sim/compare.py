@@ -1,7 +1,7 @@
-"""The same images through every implementation of a network, side by side: `make compare`.
+"""Race NumPy, PyTorch, ONNX Runtime and the RTL of a network on the same images.
 
-python -m convstream.sim.compare --net convnet
-python -m convstream.sim.compare --net simplecnn --n 2000 --slow 20
+    convstream compare convnet
+    convstream compare simplecnn -n 2000 --slow 20
 
 Two networks are compared. The int8 one of `network.onnx` is computed by all six: NumPy, slow and
 fast, and PyTorch in floating point that rounds as int8 does, the int8 reference, ONNX Runtime, and
@@ -11,7 +11,6 @@ it was made, is computed by the first three, whose logits are equal but for floa
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -20,14 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors, pictures
-from convstream.model.base.arguments import positive
+from convstream.model.base import errors, pictures, places
+from convstream.model.base.commands import COUNT, command
+from convstream.model.formats.onnx.notes import notes
 from convstream.model.learning import data
 from convstream.model.network.floats import FloatNetwork
-from convstream.sim import report, run, tools
-from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim import options, report, run, tools
+from convstream.sim.design import Design, read_all
 from convstream.sim.implementations import (
     ONNX_RUNTIME,
     REFERENCE,
@@ -41,7 +42,7 @@ from convstream.sim.implementations import (
 )
 from convstream.sim.shard import Shard
 
-BUILD = ROOT / "build" / "compare"
+BUILD = places.BUILD / "compare"
 IMAGES = 1000
 SLOW_IMAGES = 50
 # Of the largest logit: what sums of float32 in another order may differ by.
@@ -91,7 +92,7 @@ def compare(
     """All rows, under a progress bar. The slow ones do the first `slow_images` alone."""
     folder = Path(design.folder)
     quantised = design.read_network(folder)
-    part = Shard(images, str(run.BUILD / design.name))
+    part = Shard(images, str(run.BUILD / design.label))
     if rtl:
         run.compile_one(design, part, report.console())
     predictors = [("int8", *one) for one in int8_predictors(quantised, folder)]
@@ -209,8 +210,9 @@ def print_summary(summary: dict[str, Any]) -> None:
             "the others are what quantising changes.",
             highlight=False,
         )
-    if "PyTorch" not in [row["name"] for row in summary["rows"]]:
-        console.print("PyTorch is not installed: pip install -e '.[train]'", highlight=False)
+    names = [row["name"] for row in summary["rows"]]
+    if "NumPy, fast" in names and "PyTorch" not in names:
+        console.print(f"PyTorch is not installed: {places.extra('train')}", highlight=False)
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
@@ -247,33 +249,30 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     pictures.save(figure, path)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("compare", __doc__)
+@options.networks
+@click.option("-n", "--n", type=COUNT, metavar="N", help=f"Number of images.  [default: {IMAGES}]")
+@click.option("--slow", type=COUNT, default=SLOW_IMAGES, help="Images of slow NumPy, at most.")
+@options.images
+def main(networks: list[str], n: int | None, slow: int, images: str | None) -> int:
     """The command line: 0 where every prediction agrees, 1 where one does not."""
-    parser = argparse.ArgumentParser(
-        prog="make compare", description="Run every implementation of a network side by side."
-    )
-    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument("--n", type=positive("N"), help=f"number of images (default {IMAGES:,})")
-    parser.add_argument(
-        "--slow", type=positive("SLOW"), default=SLOW_IMAGES, help="images of slow NumPy, at most"
-    )
-    parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
-    options = parser.parse_args(arguments)
     tools.check("verilator")
-    return max(_compare_one(design, options) for design in read_all(options.net))
+    return max(_compare_one(design, n, slow, images) for design in read_all(networks))
 
 
-def _compare_one(design: Design, options: argparse.Namespace) -> int:
-    count = options.n
-    if count is None and options.images is None:
+def _compare_one(design: Design, count: int | None, slow: int, source: str | None) -> int:
+    if count is None and source is None:
         count = IMAGES
-    images, labels, dataset = data.load_for(design.input_shape, options.images, count)
-    rows = compare(design, images, options.slow)
+    images, labels, dataset, _ = data.load_for(design.input_shape, source, count)
+    quantised = design.read_network(Path(design.folder))
+    rows = compare(design, images, slow)
     summary = summarise(design, rows, labels, dataset)
-    folder = BUILD / design.name
+    folder = BUILD / design.label
     report.write_json(folder / "report.json", summary)
     draw(summary, folder / "compare.png")
     print_summary(summary)
+    for note in notes(Path(design.folder) / "network.onnx", quantised):
+        print(f"note: {note}", file=sys.stderr)
     print(f"{folder / 'report.json'}\n{folder / 'compare.png'}")
     for row in rows:
         for line in row.wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
@@ -18,8 +20,6 @@ from convstream.model.network.examples import NETWORKS
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 
-ROOT = Path(__file__).resolve().parents[1]
-MEM = ROOT / "mem"
 HARNESS = Path(__file__).with_name("harness.v")
 
 
@@ -39,7 +39,7 @@ class Design:
     optimised: bool = True
 
     @classmethod
-    def read(cls, folder: Path, rtl: Path = ROOT / "rtl") -> Design:
+    def read(cls, folder: Path, rtl: Path = places.RTL) -> Design:
         """Raises `UserError` where a file is missing, truncated or altered: its hash says so."""
         folder = folder.resolve()
         manifest = manifests.verify(folder)
@@ -48,7 +48,7 @@ class Design:
         if top not in names or "network.onnx" not in names:
             raise UserError(
                 f"{folder / manifests.FILE_NAME} lists no {top} or no network.onnx; "
-                "run model/export.py for this network"
+                "run convstream export for this network"
             )
         files = {name: (folder / name).read_bytes() for name in names}
         paths = [*sorted(rtl.glob("*.v")), HARNESS]
@@ -65,6 +65,11 @@ class Design:
     def name(self) -> str:
         """Name of the network and of its top module."""
         return self.manifest["name"]
+
+    @property
+    def label(self) -> str:
+        """What its folders in build/ are called."""
+        return places.label(Path(self.folder), self.name)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -105,9 +110,14 @@ class Design:
         """
         return layer_slots(self.manifest["layers"][-1])
 
-    def roms(self, layer: str) -> tuple[str, str]:
-        """File names of a layer's weights and biases, if it has some."""
-        return rom.names(self.name, layer)
+    def roms(self, layer: str) -> tuple[str, ...]:
+        """File names of a layer's weights, biases and scales, as far as it has some."""
+        return tuple(name for name in rom.names(self.name, layer) if name in self.files)
+
+    @property
+    def output_bits(self) -> int:
+        """Bits of a logit: of an int32 sum, or of a uint8 code."""
+        return self.manifest.get("output_bits", 32)
 
     @property
     def output_lanes(self) -> int:
@@ -133,7 +143,7 @@ class Design:
             "NETWORK": self.name,
             "IN_BYTES": str(self.input_bytes),
             "IN_BEATS": str(self.input_beats),
-            "OUT_BITS": str(32 * self.output_lanes),
+            "OUT_BITS": str(self.output_bits * self.output_lanes),
         }
 
     def beats(self, images: np.ndarray) -> np.ndarray:
@@ -172,25 +182,9 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def read_all(networks: str) -> list[Design]:
-    """The networks of NET=: `all`, or names or folders with commas or spaces between them."""
-    names = list(NETWORKS) if networks == "all" else networks.replace(",", " ").split()
+def read_all(networks: Sequence[str]) -> list[Design]:
+    """The networks of these names or folders; `all` is every one in the table."""
+    names = [name for given in networks for name in (NETWORKS if given == "all" else [given])]
     if not names:
-        raise UserError("no network given; expected NET=all, or names of networks")
-    return [Design.read(find(name)) for name in names]
-
-
-def find(network: str) -> Path:
-    """Folder of a network: `mem/<network>`, or `network` itself if that is an exported folder."""
-    for folder in (MEM / network, Path(network)):
-        if network and (folder / manifests.FILE_NAME).is_file():
-            return folder
-    if network in NETWORKS:
-        raise UserError(
-            f"mem/{network} holds no exported network; "
-            f"make it with: python model/train.py {network}"
-        )
-    known = sorted(path.parent.name for path in MEM.glob(f"*/{manifests.FILE_NAME}"))
-    raise UserError(
-        f"unknown network {network!r}; expected all, or one of: {', '.join(known) or '(none)'}"
-    )
+        raise UserError("no network given; expected all, or names of networks")
+    return [Design.read(manifests.find(name)) for name in names]

@@ -1,7 +1,7 @@
-"""Look inside a network: what each layer makes of an image, and how well int8 holds its values.
+"""Draw what each layer of a network makes of an image, and how well int8 holds its values.
 
-    python -m convstream.sim.draw lenet5 --image 7            # of the test images, counted from 0
-    python -m convstream.sim.draw lenet5 --image digit.png --rtl
+    convstream draw lenet5 --image 7              # of the test images, counted from 0
+    convstream draw lenet5 --image digit.png --rtl
 
 Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
 histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
@@ -10,22 +10,26 @@ those of the simulated hardware, where each cell that differs from the reference
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors, pictures
+from convstream.model.base import errors, pictures, places
+from convstream.model.base.commands import command
+from convstream.model.hardware import manifest as manifests
 from convstream.model.learning import data
+from convstream.model.learning.image_files import load_user_images
 from convstream.model.network import reference
+from convstream.model.network.codes import exponent_of
 from convstream.model.network.graph import IMAGE, Network, Node
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
-from convstream.sim import tools
-from convstream.sim.design import ROOT, Design, find
+from convstream.model.network.quantised import QuantisedNetwork
+from convstream.sim import options, tools
+from convstream.sim.design import Design
 from convstream.sim.probe import layer_outputs
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 Maps = dict[str, np.ndarray]
 """Integers (C, H, W) by layer."""
 
-BUILD = ROOT / "build" / "draw"
+BUILD = places.BUILD / "draw"
 SAMPLE = 256
 WIDTH_INCHES = 11.0
 # A row of maps may be so many times as wide as high.
@@ -60,12 +64,12 @@ def choose(network: Network, source: str) -> Subject:
     """The test image of number `source`, or the one in the file of that name."""
     if source.lstrip("-").isdecimal():
         remedy = "name a file with --image"
-        images, labels, name = data.load_for(network.input_shape, remedy=remedy)
+        images, labels, name, _ = data.load_for(network.input_shape, remedy=remedy)
         index = int(source)
         data.check_number(index, images, name)
         label = None if labels is None else int(labels[index])
         return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
-    images = data.load_user_images(source, network.input_shape)
+    images = load_user_images(source, network.input_shape)
     tests = data.load_images("test").images[:, None]
     sample = tests if tests.shape[1:] == network.input_shape else images
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
@@ -77,12 +81,21 @@ def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
     return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def saturation(node: Node, own: Parameters, inputs: list[np.ndarray]) -> float:
-    """Share of a hidden layer's outputs that are clamped to 255. inputs: uint8 (N, C, H, W)."""
-    assert own.shift is not None
-    sums = node.layer.integers(inputs, node.layer.operands(own.weight, own.bias))
-    rounded = np.rint(np.ldexp(sums.astype(np.float64), -own.shift))
-    return float((rounded > 255).mean())
+def _scale(scales: np.ndarray | float) -> str:
+    """Scales as powers of two where they are, each beside the other."""
+    texts = []
+    for scale in np.unique(scales)[[0, -1]].tolist():
+        exponent = exponent_of(scale)
+        texts.append(f"{scale:.3g}" if exponent is None else f"2^{-exponent}")
+    return " to ".join(dict.fromkeys(texts))
+
+
+def saturation(quantised: QuantisedNetwork, node: Node, inputs: list[np.ndarray]) -> float:
+    """Share of a layer's outputs that are clamped from above. inputs: uint8 (N, C, H, W)."""
+    rounding = quantised.rounding(node.name)
+    assert rounding is not None
+    sums = node.layer.integers(inputs, node.layer.operands(quantised.site(node.name)))
+    return float((rounding.unclamped(sums) > rounding.high).mean())
 
 
 def draw_features(
@@ -196,7 +209,6 @@ def draw_histograms(
     rows = []
     for (left, right), node in zip(panels, weighted, strict=True):
         name, own = node.name, quantised.parameters[node.name]
-        assert own.weight is not None
         weights = own.weight.ravel()
         ends = float(((weights == -128) | (weights == 127)).mean())
         _histogram(left, weights, np.arange(-128.5, 128.5), "C0")
@@ -204,24 +216,25 @@ def draw_histograms(
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale 2^{-own.weight_exponent}, "
+            f"{name}: {weights.size:,} weights, scale {_scale(own.weight_scale)}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
         )
         saturated = zeros = None
         values = outputs[name].ravel()
-        if own.output_exponent is None:
+        codes = quantised.codes_of(name)
+        if codes is None:
             _histogram(right, values, 60, "C2")
             right.set_title(f"{name}: logits, int32", fontsize=9, loc="left")
         else:
-            saturated = saturation(node, own, [outputs[source] for source in node.inputs])
-            zeros = float((values == 0).mean())
+            saturated = saturation(quantised, node, [outputs[source] for source in node.inputs])
+            zeros = float((values == codes.zero_point).mean())
             _histogram(right, values, np.arange(-0.5, 256.5), "C1")
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale 2^{-own.output_exponent}, "
+                f"{name}: activations, scale {_scale(codes.scale)}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
@@ -246,39 +259,27 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
     axes.set_ylim(0.7, None)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command("draw", __doc__)
+@click.argument("network", metavar="NET")
+@click.option(
+    "--image", default="0", metavar="FILE|INDEX", help="A PNG, .npy or IDX file, or a number."
+)
+@click.option("--rtl", is_flag=True, help="Take the maps from the simulation.")
+@options.simulator
+@click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: build/draw/NET]")
+def main(network: str, image: str, rtl: bool, sim: str, out: Path | None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
-    parser = argparse.ArgumentParser(
-        prog="python -m convstream.sim.draw",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("network", metavar="NET", help="name or folder of an exported network")
-    parser.add_argument(
-        "--image", default="0", metavar="FILE|INDEX", help="a PNG, .npy or IDX file, or a number"
-    )
-    parser.add_argument("--rtl", action="store_true", help="take the maps from the simulation")
-    parser.add_argument("--sim", default="verilator", help="for --rtl: verilator or icarus")
-    parser.add_argument("--out", type=Path, help="folder to write; default build/draw/NET")
-    # An option's value may not begin with a dash unless it is joined to it.
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    for index, word in enumerate(given[:-1]):
-        if word == "--image":
-            given[index : index + 2] = [f"--image={given[index + 1]}"]
-            break
-    options = parser.parse_args(given)
-
-    design = Design.read(find(options.network))
+    design = Design.read(manifests.find(network))
     quantised = design.read_network(Path(design.folder))
-    subject = choose(quantised.network, options.image)
-    out = options.out or BUILD / design.name
-    rtl = None
-    if options.rtl:
-        tools.check(options.sim)
-        rtl = layer_outputs(design, subject.image, BUILD / design.name / "rtl", options.sim)
+    subject = choose(quantised.network, image)
+    out = out or BUILD / design.label
+    simulated = None
+    if rtl:
+        tools.check(sim)
+        simulated = layer_outputs(design, subject.image, BUILD / design.label / "rtl", sim)
     features = features_of(quantised, subject.image)
-    stem = Path(options.image).stem if subject.label is None else options.image
-    wrong = draw_features(quantised, subject, features, rtl, out / f"{stem}.png")
+    stem = Path(image).stem if subject.label is None else image
+    wrong = draw_features(quantised, subject, features, simulated, out / f"{stem}.png")
     rows = draw_histograms(quantised, subject.sample, out / "histograms.png")
     for row in rows:
         line = f"{row['name']}: {row['weights_at_the_ends']:.2%} of the weights at the ends"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from convstream.model.formats.onnx.predictor import predictor
 from convstream.model.network import reference
-from convstream.model.network.exponents import Exponents
+from convstream.model.network.exponents import Exponents, shifts_of
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
 from convstream.model.network.quantised import QuantisedNetwork
@@ -81,25 +82,17 @@ def float_predictors(
 
 
 def int8_predictors(quantised: QuantisedNetwork, folder: Path) -> Iterator[tuple[str, Predict]]:
-    """All that compute the integers of the int8 network, but for the RTL."""
-    dtype = np.float32 if fits_float32(quantised) else np.float64
-    model, exponents = FloatNetwork.from_integers(quantised, dtype)
-    for name, predict in float_predictors(model, exponents):
-        yield name, partial(_integers, predict, exponents.logits(quantised.network))
+    """All that compute the integers of the int8 network, but for the RTL.
+
+    NumPy and PyTorch only where all scales are powers of two, whose rounding floats have too.
+    """
+    if shifts_of(quantised) is not None:
+        dtype = np.float32 if fits_float32(quantised) else np.float64
+        model, exponents = FloatNetwork.from_integers(quantised, dtype)
+        for name, predict in float_predictors(model, exponents):
+            yield name, partial(_integers, predict, exponents.logits(quantised.network))
     yield REFERENCE, lambda images: reference.predict(quantised, images)
-
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        str(folder / "network.onnx"), providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-
-    def predict_onnx(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run(None, {name: images})[0]
-        return logits.reshape(len(images), -1).astype(np.float64)
-
-    yield ONNX_RUNTIME, partial(_integers, predict_onnx, exponents.logits(quantised.network))
+    yield ONNX_RUNTIME, predictor(folder / "network.onnx", quantised)
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:

@@ -36,12 +36,11 @@ def layer_outputs(
     """
     layers = design.manifest["layers"]
     root.mkdir(parents=True, exist_ok=True)
-    paths = {layer["name"]: root.resolve() / f"{layer['name']}.beats" for layer in layers}
+    paths = {layer["name"]: root / f"{layer['name']}{shard.BEATS}" for layer in layers}
     harness, end, rest = design.sources["harness.v"].rpartition("endmodule")
     for name, path in paths.items():
         path.unlink(missing_ok=True)
-        text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-        harness += _PROBE.format(name=name, path=text)
+        harness += _PROBE.format(name=name, path=path.name)
     probed = dataclasses.replace(
         design, sources=design.sources | {"harness.v": harness + end + rest}
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convstream.model.base.files import write_atomically
+from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 from convstream.sim.collect import Result, compare
 from convstream.sim.design import Design
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN = 5
+SHOWN_IMAGES = 100
 
 
 def summarise(
@@ -30,11 +32,12 @@ def summarise(
     *,
     simulator: str,
     dataset: str,
-    macs: int,
+    quantised: QuantisedNetwork,
 ) -> dict[str, Any]:
     """The content of `report.json`. Accuracies are percentages, null without labels.
 
-    expected: int32 (N, classes), the reference's logits of all images.
+    expected: int32 (N, classes), the reference's logits of all images. (logits - output_zero_point)
+    * output_scale, of each channel or of all, is what the network's own file gives.
     """
     logits = np.concatenate([result.logits for result in results])
     classes = np.concatenate([result.classes for result in results])
@@ -51,7 +54,9 @@ def summarise(
         "cycles_per_image": round(max(intervals), 3) if intervals else None,
         "latency_cycles": max(latencies) if latencies else None,
         "multipliers": design.multipliers,
-        "macs_per_image": macs,
+        "macs_per_image": quantised.network.macs,
+        "output_scale": quantised.output_scale.tolist(),
+        "output_zero_point": quantised.output_zero_point,
         "dataset": dataset,
     }
 
@@ -124,6 +129,26 @@ def table(reports: list[dict[str, Any]]) -> Table:
             _number(report["latency_cycles"]),
             _number(report["multipliers"]),
         )
+    return made
+
+
+def classes(design: Design, names: list[str], logits: np.ndarray) -> Table:
+    """Class, runner-up and the margin between their logits of each image, the first ones."""
+    from rich.table import Table
+
+    best = design.classify(logits)
+    rest = logits.copy()
+    rest[np.arange(len(rest)), best] = np.iinfo(np.int32).min
+    second = design.classify(rest)
+    margins = logits.max(axis=1).astype(np.int64) - rest.max(axis=1)
+    made = Table(title=f"What {design.name} sees")
+    made.add_column("image", overflow="fold")
+    for title in ("class", "runner-up", "margin"):
+        made.add_column(title, justify="right")
+    for row in list(zip(names, best, second, margins, strict=True))[:SHOWN_IMAGES]:
+        made.add_row(row[0], f"[bold]{row[1]}[/]", str(row[2]), f"{row[3]:,}")
+    if len(names) > SHOWN_IMAGES:
+        made.caption = f"and {len(names) - SHOWN_IMAGES:,} more, all in logits.npy"
     return made
 
 

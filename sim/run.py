@@ -1,34 +1,38 @@
-"""Stream images through the RTL of a network in a simulator and compare every logit: `make sim`.
+"""Stream images through the RTL of networks in a simulator and compare every logit.
 
-python -m convstream.sim.run --net lenet5 --n 1000
-python -m convstream.sim.run --net all --sim icarus --n 20
-python -m convstream.sim.run --net lenet5 --images photos/ --waves
+    convstream sim                            # the five networks, on MNIST
+    convstream sim lenet5 -n 100 --sim icarus
+    convstream sim hw/my --images photos/     # an exported folder, your own images
+
+Leaves report.json and logits.npy (int32, images x classes) in build/sim/NET/. Exit code 1: a logit
+differs.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
-from convstream.model.base import errors
-from convstream.model.base.arguments import positive
+from convstream.model.base import errors, places
+from convstream.model.base.commands import COUNT, PERCENTAGE, command
 from convstream.model.base.errors import UserError
 from convstream.model.learning import data
+from convstream.model.learning.image_files import times
 from convstream.model.network import reference
-from convstream.sim import cluster, report, tools
+from convstream.sim import cluster, options, report, tools
 from convstream.sim.build import build, executable
 from convstream.sim.collect import Result
-from convstream.sim.design import ROOT, Design, read_all
+from convstream.sim.design import Design, read_all
 from convstream.sim.shard import FEWEST_IMAGES, Shard
 from convstream.sim.shard import run as run_shard
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from rich.console import Console
 
-BUILD = ROOT / "build" / "sim"
+BUILD = places.BUILD / "sim"
 DEFAULT_IMAGES = {"verilator": 1000, "icarus": 10}
 DEFAULT_WAVES = 4
 # Roughly the seconds per multiplier and clock cycle: is the run worth the start of a cluster?
@@ -47,15 +51,52 @@ SHARD_S = 10.0
 MOST_SHARDS_A_WORKER = 8
 
 
-def main(arguments: list[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """How to simulate.
+
+    n: images, the first ones. images: a path; by default the test set. sim: verilator or icarus.
+    waves: whether to record them. scheduler: address of a Dask cluster. workers: local processes.
+    stall_in, stall_out: percentages of the cycles in which the harness holds back. seed: of these.
+    """
+
+    n: int | None = None
+    images: str | None = None
+    sim: str = "verilator"
+    waves: bool = False
+    scheduler: str | None = None
+    workers: int = field(default_factory=cluster.cores)
+    stall_in: int = 0
+    stall_out: int = 0
+    seed: int = 1
+
+
+@command("sim", __doc__)
+@options.networks
+@options.count
+@options.simulator
+@options.images
+@click.option("--waves", is_flag=True, help="Record waves, on one core.")
+@click.option("--scheduler", metavar="ADDRESS", help="tcp://host:port of a Dask cluster.")
+@click.option(
+    "--workers",
+    type=COUNT,
+    default=cluster.cores,
+    show_default="one for each processor",
+    help="Local processes.",
+)
+@click.option("--stall-in", type=PERCENTAGE, default=0, help="Percent of cycles without input.")
+@click.option("--stall-out", type=PERCENTAGE, default=0, help="Percent of cycles without output.")
+@click.option("--seed", type=int, default=1, help="Of the stalls.")
+def main(networks: list[str], **given: Any) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
-    options = parse(arguments)
-    tools.check(options.sim)
-    return stream(read_all(options.net), options, BUILD)
+    chosen = Options(**given)
+    tools.check(chosen.sim)
+    return stream(read_all(networks), chosen, BUILD)
 
 
-def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> int:
-    """Simulate `designs` as `options` say, and report: 0 where every logit is equal, else 1.
+def stream(designs: list[Design], chosen: Options, root: Path) -> int:
+    """Simulate `designs` as `chosen` says, and report: 0 where every logit is equal, else 1.
 
     root: the folder that has, or gets, one of each network for builds and reports.
     """
@@ -63,24 +104,24 @@ def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> in
     for design in designs:
         if design.input_shape != shape:
             raise UserError(
-                f"{design.name} takes images of {data.times(design.input_shape)}, "
-                f"{designs[0].name} of {data.times(shape)}; simulate them one by one"
+                f"{design.name} takes images of {times(design.input_shape)}, "
+                f"{designs[0].name} of {times(shape)}; simulate them one by one"
             )
-    count = options.n
-    if count is None and options.images is None:
-        count = DEFAULT_WAVES if options.waves else DEFAULT_IMAGES[options.sim]
-    images, labels, dataset = data.load_for(shape, options.images, count)
+    count = chosen.n
+    if count is None and chosen.images is None:
+        count = DEFAULT_WAVES if chosen.waves else DEFAULT_IMAGES[chosen.sim]
+    images, labels, dataset, names = data.load_for(shape, chosen.images, count)
 
     console = report.console()
     shards = [
         Shard(
             images,
-            str((root / design.name).resolve()),
-            simulator=options.sim,
-            waves=options.waves,
-            stall_in=options.stall_in,
-            stall_out=options.stall_out,
-            seed=options.seed,
+            str((root / design.label).resolve()),
+            simulator=chosen.sim,
+            waves=chosen.waves,
+            stall_in=chosen.stall_in,
+            stall_out=chosen.stall_out,
+            seed=chosen.seed,
         )
         for design in designs
     ]
@@ -89,46 +130,26 @@ def stream(designs: list[Design], options: argparse.Namespace, root: Path) -> in
 
     failed = False
     summaries = []
-    with Session(options.scheduler, options.workers) as session:
+    classes = []
+    with Session(chosen.scheduler, chosen.workers) as session:
         for design, whole in zip(designs, shards, strict=True):
-            summary, wrong = simulate(session, design, whole, labels, dataset)
+            summary, logits, wrong = simulate(session, design, whole, labels, dataset)
             summaries.append(summary)
+            if names is not None and design.classes > 1:
+                classes.append(report.classes(design, names, logits))
             failed = failed or bool(wrong)
             for line in report.shorten(wrong):
                 print(f"{design.name}: {line}", file=sys.stderr)
+    for made in classes:
+        console.print(made)
     console.print(report.table(summaries))
-    if options.waves:
-        suffix = ".fst" if options.sim == "icarus" else ".vcd"
+    for design in designs:
+        console.print(f"{root / design.label / 'report.json'}", highlight=False, soft_wrap=True)
+    if chosen.waves:
+        suffix = ".fst" if chosen.sim == "icarus" else ".vcd"
         for design in designs:
-            console.print(f"waves: {root / design.name / 'waves'}{suffix}", highlight=False)
+            console.print(f"waves: {root / design.label / 'waves'}{suffix}", highlight=False)
     return int(failed)
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="make sim", description="Simulate networks and compare every logit."
-    )
-    parser.add_argument("--net", default="all", help="names or folders of networks, or all")
-    parser.add_argument("--n", type=positive("N"), help="number of images")
-    parser.add_argument("--sim", default="verilator", help="verilator or icarus")
-    parser.add_argument("--images", help="IDX (.gz), .npy, a PNG, or a folder of PNGs")
-    parser.add_argument("--waves", action="store_true", help="record waves, on one core")
-    parser.add_argument("--scheduler", help="tcp://host:port of a Dask cluster")
-    parser.add_argument(
-        "--workers", type=positive("--workers"), default=cluster.cores(), help="local processes"
-    )
-    parser.add_argument("--stall-in", type=_percentage, default=0, help="%% of cycles")
-    parser.add_argument("--stall-out", type=_percentage, default=0, help="%% of cycles")
-    parser.add_argument("--seed", type=int, default=1, help="of the stalls")
-    return parser.parse_args(arguments)
-
-
-def _percentage(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 100:
-        raise UserError(f"stalls of {text} %: expected 0 to 99")
-    return value
 
 
 def compile_one(design: Design, shard: Shard, console: Console) -> None:
@@ -211,10 +232,11 @@ def split(design: Design, whole: Shard, workers: int) -> list[Shard]:
 
 def simulate(
     session: Session, design: Design, whole: Shard, labels: np.ndarray | None, dataset: str
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], np.ndarray, list[str]]:
     """Run one network under a progress bar and compare every logit; write its report.
 
-    whole: all images of the run. Returns the report, and a line for each thing that is wrong.
+    whole: all images of the run. Returns the report, the logits, int32 (N, classes), and a line for
+    each thing that is wrong.
     """
     quantised = design.read_network(Path(design.folder))
     shards = split(design, whole, session.workers)
@@ -236,11 +258,11 @@ def simulate(
         labels,
         simulator=whole.simulator,
         dataset=dataset,
-        macs=quantised.network.macs,
+        quantised=quantised,
     )
     logits = np.concatenate([result.logits for result in results])
     report.write(Path(whole.root), summary, logits)
-    return summary, report.complaints(design, results, expected)
+    return summary, logits, report.complaints(design, results, expected)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from convstream.model.base import folders
 from convstream.model.base.errors import ToolError
 from convstream.sim import tools
 from convstream.sim.build import build, executable
@@ -21,6 +22,9 @@ from convstream.sim.design import Design
 # The first image is alone, the second fills the pipeline; it takes two more to see an interval.
 FEWEST_IMAGES = 4
 POLL_S = 0.1
+# What stays of a simulation, beside its results: waves, and what a harness of another kind writes.
+WAVES = "waves"
+BEATS = ".beats"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +53,28 @@ def run(design: Design, shard: Shard, report: Callable[[int], None] | None = Non
     temporary folder. Raises `ToolError` where the simulator itself fails.
     """
     tools.check(shard.simulator)
-    home = Path(tempfile.gettempdir()) / f"convstream-{os.getuid()}"
+    home = folders.temporary() / f"convstream-{os.getuid()}"
     program = executable(design, shard.simulator, shard.waves, Path(shard.root))
     if not program.is_file():
-        program = build(design, shard.simulator, shard.waves, home / "sim" / design.name)
-    with tempfile.TemporaryDirectory(prefix="convstream-") as temporary:
-        scratch = Path(temporary)
-        folder = design.place(scratch / "mem")
+        program = build(design, shard.simulator, shard.waves, home / "sim" / design.label)
+    room = Path(shard.root) if shard.waves else home.parent
+    with folders.scratch(room, "convstream-run-") as scratch:
+        # The simulator sees names without folders: Icarus opens no path that is not ASCII.
+        folder = design.place(scratch / "mem").resolve()
+        for name in design.files:
+            (scratch / name).symlink_to(folder / name)
         # A few images more where there are too few to measure.
         count = len(shard.images)
         streamed = max(count, FEWEST_IMAGES)
         images = np.resize(shard.images, (streamed, *shard.images.shape[1:]))
         # The lowest byte of a beat is the last that $fread reads.
-        design.beats(images)[:, ::-1].tofile(scratch / "images")
-        status, log = _simulate(design, shard, streamed, program, folder, scratch, report)
+        (scratch / "images").write_bytes(design.beats(images)[:, ::-1].tobytes())
+        try:
+            status, log = _simulate(design, shard, streamed, program, scratch, report)
+        finally:
+            for made in (*scratch.glob(f"{WAVES}.*"), *scratch.glob(f"*{BEATS}")):
+                shutil.move(made, Path(shard.root) / made.name)
+        folders.check_room(scratch)
         if not (scratch / "counters").is_file():
             tail = "\n".join(log.splitlines()[-15:])
             raise ToolError(f"simulating {design.name} failed (exit status {status}):\n{tail}")
@@ -89,7 +101,6 @@ def _simulate(
     shard: Shard,
     count: int,
     program: Path,
-    folder: Path,
     scratch: Path,
     report: Callable[[int], None] | None,
 ) -> tuple[int, str]:
@@ -97,9 +108,9 @@ def _simulate(
     from cocotb_tools import config
 
     plusargs: dict[str, object] = {
-        "images": scratch / "images",
-        "logits": scratch / "logits",
-        "starts": scratch / "starts",
+        "images": "images",
+        "logits": "logits",
+        "starts": "starts",
         "count": count,
         # Some fifty events at most, whatever the size of the network.
         "notify": max(1, count // 50),
@@ -108,17 +119,16 @@ def _simulate(
         "stall_out": shard.stall_out,
         "seed": shard.seed,
     }
-    waves = Path(shard.root).resolve() / "waves"
     if shard.simulator == "icarus":
         library = config.lib_name_path("vpi", "icarus")
-        command = ["vvp", "-n", "-m", str(library), str(program)]
+        command = ["vvp", "-n", "-m", str(library), str(program.resolve())]
         command.append("-fst" if shard.waves else "-none")
         if shard.waves:
-            plusargs["waves"] = waves.with_suffix(".fst")
+            plusargs["waves"] = f"{WAVES}.fst"
     else:
-        command = [str(program)]
+        command = [str(program.resolve())]
         if shard.waves:
-            command += ["--trace", "--trace-file", str(waves.with_suffix(".vcd"))]
+            command += ["--trace", "--trace-file", f"{WAVES}.vcd"]
     command += [f"+{name}={value}" for name, value in plusargs.items()]
     environment = tools.cocotb_environment(
         "convstream.sim.stream", "harness", scratch / "results.xml"
@@ -129,7 +139,7 @@ def _simulate(
     with (scratch / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=scratch,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

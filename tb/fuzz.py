@@ -255,20 +255,23 @@ class Coverage:
             self.other["module", stage.module] += 1
             fold = _fold(stage) if stage.foldable else None
             window = stage.attributes
-            if window:
-                large = window["padding"] > (window["kernel"] - 1) / 2
-                padding = PADDINGS[(window["padding"] > 0) + large]
-                key = (stage.node.layer.kind, window["kernel"], window["stride"], padding, fold)
-                self.windows[key] += 1
+            sizes = [window[name] for name in ("kernel", "stride", "padding") if name in window]
+            if any(isinstance(size, list) for size in sizes) or "dilation" in window:
+                self.other["uneven"] += 1
+            elif sizes:
+                kernel, stride, padding = sizes
+                amount = PADDINGS[(padding > 0) + (padding > (kernel - 1) / 2)]
+                self.windows[stage.node.layer.kind, kernel, stride, amount, fold] += 1
             else:
                 self.orders[stage.geometry, fold] += 1
             own = case.quantised.parameters.get(stage.name)
             if own is None:
                 continue
-            self.other["shift 0"] += own.shift == 0
+            rounding = case.quantised.rounding(stage.name)
+            self.other["shift 0"] += rounding is not None and rounding.shift == 0
             bound = case.quantised.accumulator_bound(stage.name)
             self.other["largest bias"] += bound >= 2**31 - 1
-            weights = np.unique(own.weight) if own.weight is not None else ()
+            weights = np.unique(own.weight)
             if len(weights) == 1 and weights[0] in (-128, 0, 127):
                 self.other["weights", int(weights[0])] += 1
 
@@ -314,6 +317,7 @@ class Coverage:
             console.print(f"{title}: {shown}", highlight=False)
         modules = [f"{key[1]}: {number:,}" for key, number in count.items() if key[0] == "module"]
         console.print(
+            f"windows that are dilated or not the same both ways: {count['uneven']:,}\n"
             f"layers with the largest biases: {count['largest bias']:,}, "
             f"with a shift of 0: {count['shift 0']:,}\n"
             f"modules: {', '.join(modules)}\n"

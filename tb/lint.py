@@ -20,10 +20,11 @@ from benches import Bench
 from runner import FPGA_RTL, RTL, spread
 
 from convstream.model.base import errors
+from convstream.model.base.places import MEM, PACKAGE
 from convstream.model.hardware import manifest
 from convstream.sim import tools
 from convstream.sim.cluster import cores
-from convstream.sim.design import HARNESS, MEM, ROOT, Design
+from convstream.sim.design import HARNESS, Design
 
 TB = Path(__file__).resolve().parent
 
@@ -120,5 +121,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.chdir(ROOT)
+    os.chdir(PACKAGE)
     errors.run(main)

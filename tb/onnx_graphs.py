@@ -14,16 +14,14 @@ def assert_equal_networks(a: QuantisedNetwork, b: QuantisedNetwork) -> None:
     assert a.parameters.keys() == b.parameters.keys()
     for name, p in a.parameters.items():
         q = b.parameters[name]
-        for mine, theirs in ((p.weight, q.weight), (p.bias, q.bias)):
-            assert (mine is None) == (theirs is None)
-            if mine is not None:
-                assert mine.dtype == theirs.dtype
-                np.testing.assert_array_equal(mine, theirs, err_msg=name)
-        assert (p.input_exponent, p.weight_exponent, p.output_exponent) == (
-            q.input_exponent,
-            q.weight_exponent,
-            q.output_exponent,
-        )
+        for mine, theirs in (
+            (p.weight, q.weight),
+            (p.bias, q.bias),
+            (p.weight_scale, q.weight_scale),
+        ):
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
+    assert a.codes == b.codes
 
 
 class Graph:

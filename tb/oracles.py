@@ -30,7 +30,8 @@ def run_onnx(
 
 def as_integers(logits: np.ndarray, quantised: QuantisedNetwork) -> np.ndarray:
     """Float logits in units of the accumulators' scale."""
-    return np.ldexp(logits.astype(np.float64), quantised.logits.sum_exponent)
+    (scale,) = quantised.output_scale
+    return logits.astype(np.float64) / scale
 
 
 def fits_float32(quantised: QuantisedNetwork) -> bool:
@@ -38,20 +39,39 @@ def fits_float32(quantised: QuantisedNetwork) -> bool:
     return quantised.largest_bound < EXACT_IN_FLOAT32
 
 
+def _codes(acc: torch.Tensor, quantised: QuantisedNetwork, name: str) -> torch.Tensor:
+    """By the rule of DESIGN: in float32, or a shift of the exact sum."""
+    site = quantised.site(name)
+    shift = quantised.rounding(name).shift
+    if shift is not None:
+        y = torch.round(acc * 2.0**-shift)
+    elif site.weight_scale is None:
+        scale = quantised.network[name].layer.sum_scale(site)[0]
+        y = torch.round(acc * scale / site.output.scale)
+    else:
+        factor = torch.tensor(site.inputs[0].scale, dtype=torch.float32)
+        factor = factor * torch.from_numpy(site.weight_scale) / site.output.scale
+        y = torch.round(acc.float() * factor[:, None, None]).double()
+    return (y + site.output.zero_point).clamp(site.output.low, site.output.high)
+
+
 def run_torch(quantised: QuantisedNetwork, images: np.ndarray) -> dict[str, np.ndarray]:
     """Output of every node by PyTorch in float64, int64 N x C x H x W: exact for any network."""
     values = {IMAGE: torch.from_numpy(images).double()}
     for node in quantised.network.nodes:
+        site, layer = quantised.site(node.name), node.layer
         inputs = [values[name] for name in node.inputs]
-        own = quantised.parameters.get(node.name)
+        if not layer.accumulates:
+            values[node.name] = layer.torch_forward(inputs, [])
+            continue
+        # PyTorch pads with 0, which is what the zero point stands for.
+        inputs = [x - codes.zero_point for x, codes in zip(inputs, site.inputs, strict=True)]
         weights = []
-        if own is not None and own.weight is not None:
-            weights = [torch.from_numpy(array).double() for array in (own.weight, own.bias)]
-        y = node.layer.torch_forward(inputs, weights)
-        if own is not None:
+        if site.weight is not None:
+            weights = [torch.from_numpy(array).double() for array in (site.weight, site.bias)]
+        y = layer.torch_forward(inputs, weights)
+        if site.weight is None:
             # An average is a sum at its own scale.
-            y = y * 2.0**node.layer.sum_exponent
-            if own.shift is not None:
-                y = torch.round(y * 2.0**-own.shift).clamp(0, 255)
-        values[node.name] = y
+            y = torch.round(y * site.inputs[0].scale / layer.sum_scale(site)[0])
+        values[node.name] = y if site.output is None else _codes(y, quantised, node.name)
     return {name: y.long().numpy() for name, y in values.items() if name != IMAGE}

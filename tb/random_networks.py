@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from hypothesis import strategies
+from stages import lone_stage
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Limits
@@ -22,15 +22,21 @@ from convstream.model.hardware.folding import (
     PIXELS_PER_BEAT,
     FoldedNetwork,
     beat_pixels,
-    whole_channels,
 )
+from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import STAGES, stage_class
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
 from convstream.model.network.layers import Layer, Linear, Shape
-from convstream.model.network.layers.base import int32
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.base import Site, int32
+from convstream.model.network.layers.windows import Window
+from convstream.model.network.quantised import QuantisedNetwork
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
 
@@ -82,10 +88,12 @@ class Choices:
 class DrawnChoices(Choices):
     """The same from hypothesis."""
 
-    def __init__(self, draw: Callable[[strategies.SearchStrategy], Any]) -> None:
+    def __init__(self, draw: Callable[[SearchStrategy], Any]) -> None:
         self._draw = draw
 
     def integer(self, low: int, high: int) -> int:
+        from hypothesis import strategies
+
         return self._draw(strategies.integers(low, high))
 
     def data(self) -> np.random.Generator:
@@ -125,12 +133,28 @@ def random_network(
     while not last:
         # Any number of layers is as likely; and a layer can be cut out of what was drawn.
         last = choices.integer(0, max_layers - 1 - len(layers)) == 0
-        flat = bool(layers) and STAGES[type(layers[-1])].takes_all
+        flat = bool(layers) and isinstance(layers[-1], Linear)
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
     network = Network.chain(name, layers, input_shape)
-    return QuantisedNetwork(network, random_parameters(choices, network))
+    return power_of_two(network, random_parameters(choices, network))
+
+
+def random_window(
+    rng: np.random.Generator, most_dilation: int = 1
+) -> tuple[Window, tuple[int, int]]:
+    """Any window of up to 5 x 5 taps, and the size of an image that it fits."""
+    kernel, stride, dilation = (
+        tuple(int(size) for size in rng.integers(1, most + 1, 2)) for most in (5, 4, most_dilation)
+    )
+    span = Window(kernel, dilation=dilation).span
+    padding = tuple(int(rng.integers(0, size)) for size in span * 2)
+    height, width = (
+        int(rng.integers(max(1, size - before - after), size + 7))
+        for size, before, after in zip(span, padding[:2], padding[2:], strict=True)
+    )
+    return Window(kernel, stride, padding, dilation), (height, width)
 
 
 def random_images(
@@ -145,10 +169,10 @@ def random_images(
 
 def random_parameters(
     choices: np.random.Generator | Choices, network: Network
-) -> dict[str, Parameters]:
+) -> dict[str, Shifts]:
     """Parameters of each layer, most with shifts that suit what random images give."""
     choices = _choices(choices)
-    parameters: dict[str, Parameters] = {}
+    parameters: dict[str, Shifts] = {}
     exponents = {IMAGE: choices.integer(-2, 11)}
     values = {IMAGE: choices.data().integers(0, 256, (4, *network.input_shape), np.uint8)}
     for node in network.nodes:
@@ -156,15 +180,16 @@ def random_parameters(
         inputs = [values[name] for name in node.inputs]
         if not layer.accumulates:
             exponents[node.name] = exponent
-            values[node.name] = layer.integers(inputs, ())
+            values[node.name] = layer.integers(inputs, layer.operands(Site()))
             continue
         weight = bias = None
         if node.weight_shape is not None:
             weight = _weight(choices, node.weight_shape)
             bias = np.zeros(len(weight), np.int32)
-            acc = layer.integers(inputs, layer.operands(weight, bias))
+            acc = layer.integers(inputs, layer.operands(Site(weight=weight, bias=bias)))
             bias = _bias(choices, weight, int(np.abs(acc).max()))
-        acc = int32(layer.integers(inputs, layer.operands(weight, bias)))
+        operands = layer.operands(Site(weight=weight, bias=bias))
+        acc = int32(layer.integers(inputs, operands))
         if choices.now_and_then(10):
             shift = choices.integer(0, 16)
         else:
@@ -172,10 +197,37 @@ def random_parameters(
             shift = max(0, suitable - choices.integer(0, 2))
         own = layer.sum_exponent if weight is None else choices.integer(-2, 11)
         output = None if node is network.output else exponent + own - shift
-        parameters[node.name] = Parameters(weight, bias, exponent, own, output)
+        parameters[node.name] = Shifts(weight, bias, exponent, own, output)
         exponents[node.name] = exponent + own - shift
         values[node.name] = reference.requantise(acc, shift)
     return parameters
+
+
+def rescaled(rng: np.random.Generator, quantised: QuantisedNetwork) -> QuantisedNetwork:
+    """The network with scales of any value, near what they were, and zero points, all random."""
+    network = quantised.network
+    parameters = {}
+    made = {IMAGE: Codes(float(np.float32(rng.uniform(0.001, 1))), int(rng.integers(256)))}
+    found = dict(made)  # with those that pass on
+    for node in network.nodes:
+        (source,) = node.inputs
+        if node.layer.passes:
+            found[node.name] = found[source]
+            continue
+        scales = len(quantised.parameters[node.name].weight) if rng.random() < 0.7 else 1
+        parameters[node.name] = replace(
+            quantised.parameters[node.name],
+            weight_scale=rng.uniform(0.3, 1, scales).astype(np.float32),
+        )
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            scale = np.float32(found[source].scale * 2.0**rounding.shift * rng.uniform(0.5, 2))
+            low, high = sorted(rng.integers(0, 256, 2).tolist())
+            zero_point = int(rng.integers(256))
+            if rng.random() < 0.5:
+                zero_point, high = low, 255  # a ReLU
+            made[node.name] = found[node.name] = Codes(float(scale), zero_point, low, high)
+    return QuantisedNetwork(network, parameters, made)
 
 
 def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNetwork:
@@ -185,7 +237,7 @@ def telling_network(seed: str, network: Network, count: int = 9) -> QuantisedNet
     """
     for attempt in itertools.count():
         rng = generator(seed, network.name, attempt)
-        quantised = QuantisedNetwork(network, random_parameters(rng, network))
+        quantised = power_of_two(network, random_parameters(rng, network))
         logits = reference.predict(quantised, random_images(rng, quantised, count))
         if len(np.unique(logits, axis=0)) == count:
             return quantised
@@ -198,13 +250,14 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
 def _layer(
     choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
 ) -> Layer:
-    stages = [stage for stage in STAGES.values() for _ in range(stage.frequency)]
+    builds = [stage for stages in STAGES.values() for stage in stages]
+    stages = [stage for stage in builds for _ in range(stage.frequency)]
     layer = choices.of(stages).draw(choices, shape, limits)
     # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
     fits = not (flat and not isinstance(layer, Linear))
     if last:
         fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
-    return layer if fits else STAGES[Linear].draw(choices, shape, limits)
+    return layer if fits else STAGES[Linear][0].draw(choices, shape, limits)
 
 
 def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
@@ -247,9 +300,9 @@ def random_folding(
         if not stage.foldable:
             continue
         channels, rows, columns = node.out_shape
-        window = math.prod(node.weight_shape[1:])
+        window = lone_stage(node.layer, node.in_shape, Folding(1, 1), 1).window
         groups = rows * columns // beat[node.name]
-        whole = beat[node.name] > 1 or whole_channels(network, node)
+        whole = beat[node.name] > 1 or lane_groups(network)[node.name].whole
         parallel = [
             pe
             for pe in range(1, channels + 1)
@@ -260,8 +313,9 @@ def random_folding(
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
         simd = _size(choices, range(least, most + 1), window)
-        if least <= node.in_shape[0] <= most and choices.now_and_then(4):
-            simd = node.in_shape[0]  # pixel by pixel
+        by_pixel = node.in_shape[0] if stage.ordered else window // math.prod(node.weight_shape[2:])
+        if least <= by_pixel <= most and choices.now_and_then(4):
+            simd = by_pixel
         input_major = stage.ordered and bool(choices.integer(0, 1))
         fabric = choices.integer(0, simd) if choices.now_and_then(3) else 0
         foldings[node.name] = Folding(pe, simd, input_major, fabric)
@@ -306,7 +360,11 @@ class Case:
             for name, f in self.folded.foldings.items()
         ]
         network = self.quantised.network
-        shifts = {name: own.shift for name, own in self.quantised.parameters.items()}
+        shifts = {
+            node.name: rounding.shift
+            for node in self.quantised.network.nodes
+            if (rounding := self.quantised.rounding(node.name)) is not None
+        }
         return (
             f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
             f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "
@@ -325,7 +383,8 @@ def random_case(choices: np.random.Generator | Choices) -> Case:
     return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-@strategies.composite
-def cases(draw: Callable[[strategies.SearchStrategy], Any]) -> Case:
+def cases() -> SearchStrategy[Case]:
     """`random_case` as a strategy of hypothesis."""
-    return random_case(DrawnChoices(draw))
+    from hypothesis import strategies
+
+    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()

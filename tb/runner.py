@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 import cocotb_test.simulator
 import pytest
 
+from convstream.model.base.places import MEM
 from convstream.sim import tools
-from convstream.sim.design import MEM
 
 TB = Path(__file__).resolve().parent
 ROOT = TB.parent
@@ -34,6 +34,7 @@ VERILATOR_MAKE = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "CFG_CXXFLAG
 # Without this, pytest compiles a hundred modules anew in each simulator: a second of its CPU time.
 QUICK_START = {"COCOTB_REWRITE_ASSERTION_FILES": ""}
 WARNING = re.compile(r"warning:|%Warning|\$readmem", re.IGNORECASE)
+SIZED = re.compile(r"\d+'h[0-9a-f]+")
 NO_TEST = "no cocotb test ran"
 
 # Set by tb/cover.py: the folder for what Verilator counts.
@@ -209,9 +210,10 @@ def _copy_missing(source: Path, target: Path) -> list[str]:
 
 
 def _literals(parameters: dict) -> dict:
-    """Strings need inner quotes on the command lines of both simulators."""
+    """Strings need inner quotes on the command lines of both simulators; sized numbers are none."""
     return {
-        key: f'"{value}"' if isinstance(value, str) else value for key, value in parameters.items()
+        key: f'"{value}"' if isinstance(value, str) and not SIZED.fullmatch(value) else value
+        for key, value in parameters.items()
     }
 
 

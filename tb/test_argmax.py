@@ -22,6 +22,7 @@ CASES = {
     "lanes_beyond_the_classes": dict(CLASSES=3, LANES=5),
     "many_classes": dict(CLASSES=300, LANES=16),
     "two_lanes": dict(CLASSES=9, LANES=2),
+    "codes": dict(CLASSES=19, LANES=4, WIDTH=8, SIGNED=0),
 }
 
 
@@ -34,7 +35,7 @@ class Argmax(Traffic):
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
         p = self.parameters
-        self.source = self.sink = Layout(p["CLASSES"], 1, 1, p["LANES"], bits=32)
+        self.source = self.sink = Layout(p["CLASSES"], 1, 1, p["LANES"], bits=p.get("WIDTH", 32))
         self.interval = self.source.beats
 
     def streams(self, dut) -> tuple[Stream, Stream]:
@@ -53,9 +54,9 @@ class Argmax(Traffic):
             lambda: rng.integers(low, high) ^ (1 << rng.integers(0, 31, shape, np.int32)),
             lambda: self._rising(rng).reshape(shape),
         )
-        return np.stack([kinds[index % len(kinds)]() for index in range(5 * count)]).astype(
-            np.int32
-        )
+        found = [kinds[index % len(kinds)]() for index in range(5 * count)]
+        logits = np.stack(found).astype(np.int32)
+        return logits if self.parameters.get("SIGNED", 1) else logits & 255
 
     def _rising(self, rng: np.random.Generator) -> np.ndarray:
         """Each beat holds a new largest one, in lanes side by side; the others are 1 less."""

@@ -13,6 +13,13 @@ from testbench import Layout
 from convstream.model.network import reference
 from convstream.model.network.layers.avgpool import avgpool2d
 
+
+def running(height, width, channels, rows, columns, **others) -> dict:
+    """The same for windows that do not overlap."""
+    sizes = dict(HEIGHT=height, WIDTH=width, CHANNELS=channels, KERNEL=rows, KERNEL_W=columns)
+    return dict(LANES=channels) | sizes | dict(RUNNING=1) | others
+
+
 CASES = {
     "lanes_do_not_divide": case(6, 7, 5, 2, 2, LANES=2, SHIFT=2),
     "usual": case(6, 8, 3, 2, 2, SHIFT=2),
@@ -36,6 +43,21 @@ CASES = {
     "pixels2_channels_split": case(4, 6, 6, 2, 2, PIXELS=2, LANES=3, OUT_WIDTH=32),
     "pixels4": case(4, 16, 1, 2, 2, PIXELS=4, SHIFT=2),
     "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4, SHIFT=3),
+    "sums_of_nine": case(5, 7, 2, 3, 2, OUT_WIDTH=32, PADDING=1, PAD_CODE=128),
+    "rectangular": case(6, 7, 3, 2, 2, KERNEL_W=4, STRIDE_W=1, LANES=2, SHIFT=3),
+    "signal": case(1, 17, 2, 1, 1, KERNEL_W=4, STRIDE_W=2, PAD_RIGHT=3, PAD_CODE=17, SHIFT=2),
+    "running": running(6, 8, 3, 2, 2, SHIFT=2),
+    "running_lanes_do_not_divide": running(6, 9, 5, 2, 3, LANES=2, SHIFT=3),
+    "running_left_over": running(8, 11, 2, 3, 4, SHIFT=4),
+    "running_sums": running(9, 7, 5, 4, 3, LANES=3, OUT_WIDTH=32),
+    "running_global": running(5, 7, 6, 5, 7, LANES=2, SHIFT=5),
+    "running_global_one_beat": running(6, 4, 3, 6, 4, SHIFT=4, FIFO_DEPTH=1),
+    "running_global_sums": running(16, 16, 2, 16, 16, LANES=1, OUT_WIDTH=32),
+    "running_global_left_over": running(7, 5, 3, 5, 4, LANES=1, SHIFT=4),
+    "running_one_row": running(1, 12, 4, 1, 3, LANES=2, SHIFT=1, FIFO_DEPTH=5),
+    "running_one_column": running(12, 1, 4, 4, 1, SHIFT=2),
+    "running_pixels": running(4, 3, 5, 1, 1, LANES=2, SHIFT=0),
+    "running_many_channels": running(4, 4, 33, 2, 4, LANES=8, SHIFT=2),
 }
 
 
@@ -44,9 +66,11 @@ def draw(rng: random.Random) -> dict:
     kernel, stride, channels = rng.choice([1, 2, 2, 4]), rng.randint(1, 4), rng.randint(1, 7)
     height, width = rng.randint(kernel, 10), rng.randint(kernel, 10)
     output = dict(SHIFT=rng.randint(0, 6)) if rng.randrange(4) else dict(OUT_WIDTH=32)
-    return case(height, width, channels, kernel, stride) | dict(
-        LANES=rng.randint(1, channels), FIFO_DEPTH=rng.randint(2, 5), **output
-    )
+    parameters = case(height, width, channels, kernel, stride)
+    if rng.randrange(2):
+        rows, columns = rng.randint(1, height), rng.randint(1, width)
+        parameters = running(height, width, channels, rows, columns)
+    return parameters | dict(LANES=rng.randint(1, channels), FIFO_DEPTH=rng.randint(2, 5), **output)
 
 
 class AvgPool2d(MaxPool2d):
@@ -71,13 +95,14 @@ class AvgPool2d(MaxPool2d):
         images[3:4] = 255
         brightest = 255
         if self.shift is not None:
-            brightest = min(255, 600 * 2**self.shift // self.parameters["KERNEL"] ** 2)
+            brightest = min(255, 600 * 2**self.shift // self.layer.window.taps)
         for image in images[5::2]:
             image[:] = rng.integers(0, rng.integers(1, brightest, endpoint=True), image.shape)
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        sums = avgpool2d(images, self.layer.kernel, self.layer.stride)
+        window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
+        sums = avgpool2d(images, window.kernel, window.stride, window.padding, pad_code)
         return sums if self.shift is None else reference.requantise(sums, self.shift)
 
 
@@ -98,5 +123,5 @@ def test_random_parameters(simulate, seed, number):
 
 
 def test_refused_parameters():
-    refuse("avgpool2d", case(6, 6, 1, 3, 3), "error_KERNEL_must_be_a_power_of_two")
+    refuse("avgpool2d", running(6, 6, 1, 2, 2, PIXELS=2), "error_PIXELS_must_be_1_where_RUNNING")
     refuse("avgpool2d", case(6, 6, 1, 2, 2, OUT_WIDTH=16), "error_OUT_WIDTH_must_be_8_or_32")

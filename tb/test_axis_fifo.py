@@ -16,6 +16,10 @@ CASES = {
     "depth2": dict(WIDTH=1, DEPTH=2),
     "depth16": dict(WIDTH=70, DEPTH=16),
     "depth33": dict(WIDTH=8, DEPTH=33),
+    "blocks2": dict(WIDTH=9, DEPTH=2, IN_BLOCKS=1),
+    "blocks1": dict(WIDTH=2, DEPTH=1, IN_BLOCKS=1),
+    "blocks7": dict(WIDTH=5, DEPTH=7, IN_BLOCKS=1),
+    "registers40": dict(WIDTH=3, DEPTH=40, IN_BLOCKS=0),
 }
 
 

@@ -34,10 +34,10 @@ from convstream.model.base.files import read_npz
 from convstream.model.export import export
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest
-from convstream.model.learning.data import load_user_images, read_idx
+from convstream.model.learning.image_files import load_user_images, read_idx
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import run
 from convstream.sim.design import Design
 
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     parameters = random_parameters(np.random.default_rng(1), network)
     path = tmp_path_factory.mktemp("bad") / "tiny"
-    export(QuantisedNetwork(network, parameters), path)
+    export(power_of_two(network, parameters), path)
     return path
 
 

@@ -13,14 +13,15 @@ from PIL import Image
 from random_networks import generator, random_images, random_parameters
 
 from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import bench
-from convstream.sim.design import ROOT
 
 LITTLE = Network.chain("little", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 8))
 # Its width is no multiple of 2, so there is but one pixel a beat.
@@ -28,7 +29,7 @@ ODD = Network.chain("odd", (Conv(2, 2), Linear(3)), (1, 4, 7))
 
 
 def quantised(network: Network, seed: str) -> QuantisedNetwork:
-    return QuantisedNetwork(network, random_parameters(generator(seed, network.name), network))
+    return power_of_two(network, random_parameters(generator(seed, network.name), network))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def little(seed, tmp_path, monkeypatch) -> QuantisedNetwork:
     network = quantised(LITTLE, seed)
     export(network, tmp_path / "little")
     # Compiled once, for later runs as well, and with what test_compare.py compiles.
-    monkeypatch.setattr(bench, "BUILD", ROOT / "build" / "tb" / "compare")
+    monkeypatch.setattr(bench, "BUILD", PACKAGE / "build" / "tb" / "compare")
     monkeypatch.setattr(bench, "REFERENCE_IMAGES", 100)
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     return network
@@ -161,7 +162,7 @@ def test_images_are_the_test_images_where_they_fit(seed, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--targets", "0"], "--targets=0: expected a whole number of at least 1"),
+        (["--targets", "0"], "'--targets': 0 is not in the range x>=1"),
         (["--net", "nonesuch"], "unknown network 'nonesuch'"),
         (["--net", ","], "no network given"),
     ],
@@ -173,6 +174,6 @@ def test_refuses_in_one_line(arguments, words):
 
 def test_the_command_ends_with_2_on_a_mistake():
     command = [sys.executable, "-m", "convstream.sim.bench", "--targets", "-1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: --targets=-1: expected a whole number of at least 1\n"
+    assert done.stderr == "error: Invalid value for '--targets': -1 is not in the range x>=1\n"

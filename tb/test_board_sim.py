@@ -35,11 +35,12 @@ from convstream.fpga.link import (
     build_frame,
 )
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
 from convstream.sim import tools
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 
 pytestmark = pytest.mark.board
 
@@ -419,7 +420,7 @@ def test_cable_pulled(simulator, digits):
         command = [sys.executable, "-m", "convstream.fpga.host", "--port", running.port]
         command += ["--build", str(simulator.project.folder), "mnist", "--count", "1000"]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=PACKAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         try:
             # Amid the images: all else takes the board less.
@@ -448,7 +449,7 @@ def test_idle_board_rests(running, digits):
 def test_command(simulator, digits, number):
     """`make board-sim`: names a port that works, ends when told to, leaves nothing behind."""
     command = [sys.executable, "-m", "convstream.fpga.board_sim", "--board", BOARD, "--net", NET]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=PACKAGE, stdout=subprocess.PIPE, text=True)
     try:
         while not (found := re.search(r"--port (\S+)", process.stdout.readline())):
             assert process.poll() is None

@@ -8,20 +8,23 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
+from onnx_graphs import Graph
 from random_networks import generator, random_images, random_network, random_parameters
 
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
-from convstream.model.formats.onnx import write_onnx
+from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
-from convstream.model.network.exponents import parameter_shapes
+from convstream.model.network.exponents import parameter_shapes, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import compare
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 from convstream.sim.implementations import Row, int8_predictors
 
 TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 12))
@@ -30,7 +33,7 @@ TINY = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(4)), (1, 12, 
 @pytest.fixture
 def folder(tmp_path, seed, monkeypatch) -> Path:
     """A small network, exported, with float weights, and images in a file beside it."""
-    quantised = QuantisedNetwork(TINY, random_parameters(generator(seed, "tiny"), TINY))
+    quantised = power_of_two(TINY, random_parameters(generator(seed, "tiny"), TINY))
     export(quantised, tmp_path / "tiny")
     rng = generator(seed, "float weights")
     weights = {name: rng.normal(size=shape) for name, shape in parameter_shapes(TINY).items()}
@@ -38,7 +41,8 @@ def folder(tmp_path, seed, monkeypatch) -> Path:
     np.save(tmp_path / "images.npy", random_images(generator(seed, "images"), quantised, 9))
     monkeypatch.setattr(compare, "BUILD", tmp_path / "build")
     # Compiled once, for later runs of this test as well.
-    monkeypatch.setattr(compare.run, "BUILD", ROOT / "build" / "tb" / "compare")
+    monkeypatch.setattr(compare.run, "BUILD", PACKAGE / "build" / "tb" / "compare")
+    monkeypatch.setattr(Design, "label", Design.name)
     return tmp_path / "tiny"
 
 
@@ -56,6 +60,18 @@ def test_all_compute_the_integers_of_the_reference(seed, case, tmp_path):
             np.testing.assert_array_equal(predict(images), expected, err_msg=name)
     assert names[-2:] == ["int8 reference", "ONNX Runtime"]
     assert names[:2] == ["NumPy, slow", "NumPy, fast"]
+
+
+@pytest.mark.parametrize("batch", ["N", 3])
+def test_a_float_input_and_a_fixed_batch(seed, batch, tmp_path):
+    """ONNX Runtime gets what the user's own file takes."""
+    graph = Graph((batch, 2, 7, 7), TensorProto.FLOAT).q(4).dq(4).conv((4, 2, 7, 7), 4)
+    onnx.save(graph.model(), tmp_path / "network.onnx")
+    quantised = read_onnx(tmp_path / "network.onnx")
+    images = random_images(generator(seed, "float"), quantised, 7)
+    expected = reference.predict(quantised, images)
+    for name, predict in int8_predictors(quantised, tmp_path):
+        np.testing.assert_array_equal(predict(images), expected, err_msg=name)
 
 
 def test_the_command_compares_all(folder, capsys):
@@ -184,9 +200,9 @@ def test_a_network_of_one_logit():
     [
         (["--net", "nothing"], "unknown network 'nothing'"),
         (["--net", ","], "no network given"),
-        (["--n", "0"], "at least 1"),
-        (["--n", "many"], "at least 1"),
-        (["--slow", "-1"], "at least 1"),
+        (["--n", "0"], "x>=1"),
+        (["--n", "many"], "not a valid integer"),
+        (["--slow", "-1"], "x>=1"),
         (["--images", "nowhere.npy"], "no such file"),
         (["--n", "10"], "holds 9 images"),
     ],
@@ -200,13 +216,13 @@ def test_refuses_in_one_line(folder, arguments, words):
 
 def test_the_command_ends_with_2_on_a_mistake():
     command = [sys.executable, "-m", "convstream.sim.compare", "--n", "0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: N=0: expected a whole number of at least 1\n"
+    assert done.stderr == "error: Invalid value for '-n' / '--n': 0 is not in the range x>=1\n"
 
 
 def test_refuses_the_test_images_for_another_shape(folder):
-    with pytest.raises(UserError, match="use IMAGES=file"):
+    with pytest.raises(UserError, match="use --images FILE"):
         compare.main(["--net", str(folder)])
 
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
-from stages import lone_stage
+from stages import lone_stage, window_of
 from testbench import Layout
 from traffic import Weighted
 
@@ -54,6 +54,12 @@ CASES = {
     "single_pixel_kernel1": case(1, 1, 5, 4, 1, 2, 2, LANES=3),
     "kernel_as_large_as_image": case(5, 5, 1, 3, 5, 3, 25),
     "image_smaller_than_kernel": case(2, 3, 2, 3, 5, 3, 10, PADDING=3),
+    # Windows that differ both ways.
+    "rectangular": case(6, 7, 2, 3, 2, 3, 5, KERNEL_W=3, STRIDE_H=2, LANES=1),
+    "signal": case(1, 21, 3, 4, 1, 4, 15, KERNEL_W=5, STRIDE_W=2, PAD_LEFT=2, PAD_RIGHT=1),
+    "four_paddings": case(5, 6, 2, 3, 3, 3, 18, PAD_TOP=1, PAD_LEFT=2, PAD_RIGHT=1, PAD_CODE=130),
+    "dilated": case(7, 8, 2, 3, 3, 3, 18, DILATION_H=2, DILATION_W=2, PADDING=2, PAD_CODE=7),
+    "dilated_row_by_row": case(6, 7, 1, 3, 2, 1, 1, DILATION_H=3, DILATION_W=2, PAD_TOP=2),
     # Several pixels a beat.
     "pixels2": case(5, 8, 2, 4, 3, 2, 6, PIXELS=2, PADDING=1),
     "pixels2_channels_split": case(4, 6, 4, 2, 3, 2, 36, PIXELS=2, PADDING=1, LANES=2),
@@ -104,11 +110,14 @@ class Conv2d(Weighted):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1) | self.parameters
-        layer = Conv(p["OUT_CHANNELS"], p["KERNEL"], p["STRIDE"], p["PADDING"])
+        p = dict(PIXELS=1) | self.parameters
+        window = window_of(p)
+        layer = Conv(
+            p["OUT_CHANNELS"], window.kernel, window.stride, window.padding, window.dilation
+        )
         in_shape = (p["IN_CHANNELS"], p["HEIGHT"], p["WIDTH"])
         out_shape = layer.out_shape(in_shape)
-        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        out_pixels = max(1, p["PIXELS"] // window.stride[1])
         folding = Folding(p["PE"], p["SIMD"])
         self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
@@ -118,8 +127,9 @@ class Conv2d(Weighted):
         self.interval = max(self.stage.cycles, self.source.beats)
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
-        layer = self.stage.node.layer
-        return conv2d(images, self.weight, self.bias, layer.stride, layer.padding)
+        window, pad_code = self.stage.node.layer.window, self.parameters.get("PAD_CODE", 0)
+        geometry = window.stride, window.padding, window.dilation
+        return conv2d(images, self.weight, self.bias, *geometry, pad_code=pad_code)
 
 
 TRAFFIC = Conv2d

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -11,16 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.learning import data
-from convstream.model.learning.data import (
-    check_number,
-    load_for,
-    load_images,
-    load_user_images,
-    read_idx,
-)
+from convstream.model.learning.data import check_number, load_for, load_images
+from convstream.model.learning.image_files import load_user_images, read_idx, read_user_images
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
 
@@ -125,19 +122,66 @@ def test_unfit_pngs(tmp_path, images):
         load_user_images(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         load_user_images(tmp_path / "nothing.png")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG not really")
-    with pytest.raises(UserError, match="not a readable PNG"):
-        load_user_images(tmp_path)
     Image.fromarray(images[0]).save(tmp_path / "a.png")
     Image.fromarray(images[0][:5]).save(tmp_path / "b.png")
     with pytest.raises(UserError, match=r"b\.png.*one size"):
         load_user_images(tmp_path)
-    Image.fromarray(images[0].astype(np.uint16) * 257).save(tmp_path / "b.png")
-    with pytest.raises(UserError, match="8 bits"):
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind)
+    return content.getvalue()
+
+
+BAD_PNGS = {
+    "empty": (b"", "not a readable PNG, but an empty file"),
+    "jpeg": (saved(Image.new("L", (7, 6)), "JPEG"), "but a JPEG"),
+    "gif": (saved(Image.new("L", (7, 6)), "GIF"), "but a GIF"),
+    "macos": (bytes.fromhex("00051607") + bytes(40), "but what macOS keeps beside a file"),
+    "text": (b"hello", "but something else"),
+    "damaged": (b"\x89PNG not really", "not a readable PNG"),
+    "deep": (saved(Image.new("I;16", (7, 6)), "PNG"), "8 bits"),
+    "transparent": (saved(Image.new("RGBA", (7, 6), (1, 2, 3, 100)), "PNG"), "transparent"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PNGS)
+def test_a_bad_png_among_others_is_left_out(tmp_path, images, capsys, name):
+    """A line names it; alone it is an error, in one line that holds no address of an object."""
+    content, words = BAD_PNGS[name]
+    bad = tmp_path / "._b.png"
+    bad.write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
         load_user_images(tmp_path)
-    Image.fromarray(np.full((6, 7, 4), 100, np.uint8)).save(tmp_path / "b.png")
-    with pytest.raises(UserError, match="transparent"):
+    assert str(bad) in str(caught.value) and "0x" not in str(caught.value)
+    for other, image in zip("ac", images, strict=False):
+        Image.fromarray(image).save(tmp_path / f"{other}.png")
+    found, names = read_user_images(tmp_path)
+    np.testing.assert_array_equal(found, images[:2, None])
+    assert names == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
+    assert capsys.readouterr().err == f"{caught.value}; left out\n"
+
+
+def test_no_png_of_several_is_good(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    with pytest.raises(UserError, match="none of its 2 PNGs can be used"):
         load_user_images(tmp_path)
+
+
+@pytest.mark.parametrize("size", [28, 27])
+def test_images_that_look_inverted(tmp_path, capsys, size):
+    """Those for a network that takes MNIST's size, of which strokes are white on black."""
+    digits = np.zeros((3, size, size), np.uint8)
+    digits[:, 9:18, 12:15] = 255
+    digits[1] = 255 - digits[1]
+    np.save(tmp_path / "digits.npy", digits)
+    found = load_for((1, size, size), tmp_path / "digits.npy")
+    assert found.names[1] == f"{tmp_path / 'digits.npy'} 1"
+    said = capsys.readouterr().err
+    assert ("1 of 3 images are mostly white, such as" in said) == (size == 28)
+    assert said.count("\n") == (size == 28)
 
 
 def write_mnist(root, count: int = 3) -> np.ndarray:
@@ -165,17 +209,18 @@ def test_images_for_a_network(tmp_path, monkeypatch, images):
     """The test set with its labels, or a user's file without; the first of them, if so told."""
     mnist = write_mnist(tmp_path)
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
-    found, labels, name = load_for((1, 28, 28))
+    found, labels, name, names = load_for((1, 28, 28))
     np.testing.assert_array_equal(found, mnist[:, None])
-    assert labels.tolist() == [0, 1, 2] and name == "MNIST test"
-    found, labels, _ = load_for((1, 28, 28), count=2)
+    assert labels.tolist() == [0, 1, 2] and name == "MNIST test" and names is None
+    found, labels, _, _ = load_for((1, 28, 28), count=2)
     assert found.shape == (2, 1, 28, 28) and labels.tolist() == [0, 1]
     own = tmp_path / "own.npy"
     np.save(own, images)
     for count in (None, 5, 1):
-        found, labels, name = load_for((1, 6, 7), own, count)
+        found, labels, name, names = load_for((1, 6, 7), own, count)
         np.testing.assert_array_equal(found, images[:count, None])
         assert labels is None and name == str(own)
+        assert names == [f"{own} {number}" for number in range(len(found))]
 
 
 @pytest.mark.parametrize(
@@ -207,14 +252,14 @@ def test_numbers_of_images(images):
 
 def test_data_folder_comes_second(tmp_path, monkeypatch, capsys):
     images = write_mnist(tmp_path / "data")
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path / "nowhere"))
     np.testing.assert_array_equal(load_images("test", download=False).images, images)
     assert "nowhere" in capsys.readouterr().err
 
 
 def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     test, train = load_images("test"), load_images("train")
@@ -230,7 +275,7 @@ def test_digits_stand_in_and_say_so(tmp_path, monkeypatch, capsys):
 
 def test_networks_read_the_digits_that_stand_in(tmp_path, monkeypatch):
     """They are rendered as MNIST is: what was trained on the one reads the other."""
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     test = load_images("test", download=False)
     for name in NETWORKS:
@@ -252,7 +297,7 @@ def test_a_damaged_download_is_refused(tmp_path, monkeypatch):
         def read(self):
             return gzip.compress(b"a captive portal's page")
 
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "DATA", tmp_path / "data")
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_args, **_options: Answer())
     assert "scikit-learn" in load_images("test", download=True).name

@@ -20,6 +20,7 @@ from random_networks import (
 
 from convstream.model.base import pictures
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE, label
 from convstream.model.export import export
 from convstream.model.hardware.rom import from_hex, to_hex
 from convstream.model.hardware.solver import solve
@@ -27,12 +28,13 @@ from convstream.model.hardware.stream_order import slots
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import draw
 from convstream.sim.collect import UNKNOWN, unpack
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 from convstream.sim.draw import Subject
 from convstream.sim.probe import layer_outputs
 
@@ -67,7 +69,7 @@ def test_the_rtl_gives_the_maps_of_the_reference(quantised, images, tmp_path, pi
     # Another bias, which moves a value that is not clamped by one: the layer differs, none before.
     channel = np.argwhere((expected["conv2"] > 0) & (expected["conv2"] < 255))[0, 0]
     words = from_hex(design.files["probed_conv2_bias.mem"].decode(), np.int32)
-    words.reshape(-1)[channel] += 1 << quantised.parameters["conv2"].shift
+    words.reshape(-1)[channel] += 1 << quantised.rounding("conv2").shift
     files = design.files | {"probed_conv2_bias.mem": to_hex(words).encode()}
     altered = dataclasses.replace(design, files=files)
     found = layer_outputs(altered, image, tmp_path / "build", "icarus")
@@ -136,17 +138,12 @@ def test_saturation_counts_what_is_clamped():
     weight = np.ones((1, 1), np.int8)
     network = Network.chain("one", (Linear(1), Linear(1)), (1, 1, 1))
     parameters = random_parameters(np.random.default_rng(1), network)
+    last = parameters["fc2"]._replace(input_exponent=0)
     for bias, share in ((0, 0.0), (1, 1 / 4), (2, 2 / 4), (300, 1.0)):
-        one = dataclasses.replace(
-            parameters["fc1"],
-            weight=weight,
-            bias=np.array([bias], np.int32),
-            input_exponent=0,
-            weight_exponent=0,
-            output_exponent=0,
-        )
+        one = Shifts(weight, np.array([bias], np.int32), 0, 0, 0)
+        quantised = power_of_two(network, {"fc1": one, "fc2": last})
         x = np.array([0, 100, 254, 255], np.uint8).reshape(4, 1, 1, 1)
-        assert draw.saturation(network["fc1"], one, [x]) == share
+        assert draw.saturation(quantised, network["fc1"], [x]) == share
 
 
 def test_mosaic():
@@ -164,7 +161,7 @@ def test_mosaic():
 def exported(tmp_path, seed, monkeypatch) -> Path:
     """A network for test images, exported; its name is the stem of the folder."""
     network = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "mini"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "mini"), network))
     export(quantised, tmp_path / "mini")
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     monkeypatch.setattr(draw, "BUILD", tmp_path / "build")
@@ -176,7 +173,7 @@ def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "of the weights at the ends" in shown
     for name in ("3.png", "histograms.png"):
-        assert (tmp_path / "build" / "mini" / name).is_file()
+        assert (tmp_path / "build" / label(exported, "mini") / name).is_file()
     picture = tmp_path / "seven.png"
     Image.fromarray(load_images("test").images[0]).save(picture)
     arguments = [str(exported), "--image", str(picture), "--out", str(tmp_path / "out")]
@@ -215,7 +212,7 @@ def test_the_command_refuses_in_one_line_with_status_2():
     name = next(iter(NETWORKS))
     command = [sys.executable, "-m", "convstream.sim.draw", name, "--image", "99999999"]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=PACKAGE, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: image 99999999: ")

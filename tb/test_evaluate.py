@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +12,16 @@ from random_networks import generator, random_parameters
 
 from convstream.model import evaluate
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE, label
 from convstream.model.export import export
 from convstream.model.learning.initial import initial_network
 from convstream.model.learning.source import Split
 from convstream.model.network import reference
-from convstream.model.network.exponents import Exponents, to_integers
+from convstream.model.network.exponents import Exponents, power_of_two, to_integers
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear
 from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim.design import ROOT
 
 MINI = Network.chain("mini", (Conv(2, 3, 3), Linear(10)))
 
@@ -96,7 +95,11 @@ def test_the_command(splits, trained, quantised, tmp_path, capsys, with_floats):
     assert "before training" in shown
     assert ("no float.npz" in shown) == (not with_floats)
     for name in ("confusion.png", "mistakes.png"):
-        assert (tmp_path / "build" / "mini" / name).read_bytes().startswith(b"\x89PNG")
+        assert (
+            (tmp_path / "build" / label(tmp_path / "mini", "mini") / name)
+            .read_bytes()
+            .startswith(b"\x89PNG")
+        )
 
 
 def test_a_network_without_mistakes_can_be_drawn(splits, quantised, tmp_path):
@@ -116,7 +119,7 @@ def test_a_network_without_mistakes_can_be_drawn(splits, quantised, tmp_path):
     ],
 )
 def test_refuses_networks_for_other_images(splits, network, tmp_path, seed):
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "other"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "other"), network))
     export(quantised, tmp_path / network.name)
     with pytest.raises(UserError, match="choose a network for those") as caught:
         evaluate.main([str(tmp_path / network.name)])
@@ -124,7 +127,7 @@ def test_refuses_networks_for_other_images(splits, network, tmp_path, seed):
 
 
 def test_refuses_unknown_networks_with_status_2():
-    command = [sys.executable, str(Path(ROOT) / "model" / "evaluate.py"), "convnot"]
+    command = [sys.executable, str(PACKAGE / "model" / "evaluate.py"), "convnot"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown network 'convnot'")

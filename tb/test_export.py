@@ -14,6 +14,7 @@ import pytest
 from random_networks import random_network
 
 from convstream.model import export
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest, rom
@@ -21,9 +22,10 @@ from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Stage, Wiring
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,15 +33,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def quantised_of(network: Network, seed: int = 1, magnitude: int = 127) -> QuantisedNetwork:
     """A network with random weights of up to `magnitude`."""
     rng = np.random.default_rng(seed)
-    parameters: dict[str, Parameters] = {}
+    parameters: dict[str, Shifts] = {}
     exponent = 8
     for node in network.weighted:
         weight = rng.integers(-magnitude, magnitude + 1, node.weight_shape).astype(np.int8)
         bias = rng.integers(-5000, 5001, len(weight)).astype(np.int32)
         output = None if node is network.output else 3
-        parameters[node.name] = Parameters(weight, bias, exponent, 7, output)
+        parameters[node.name] = Shifts(weight, bias, exponent, 7, output)
         exponent = output
-    return QuantisedNetwork(network, parameters)
+    return power_of_two(network, parameters)
 
 
 LITTLE = Network.chain("little", (Conv(3, 3), MaxPool(2, 2), Linear(5), Linear(4)), (2, 8, 6))
@@ -303,15 +305,58 @@ def test_a_file_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert manifest.verify(tmp_path / "mine")["pixels_per_beat"] == 2
     assert "conv1" in capsys.readouterr().out
 
+    # A newer file of the same name replaces what was made of the older one, training included.
+    (tmp_path / "mine" / "float.npz").write_bytes(b"of the old network")
+    (tmp_path / "mine" / "notes.txt").write_text("of the user")
     write_onnx(quantised_of(LITTLE, seed=2), tmp_path / "some file.onnx")
+    export.main(command)
+    manifest.verify(tmp_path / "mine")
+    new = (tmp_path / "mine" / "network.onnx").read_bytes()
+    assert new == (tmp_path / "some file.onnx").read_bytes()
+    assert not (tmp_path / "mine" / "float.npz").exists()
+    assert (tmp_path / "mine" / "notes.txt").exists()
+
+
+def test_only_force_replaces_another_network(tmp_path: Path) -> None:
+    """One of another name, or a file that no export has put there."""
+    write_onnx(quantised_of(LITTLE), tmp_path / "mine.onnx")
+    command = [str(tmp_path / "mine.onnx"), "--out", str(tmp_path / "mine")]
+    export.export(quantised_of(LITTLE), tmp_path / "mine")
     before = contents(tmp_path / "mine")
-    with pytest.raises(UserError, match=r"already holds another network\.onnx"):
+    with pytest.raises(UserError, match="another network, little; .*--force"):
         export.main(command)
     assert contents(tmp_path / "mine") == before
+    export.main([*command, "--force"])
+    assert manifest.verify(tmp_path / "mine")["name"] == "mine"
+    assert not [name for name in contents(tmp_path / "mine") if name.startswith("little")]
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "network.onnx").write_bytes(b"the user's")
+    command = [str(tmp_path / "mine.onnx"), "--out", str(tmp_path / "other")]
+    with pytest.raises(UserError, match=r"another network\.onnx than .*--force"):
+        export.main(command)
+    assert contents(tmp_path / "other") == {"network.onnx": b"the user's"}
+    export.main([*command, "--force"])
+    assert manifest.verify(tmp_path / "other")["name"] == "other"
 
 
-def test_dry_run_writes_a_chart_and_nothing_else(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(export, "MEM", tmp_path / "mem")
+def test_a_download_does_not_fill_its_folder(tmp_path: Path, monkeypatch) -> None:
+    """Without --out, only a folder that an export made is written to."""
+    monkeypatch.setattr(places, "MEM", tmp_path / "mem")
+    downloads = tmp_path / "Downloads"
+    downloads.mkdir()
+    write_onnx(quantised_of(LITTLE), downloads / "network.onnx")
+    export.main([str(downloads / "network.onnx")])
+    assert [path.name for path in downloads.iterdir()] == ["network.onnx"]
+    made = tmp_path / "mem" / "network"
+    assert manifest.verify(made)["name"] == "network"
+    export.main([str(made / "network.onnx"), "--cycles", "100"])
+    assert manifest.verify(made)["cycles"] <= 100
+    assert [path.name for path in (tmp_path / "mem").iterdir()] == ["network"]
+
+
+def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(places, "MEM", tmp_path / "mem")
     monkeypatch.setattr(export, "BUILD", tmp_path / "build")
     (tmp_path / "mem" / "lenet5").mkdir(parents=True)
     write_onnx(quantised_of(NETWORKS["lenet5"]), tmp_path / "mem" / "lenet5" / "network.onnx")
@@ -329,7 +374,7 @@ def test_dry_run_writes_a_chart_and_nothing_else(tmp_path, monkeypatch, capsys) 
     ):
         assert word in shown
     assert "FIFO depth" in shown
-    assert (tmp_path / "build" / "lenet5.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["mem"]
     assert [path.name for path in (tmp_path / "mem" / "lenet5").iterdir()] == ["network.onnx"]
 
 
@@ -373,10 +418,10 @@ def test_c_rows(tmp_path: Path, capsys: pytest.CaptureFixture, trained: bool) ->
     write_onnx(quantised, tmp_path / "network.onnx")
     tensors = {}
     for name, parameters in quantised.parameters.items():
-        scale = parameters.weight_exponent
-        tensors[f"{name}.weight"] = np.ldexp(np.float32(parameters.weight), -scale)
-        scale += parameters.input_exponent
-        tensors[f"{name}.bias"] = np.ldexp(np.float32(parameters.bias), -scale)
+        scale = parameters.weight_scale
+        tensors[f"{name}.weight"] = np.float32(parameters.weight) * scale
+        scale = scale * np.float32(quantised.site(name).inputs[0].scale)
+        tensors[f"{name}.bias"] = np.float32(parameters.bias) * scale
     if trained:
         tensors = {name: tensor + np.float32(0.1) for name, tensor in tensors.items()}
         np.savez(tmp_path / "float.npz", **tensors)
@@ -400,7 +445,7 @@ def test_logits_beyond_float32_are_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
     wide = quantised_of(network).parameters["fc"]
     weight = np.full_like(wide.weight, 127)
-    heavy = QuantisedNetwork(network, {"fc": Parameters(weight, wide.bias, 8, 7, None)})
+    heavy = power_of_two(network, {"fc": Shifts(weight, wide.bias, 8, 7, None)})
     export.export(heavy, tmp_path / "heavy")
     assert capsys.readouterr().err.startswith("warning: fc: logits can reach")
 
@@ -412,10 +457,10 @@ def test_logits_beyond_float32_are_said(tmp_path: Path, capsys: pytest.CaptureFi
         (["nonesuch.onnx"], "error: nonesuch.onnx: no such file"),
         (["{onnx}", "--cycles", "3"], "at least 48"),
         (["{onnx}", "--multipliers", "2"], "at least 3"),
-        (["{onnx}", "--cycles", "0"], "--cycles=0: expected a whole number of at least 1"),
-        (["{onnx}", "--cycles", "9", "--multipliers", "9"], "not allowed with"),
+        (["{onnx}", "--cycles", "0"], "'--cycles': 0 is not in the range x>=1"),
+        (["{onnx}", "--cycles", "9", "--multipliers", "9"], "exclude each other"),
         (["{onnx}", "--pixels-per-beat", "4"], "6 pixels wide"),
-        (["{onnx}", "--pixels-per-beat", "3"], "invalid choice"),
+        (["{onnx}", "--pixels-per-beat", "3"], "is not one of"),
         (["{onnx}", "--out", "{here}/while"], "is a Verilog keyword"),
         ([__file__], "error: "),
     ],

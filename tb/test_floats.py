@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
-from random_networks import generator, random_images, random_network
+from random_networks import generator, random_images, random_network, random_window
 
 from convstream.model.base.errors import UserError
 from convstream.model.network import floats, reference
 from convstream.model.network.examples import NETWORKS
-from convstream.model.network.exponents import from_integers, parameter_shapes, to_integers
+from convstream.model.network.exponents import (
+    Shifts,
+    from_integers,
+    parameter_shapes,
+    power_of_two,
+    to_integers,
+)
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Layer, Linear, MaxPool
@@ -25,8 +29,11 @@ from convstream.model.network.layers.conv import (
 )
 from convstream.model.network.layers.linear import fc_backward, fc_forward
 from convstream.model.network.layers.maxpool import maxpool2d, maxpool2d_backward
-from convstream.model.network.layers.windows import images_innermost, windows_to_columns
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.windows import (
+    Window,
+    images_innermost,
+    windows_to_columns,
+)
 
 CASES = range(12)
 TOLERANCE = 1e-9
@@ -45,15 +52,27 @@ def relative(found: np.ndarray, expected: np.ndarray, scale: float = 1.0) -> flo
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6 * scale))
 
 
-def random_conv(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """x, weight, bias, stride, padding of a small convolution in float64."""
-    kernel = int(rng.integers(1, 6))
-    padding = int(rng.integers(0, kernel))
-    sizes = [int(rng.integers(max(1, kernel - 2 * padding), kernel + 7)) for _ in range(2)]
-    channels, out_channels, count = rng.integers(1, 5, 3)
-    x = rng.normal(size=(count, channels, *sizes))
-    weight = rng.normal(size=(out_channels, channels, kernel, kernel))
-    return x, weight, rng.normal(size=out_channels), int(rng.integers(1, 4)), padding
+def random_conv(rng: np.random.Generator) -> tuple[Conv, np.ndarray, np.ndarray, np.ndarray]:
+    """A small convolution, and its x, weight and bias in float64."""
+    window, size = random_window(rng, most_dilation=3)
+    groups, channels, out_channels, count = (int(size) for size in rng.integers(1, 4, 4))
+    layer = Conv(
+        groups * out_channels,
+        window.kernel,
+        window.stride,
+        window.padding,
+        window.dilation,
+        groups,
+    )
+    x = rng.normal(size=(count, groups * channels, *size))
+    weight = rng.normal(size=layer.weight_shape(x.shape[1:]))
+    return layer, x, weight, rng.normal(size=len(weight))
+
+
+def framed(functional, x, window: Window, value: float = 0.0):
+    """x with the window's padding, by PyTorch."""
+    top, left, bottom, right = window.padding
+    return functional.pad(x, (left, right, top, bottom), value=value)
 
 
 def autograd(function, dy_of, *arrays):
@@ -83,15 +102,18 @@ def differences(loss, array: np.ndarray, rng: np.random.Generator, count: int = 
 @pytest.mark.parametrize("case", CASES)
 def test_conv2d_equals_torch(seed, case, name):
     rng = generator(seed, "conv2d", case)
-    *arrays, stride, padding = random_conv(rng)
+    layer, *arrays = random_conv(rng)
+    window = layer.window
     forward, backward = CONVOLUTIONS[name]
     y, dy, gradients = autograd(
-        lambda f, x, w, b: f.conv2d(x, w, b, stride, padding),
+        lambda f, x, w, b: f.conv2d(
+            framed(f, x, window), w, b, window.stride, 0, window.dilation, layer.groups
+        ),
         lambda shape: rng.normal(size=shape),
         *arrays,
     )
-    assert relative(forward(*arrays, stride, padding), y) < TOLERANCE
-    found = backward(dy, *arrays[:2], stride, padding)
+    assert relative(forward(layer, *arrays), y) < TOLERANCE
+    found = backward(layer, dy, *arrays[:2])
     for ours, expected in zip(found, gradients, strict=True):
         assert relative(ours, expected) < TOLERANCE
 
@@ -100,14 +122,14 @@ def test_conv2d_equals_torch(seed, case, name):
 @pytest.mark.parametrize("case", range(4))
 def test_conv2d_gradients_equal_finite_differences(seed, case, name):
     rng = generator(seed, "differences", case)
-    x, weight, bias, stride, padding = random_conv(rng)
+    layer, x, weight, bias = random_conv(rng)
     forward, backward = CONVOLUTIONS[name]
-    dy = rng.normal(size=forward(x, weight, bias, stride, padding).shape)
+    dy = rng.normal(size=forward(layer, x, weight, bias).shape)
 
     def loss() -> float:
-        return float((forward(x, weight, bias, stride, padding) * dy).sum())
+        return float((forward(layer, x, weight, bias) * dy).sum())
 
-    gradients = backward(dy, x, weight, stride, padding)
+    gradients = backward(layer, dy, x, weight)
     for array, gradient in zip((x, weight, bias), gradients, strict=True):
         for index, slope in differences(loss, array, rng):
             assert gradient[index] == pytest.approx(slope, rel=1e-6, abs=1e-7)
@@ -116,17 +138,17 @@ def test_conv2d_gradients_equal_finite_differences(seed, case, name):
 @pytest.mark.parametrize("case", range(4))
 def test_layouts_and_columns_do_not_matter(seed, case):
     rng = generator(seed, "layouts", case)
-    x, weight, bias, stride, padding = random_conv(rng)
+    layer, x, weight, bias = random_conv(rng)
     inner = images_innermost(x)
     assert inner.strides[0] == inner.itemsize
-    columns = windows_to_columns(inner, Conv(len(weight), weight.shape[2], stride, padding))
-    plain = conv2d_fast(x, weight, bias, stride, padding)
-    given = conv2d_fast(inner, weight, bias, stride, padding, columns)
+    columns = windows_to_columns(inner, layer.window)
+    plain = conv2d_fast(layer, x, weight, bias)
+    given = conv2d_fast(layer, inner, weight, bias, columns)
     np.testing.assert_allclose(plain, given, rtol=1e-13, atol=1e-13)
     dy = rng.normal(size=plain.shape)
     for one, other in zip(
-        conv2d_backward_fast(dy, x, weight, stride, padding),
-        conv2d_backward_fast(images_innermost(dy), inner, weight, stride, padding, columns),
+        conv2d_backward_fast(layer, dy, x, weight),
+        conv2d_backward_fast(layer, images_innermost(dy), inner, weight, columns),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
@@ -135,17 +157,17 @@ def test_layouts_and_columns_do_not_matter(seed, case):
 @pytest.mark.parametrize("case", CASES)
 def test_maxpool2d_equals_torch(seed, case):
     rng = generator(seed, "maxpool2d", case)
-    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 5))
-    padding = int(rng.integers(0, kernel // 2 + 1))  # torch takes no more
-    sizes = rng.integers(max(1, kernel - 2 * padding), 12, 2)
+    window, size = random_window(rng)
+    layer = MaxPool(window.kernel, window.stride, window.padding)
     # Few values, so that there are ties.
-    x = rng.integers(-2, 3, (3, int(rng.integers(1, 4)), *sizes)).astype(float)
-    window = (kernel, stride, padding)
+    x = rng.integers(-2, 3, (3, int(rng.integers(1, 4)), *size)).astype(float)
     y, dy, (dx,) = autograd(
-        lambda f, x: f.max_pool2d(x, *window), lambda shape: rng.normal(size=shape), x
+        lambda f, x: f.max_pool2d(framed(f, x, window, -np.inf), window.kernel, window.stride),
+        lambda shape: rng.normal(size=shape),
+        x,
     )
-    np.testing.assert_array_equal(maxpool2d(x, *window), y)
-    assert relative(maxpool2d_backward(dy, x, y, *window), dx) < TOLERANCE
+    np.testing.assert_array_equal(maxpool2d(x, window.kernel, window.stride, window.padding), y)
+    assert relative(maxpool2d_backward(layer, dy, x, y), dx) < TOLERANCE
 
 
 def test_maxpool2d_leaves_its_input_as_it_is():
@@ -159,19 +181,26 @@ def test_maxpool2d_with_more_padding_than_torch_takes():
     y = maxpool2d(x, 3, 1, 2)
     expected = [[-1, -1, -1, -2, -3]] * 3 + [[-4, -4, -4, -5, -6]]
     np.testing.assert_array_equal(y, [[expected]])
-    dx = maxpool2d_backward(np.ones_like(y), x, y, 3, 1, 2)
+    dx = maxpool2d_backward(MaxPool(3, 1, 2), np.ones_like(y), x, y)
     np.testing.assert_array_equal(dx, [[[[9, 3, 3], [3, 1, 1]]]])
 
 
+@pytest.mark.parametrize("include", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_avgpool2d_equals_torch_and_finite_differences(seed, case):
+def test_avgpool2d_equals_torch_and_finite_differences(seed, case, include):
     rng = generator(seed, "avgpool2d", case)
-    kernel, stride = int(rng.choice([1, 2, 4])), int(rng.integers(1, 6))
-    x = rng.normal(size=(3, int(rng.integers(1, 4)), *rng.integers(kernel, kernel + 9, 2)))
-    layer = AvgPool(kernel, stride)
-    expected, dy, (dx,) = autograd(
-        lambda f, x: f.avg_pool2d(x, kernel, stride), lambda shape: rng.normal(size=shape), x
-    )
+    window, size = random_window(rng)
+    x = rng.normal(size=(3, int(rng.integers(1, 4)), *size))
+    layer = AvgPool(window.kernel, window.stride, window.padding, include)
+
+    def average(functional, x):
+        sums = functional.avg_pool2d(framed(functional, x, window), window.kernel, window.stride)
+        if include:
+            return sums
+        inside = framed(functional, x.detach() * 0 + 1, window)
+        return sums / functional.avg_pool2d(inside, window.kernel, window.stride)
+
+    expected, dy, (dx,) = autograd(average, lambda shape: rng.normal(size=shape), x)
     y, backward = layer.forward([x], ())
     assert relative(y, expected) < TOLERANCE
     (found,), weights = backward(dy)
@@ -179,6 +208,22 @@ def test_avgpool2d_equals_torch_and_finite_differences(seed, case):
     assert relative(found, dx) < TOLERANCE
     for index, slope in differences(lambda: float((layer.forward([x], ())[0] * dy).sum()), x, rng):
         assert found[index] == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", [Conv, MaxPool, AvgPool])
+def test_layers_are_the_same_in_torch(seed, case, kind):
+    torch = pytest.importorskip("torch")
+    rng = generator(seed, kind.kind, case)
+    layer, *arrays = random_conv(rng)
+    if kind is not Conv:
+        window, size = random_window(rng)
+        more = {} if kind is MaxPool else dict(count_include_pad=bool(case % 2))
+        layer = kind(window.kernel, window.stride, window.padding, **more)
+        arrays = [rng.normal(size=(2, 3, *size))]
+    x, *weights = (torch.from_numpy(array) for array in arrays)
+    found, _ = layer.forward(arrays[:1], arrays[1:])
+    assert relative(found, layer.torch_forward([x], weights).numpy()) < TOLERANCE
 
 
 @pytest.mark.parametrize("case", range(4))
@@ -298,7 +343,8 @@ def test_rounding_gives_the_integers_of_the_reference(seed, case, convolution):
         other = quantised.parameters[name]
         np.testing.assert_array_equal(one.weight, other.weight)
         np.testing.assert_array_equal(one.bias, other.bias)
-        assert one.shift == other.shift
+        np.testing.assert_array_equal(one.weight_scale, other.weight_scale)
+    assert again.codes == quantised.codes
 
 
 @pytest.mark.parametrize("kernel", [2, 4, 8])
@@ -309,7 +355,7 @@ def test_a_chain_with_an_average_pool(seed, kernel):
     network = Network.chain("average", layers, (2, 11, 9))
     images = rng.integers(0, 256, (6, *network.input_shape), np.uint8)
     weights = {
-        name: Parameters(
+        name: Shifts(
             rng.integers(-128, 128, network[name].weight_shape, np.int8),
             rng.integers(-5000, 5000, network[name].weight_shape[0], np.int32),
             *exponents,
@@ -317,13 +363,13 @@ def test_a_chain_with_an_average_pool(seed, kernel):
         for name, exponents in (("conv1", (8, 6, 4)), ("fc", (5, 7, None)))
     }
     sum_exponent = network["pool1"].layer.sum_exponent
-    pool = Parameters(None, None, 4, sum_exponent, 5)
+    pool = Shifts(None, None, 4, sum_exponent, 5)
     with pytest.raises(UserError, match="its sums are"):
-        QuantisedNetwork(
+        power_of_two(
             network,
-            weights | {"pool1": dataclasses.replace(pool, weight_exponent=sum_exponent - 1)},
+            weights | {"pool1": pool._replace(weight_exponent=sum_exponent - 1)},
         )
-    quantised = QuantisedNetwork(network, weights | {"pool1": pool})
+    quantised = power_of_two(network, weights | {"pool1": pool})
     model, exponents = FloatNetwork.from_integers(quantised)
     logits, steps = model.forward(images, exponents)
     np.testing.assert_array_equal(
@@ -352,7 +398,7 @@ class Add(Layer):
             raise UserError(f"cannot add {one} and {other}")
         return one
 
-    def accumulator_bound(self, weight, bias):
+    def accumulator_bound(self, site):
         return 2 * 255
 
     def integers(self, inputs, operands):
@@ -454,8 +500,8 @@ def test_the_integers_of_a_fork(seed):
         shape = FORK[name].weight_shape
         weight = None if shape is None else rng.integers(-40, 60, shape, np.int8)
         bias = None if shape is None else rng.integers(-3000, 3000, shape[0], np.int32)
-        parameters[name] = Parameters(weight, bias, *scales)
-    quantised = QuantisedNetwork(FORK, parameters)
+        parameters[name] = Shifts(weight, bias, *scales)
+    quantised = power_of_two(FORK, parameters)
     images = rng.integers(0, 256, (9, *FORK.input_shape), np.uint8)
 
     codes = {}
@@ -488,7 +534,7 @@ def test_the_integers_of_a_fork(seed):
 
 def test_scales_that_meet_must_be_equal():
     own = {
-        name: Parameters(
+        name: Shifts(
             np.ones(FORK[name].weight_shape, np.int8),
             np.zeros(FORK[name].weight_shape[0], np.int32),
             *scales,
@@ -497,9 +543,9 @@ def test_scales_that_meet_must_be_equal():
     }
     sums = {"add1": (5, 0, 4), "add2": (4, 0, 3), "pool2": (3, 2, 4), "pool3": (5, 4, 4)}
     sums["add3"] = (4, 0, 3)
-    joins = {name: Parameters(None, None, *scales) for name, scales in sums.items()}
+    joins = {name: Shifts(None, None, *scales) for name, scales in sums.items()}
     with pytest.raises(UserError, match="add1: its input has scale 2"):
-        QuantisedNetwork(FORK, own | joins)
+        power_of_two(FORK, own | joins)
 
 
 def test_no_image_is_an_empty_answer():
@@ -509,6 +555,7 @@ def test_no_image_is_an_empty_answer():
 
 
 X = np.zeros((2, 3, 6, 6))
+CONV = Conv(4, 3)
 W = np.zeros((4, 3, 3, 3))
 B = np.zeros(4)
 
@@ -516,18 +563,18 @@ B = np.zeros(4)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: conv2d_fast(X, np.zeros((4, 2, 3, 3)), B), "do not fit"),
-        (lambda: conv2d_slow(X, W, np.zeros(3)), "biases"),
-        (lambda: conv2d_fast(X[0], W, B), "expected N x IC x H x W"),
-        (lambda: conv2d_fast(X.astype(np.float32), W, B), "one float type"),
-        (lambda: conv2d_fast(X.astype(np.uint8), W, B), "one float type"),
-        (lambda: conv2d_fast(X[:, :, :2], W, B), "window is larger"),
-        (lambda: conv2d_backward_fast(X, X, W), "gradient"),
-        (lambda: conv2d_backward_slow(np.zeros((2, 4, 5, 4)), X, W), "gradient"),
+        (lambda: conv2d_fast(CONV, X, np.zeros((4, 2, 3, 3)), B), "do not fit"),
+        (lambda: conv2d_slow(CONV, X, W, np.zeros(3)), "biases"),
+        (lambda: conv2d_fast(CONV, X[0], W, B), "expected N x IC x H x W"),
+        (lambda: conv2d_fast(CONV, X.astype(np.float32), W, B), "one float type"),
+        (lambda: conv2d_fast(CONV, X.astype(np.uint8), W, B), "one float type"),
+        (lambda: conv2d_fast(CONV, X[:, :, :2], W, B), "window is larger"),
+        (lambda: conv2d_backward_fast(CONV, X, X, W), "gradient"),
+        (lambda: conv2d_backward_slow(CONV, np.zeros((2, 4, 5, 4)), X, W), "gradient"),
         (lambda: maxpool2d(X.astype(np.int32), 2, 2), "expected uint8 or floats"),
         (lambda: maxpool2d(X, 2, 0), "stride"),
-        (lambda: maxpool2d_backward(X, X, X, 2, 2), "gradient"),
-        (lambda: avgpool2d_backward(X, X, 2, 2), "gradient"),
+        (lambda: maxpool2d_backward(MaxPool(2, 2), X, X, X), "gradient"),
+        (lambda: avgpool2d_backward(AvgPool(2, 2), X, X), "gradient"),
         (lambda: fc_forward(np.zeros((2, 5)), np.zeros((3, 4)), np.zeros(3)), "do not fit"),
         (lambda: fc_forward(np.zeros((2, 4)), np.zeros((3, 4)), np.zeros(2)), "biases"),
         (lambda: floats.cross_entropy(np.zeros((2, 5)), np.array([0, 5])), "labels"),

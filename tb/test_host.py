@@ -27,19 +27,21 @@ from convstream.fpga.identity import (
 )
 from convstream.fpga.link import LinkError
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
 from convstream.model.network import reference
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim.design import ROOT, Design
+from convstream.sim.design import Design
 
 
 @pytest.fixture(scope="module")
 def quantised() -> QuantisedNetwork:
     """A network that takes MNIST's images."""
     network = Network.chain("tiny", (Conv(2, 3, 3), MaxPool(3, 3), Linear(10)), (1, 28, 28))
-    return QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    return power_of_two(network, random_parameters(generator("1", "tiny"), network))
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +213,7 @@ def test_repeats_fit_the_counter(quantised, folder, capsys, monkeypatch):
 def test_logits_of_several_positions(tmp_path, monkeypatch, capsys):
     """A network that ends in a convolution gives its logits row by row; so does its class count."""
     network = Network.chain("tail", (Conv(2, 3, 2), Conv(3, 2, 2)), (1, 9, 9))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tail"), network))
+    quantised = power_of_two(network, random_parameters(generator("1", "tail"), network))
     assert network.output.out_shape == (3, 2, 2)
     folder = tmp_path / "tail"
     export(quantised, folder)
@@ -374,7 +376,7 @@ def test_unknown_network(quantised, folder, board):
 
 def test_no_build(quantised, folder, board):
     """Says how to make it."""
-    with pytest.raises(UserError, match="make bitstream BOARD=bench NET=tiny"):
+    with pytest.raises(UserError, match="convstream build tiny --board bench"):
         host.main(["--port", board.port, "--net", str(folder), "bench"])
 
 
@@ -391,13 +393,13 @@ def test_same_roms_of_another_build(quantised, folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist", "--count", "0"], "--count=0: expected a whole number"),
+        (["mnist", "--count", "0"], "'--count': 0 is not in the range x>=1"),
         (["mnist", "--count", "41"], "MNIST test holds 40 images, 41 were asked for"),
         (["classify", "40"], "image 40: MNIST test holds images 0 to 39"),
         (["classify", "missing.png"], "missing.png: no such file"),
-        (["--baud", "fast", "identify"], "--baud=fast: expected a whole number"),
-        (["--timeout", "0", "identify"], "--timeout=0: expected a number above 0"),
-        (["--timeout", "nan", "identify"], "--timeout=nan: expected a number above 0"),
+        (["--baud", "fast", "identify"], "'--baud': 'fast' is not a valid integer"),
+        (["--timeout", "0", "identify"], "'--timeout': 0.0 is not in the range x>0"),
+        (["--timeout", "nan", "identify"], "'--timeout': nan is no finite number"),
     ],
 )
 def test_user_errors(board, folder, mnist, arguments, message):
@@ -414,7 +416,7 @@ def test_exit_codes(board, folder, capsys):
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, *arguments], cwd=PACKAGE, capture_output=True, text=True, check=False
         )
 
     assert run("bench").returncode == 1

@@ -16,10 +16,11 @@ import pytest
 import small_mnist
 from random_networks import generator, random_images, random_parameters
 
-from convstream.model.base import folders
+from convstream.model.base import folders, places
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
@@ -31,7 +32,7 @@ TINY = Network.chain("tiny", (Conv(2, 3), MaxPool(2, 2), Linear(3)), (1, 6, 6))
 
 def quantised(network: Network, seed: int) -> QuantisedNetwork:
     """The network with other weights for each seed."""
-    return QuantisedNetwork(network, random_parameters(np.random.default_rng(seed), network))
+    return power_of_two(network, random_parameters(np.random.default_rng(seed), network))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -147,7 +148,8 @@ def test_simulation(seed: str, tmp_path: Path) -> None:
     """Whatever is left of a build, the next run is right."""
     name = f"interrupted{os.getpid()}"
     network = Network.chain(name, TINY.layers, TINY.input_shape)
-    folder, cache = tmp_path / name, run.BUILD / name
+    folder = tmp_path / name
+    cache = run.BUILD / places.label(folder, name)
     export(quantised(network, 1), folder)
     images = random_images(generator(seed, "interrupts"), quantised(network, 1), 4)
     np.save(tmp_path / "images.npy", images)

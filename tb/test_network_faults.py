@@ -16,7 +16,7 @@ from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
-from convstream.sim.design import Design, find
+from convstream.sim.design import Design
 
 NAME = next(iter(NETWORKS))
 SOME = 10  # resets in the default run
@@ -32,7 +32,7 @@ class Logits(Traffic):
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
         self.parameters = {}  # the network has none: the case's are the bench's
-        self.folder = find(NAME)
+        self.folder = manifest.find(NAME)
         self.quantised = read_onnx(self.folder / "network.onnx", NAME)
         design = Design.read(self.folder)
         self.source = Layout(*design.input_shape, design.input_shape[0])
@@ -171,7 +171,7 @@ async def misplaced_tlast(dut) -> None:
 def _clocks(seed: str) -> list[int]:
     """The first clock of an image, the last one, and others in between."""
     rng = np.random.default_rng(int(seed))
-    size = Design.read(find(NAME)).input_beats
+    size = Design.read(manifest.find(NAME)).input_beats
     return [0, *map(int, rng.choice(np.arange(1, size - 1), SOME - 2, replace=False)), size - 1]
 
 
@@ -192,4 +192,4 @@ def test_bad_input_with_random_initial_values(simulate, seed):
 @pytest.mark.slow
 def test_reset_at_every_clock(simulate):
     """Each clock of an image in turn."""
-    _simulate(simulate, "icarus", "all", list(range(Design.read(find(NAME)).input_beats)))
+    _simulate(simulate, "icarus", "all", list(range(Design.read(manifest.find(NAME)).input_beats)))

@@ -11,13 +11,14 @@ from random_networks import generator, random_images, random_network
 from convstream.model.export import export
 from convstream.model.export import main as export_main
 from convstream.model.formats.onnx import write_onnx
+from convstream.model.hardware import manifest
 from convstream.model.hardware.solver import solve
 from convstream.model.learning.data import load_images
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
 from convstream.sim import report, run, shard, tools
 from convstream.sim.build import build
-from convstream.sim.design import Design, find
+from convstream.sim.design import Design
 from convstream.sim.shard import Shard
 
 FOREIGN = 6
@@ -40,7 +41,7 @@ def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
     assert run.main([*arguments, "--workers", "1"]) == 0
 
     written = json.loads((tmp_path / name / "report.json").read_text())
-    design = Design.read(find(name))
+    design = Design.read(manifest.find(name))
     assert written["logits"] == 4 * design.classes
     assert written["mismatches"] == 0
     assert written["cycles_per_image"] <= 1.01 * design.cycles
@@ -49,9 +50,9 @@ def test_network_equals_the_reference(name, simulator, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_stalls_cost_no_more_than_themselves(name, seed):
     """A cycle in which a neighbour holds the network up delays it by one cycle at most."""
-    design = Design.read(find(name))
+    design = Design.read(manifest.find(name))
     images = load_images("test", download=False).images[:12, None]
-    expected = reference.predict(design.read_network(find(name)), images)
+    expected = reference.predict(design.read_network(manifest.find(name)), images)
     root = run.BUILD / name
     build(design, "verilator", False, root)
 
@@ -96,7 +97,7 @@ def test_several_pixels_a_beat(pixels, monkeypatch, tmp_path):
 
     name = next(iter(NETWORKS))
     out = tmp_path / name
-    quantised = read_onnx(find(name) / "network.onnx", name)
+    quantised = read_onnx(manifest.find(name) / "network.onnx", name)
     export(quantised, out, pixels=pixels)
     np.save(tmp_path / "images.npy", load_images("test", download=False).images[:5])
     monkeypatch.setattr(run, "BUILD", tmp_path / "build")

@@ -15,6 +15,7 @@ from random_networks import generator, random_images
 
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.network import reference
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.layers import Conv, Linear, MaxPool
 
 
@@ -252,7 +253,7 @@ def test_foreign_file(seed, build, tmp_path):
     images = random_images(generator(seed, "foreign"), quantised, count + 2)[-count:]
     fed = images
     if graph.input.type.tensor_type.elem_type == TensorProto.FLOAT:
-        fed = np.ldexp(images.astype(np.float32), -quantised.input_exponent)
+        fed = quantised.codes[IMAGE].real(images).astype(np.float32)
     expected = reference.predict(quantised, images)
     for optimise in (False, True):
         logits = run_onnx(model, fed, optimise)[0].reshape(count, -1)

@@ -20,9 +20,9 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.formats.onnx.limits import MAX_FILE_BYTES
 from convstream.model.formats.onnx.writer import to_model
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,10 +34,10 @@ def good() -> onnx.ModelProto:
     network = Network.chain("good", layers, (2, 6, 6))
     conv, fc = (rng.integers(-128, 128, shape, np.int8) for shape in ((3, 2, 3, 3), (4, 27)))
     parameters = {
-        "conv1": Parameters(conv, np.zeros(3, np.int32), 8, 6, 4),
-        "fc": Parameters(fc, np.ones(4, np.int32), 4, 6, None),
+        "conv1": Shifts(conv, np.zeros(3, np.int32), 8, 6, 4),
+        "fc": Shifts(fc, np.ones(4, np.int32), 4, 6, None),
     }
-    return to_model(QuantisedNetwork(network, parameters))
+    return to_model(power_of_two(network, parameters))
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
@@ -119,10 +119,6 @@ def island(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Relu", ["a"], ["b"], "another"))
 
 
-def branch(model: onnx.ModelProto) -> None:
-    insert(model, "pool1", make("Add", "FROM", "FROM"))
-
-
 def second_reader(model: onnx.ModelProto) -> None:
     name = node(model, "conv1_output").output[0]
     model.graph.node.append(helper.make_node("Relu", [name], ["other"], "other"))
@@ -174,19 +170,13 @@ def int8_output(model: onnx.ModelProto) -> None:
     set_constant(model, "conv1_output", 2, np.array(0, np.int8))
 
 
-def quantised_logits(model: onnx.ModelProto) -> None:
-    quantise = make("QuantizeLinear", "logits", "scale_2^-4", "zero_uint8", output="final")
-    model.graph.node.append(quantise)
-    model.graph.output[0].name = "final"
-
-
 def relu_logits(model: onnx.ModelProto) -> None:
     model.graph.node.append(make("Relu", "logits", output="final"))
     model.graph.output[0].name = "final"
 
 
-def softmax(model: onnx.ModelProto) -> None:
-    model.graph.node.append(make("Softmax", "logits", output="final"))
+def softmax(model: onnx.ModelProto, axis: int) -> None:
+    model.graph.node.append(make("Softmax", "logits", output="final", axis=axis))
     model.graph.output[0].name = "final"
 
 
@@ -253,10 +243,13 @@ def reshape_to(*sizes: int) -> Callable[[onnx.ModelProto], None]:
 
 REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "unsupported operator": (
-        lambda m: insert(m, "conv1_relu", make("Sigmoid")),
-        "Sigmoid node odd: unsupported operator; expected one of .*Conv, Gemm",
+        lambda m: insert(m, "conv1_relu", make("LRN")),
+        "LRN node odd: unsupported operator; expected one of .*Conv, Gemm",
     ),
-    "softmax": (softmax, "Softmax node odd: unsupported operator"),
+    "softmax": (
+        lambda m: softmax(m, axis=0),
+        "Softmax node odd: axis 0, expected 1, the classes",
+    ),
     "foreign domain": (
         lambda m: setattr(node(m, "conv1"), "domain", "com.example"),
         "Conv node conv1: unsupported operator",
@@ -274,21 +267,31 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "scale": (
         lambda m: set_scale(m, "conv1_output", 0.3),
-        "conv1_output: scale 0.3.* power of two",
+        "pool1_input: its scale 0.0625 and zero point 0 differ from those of its input, 0.3",
     ),
-    "scale of weights": (
-        lambda m: set_scale(m, "conv1_weight", 0.3),
-        "Conv node conv1: DequantizeLinear node conv1_weight: scale 0.3.* is not a power of two",
+    "scale zero": (
+        lambda m: set_scale(m, "conv1_input", 0),
+        "conv1_input: scale 0, expected a positive number",
     ),
-    "scale of the bias": (lambda m: set_scale(m, "fc_bias", 3), "fc_bias: scale 3 is not a power"),
-    "scale zero": (lambda m: set_scale(m, "conv1_input", 0), "conv1_input: scale 0 is not a power"),
-    "scale negative": (lambda m: set_scale(m, "conv1_input", -0.5), "scale -0.5 is not a power"),
-    "scale nan": (lambda m: set_scale(m, "conv1_input", np.nan), "scale nan is not a power"),
-    "scale inf": (lambda m: set_scale(m, "conv1_output", np.inf), "scale inf is not a power"),
-    "scale tiny": (lambda m: set_scale(m, "conv1_output", 2.0**-140), "scale 2..-140 is beyond"),
+    "scale negative": (
+        lambda m: set_scale(m, "conv1_input", -0.5),
+        "scale -0.5, expected a positive number",
+    ),
+    "scale nan": (
+        lambda m: set_scale(m, "conv1_input", np.nan),
+        "scale nan, expected",
+    ),
+    "scale inf": (
+        lambda m: set_scale(m, "conv1_output", np.inf),
+        "scale inf, expected",
+    ),
+    "scale tiny": (
+        lambda m: set_scale(m, "conv1_output", 2.0**-140),
+        r"scale 7.17\d*e-43 is beyond 2",
+    ),
     "scales tiny in product": (
         lambda m: (set_scale(m, "conv1_input", 2.0**-90), set_scale(m, "conv1_weight", 2.0**-90)),
-        "conv1: its sums have the scale 2..-180, beyond",
+        r"conv1: its sums have the scale 8\.\d*e-28 \* 8\.\d*e-28, beyond float32",
     ),
     "scale of wrong type": (
         lambda m: set_constant(m, "conv1_output", 1, np.array(0.5, np.float64)),
@@ -308,7 +311,7 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "scales per channel": (
         lambda m: set_scale(m, "conv1_weight", [0.5, 0.25, 0.5]),
-        "conv1_weight: per-channel scales new_conv1_weight_1 differ, expected a single scale",
+        "conv1_weight: 1 zero points, expected 3, as its scales",
     ),
     "blocked scales": (
         lambda m: set_attribute(m, "conv1_weight", block_size=32),
@@ -316,11 +319,11 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "zero point of weights": (
         lambda m: set_constant(m, "conv1_weight", 2, np.array(3, np.int8)),
-        "conv1_weight: zero point 3, expected 0",
+        "conv1: weights less their zero point go from -129 to 119, beyond int8; .*WeightSymmetric",
     ),
     "zero point of activations": (
         lambda m: set_constant(m, "conv1_output", 2, np.array(128, np.uint8)),
-        "conv1_output: zero point 128, expected 0",
+        "pool1_input: its scale 0.0625 and zero point 0 differ from .*, 0.0625 and 128",
     ),
     "zero point of the bias": (
         lambda m: node(m, "conv1_bias").input.__setitem__(
@@ -329,52 +332,45 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         ),
         "conv1_bias: zero point 7, expected 0",
     ),
-    "signed activations": (int8_output, "conv1_output: makes int8, expected uint8"),
+    "signed activations": (
+        int8_output,
+        "pool1_input: its zero point is uint8, its input int8",
+    ),
     "zero point of another type than its input": (
         lambda m: set_constant(m, "conv1_input", 2, np.array(0, np.int8)),
         "conv1_input: its zero point is int8, its input uint8",
     ),
     "zero point of another type than the weights": (
         lambda m: set_constant(m, "conv1_weight", 2, np.array(0, np.uint8)),
-        "conv1_weight: its zero point is uint8, its input int8",
+        "conv1: its zero point is uint8, its input int8",
     ),
     "scales that differ": (
         lambda m: set_scale(m, "pool1_input", 2.0**-5),
-        "pool1_input: its scale 2..-5 differs from that of its input, 2..-4",
+        "pool1_input: its scale 0.03125 and zero point 0 differ from those of its input, 0.0625",
     ),
     "rescaling": (
         lambda m: (set_scale(m, "pool1_output", 0.25), set_scale(m, "fc_input", 0.25)),
-        "pool1_output: its scale 2..-2 differs from 2..-4 before it, with no Conv, Gemm or",
+        "fc_bias: its biases have the scale 0.0009765625, expected 0.00390625, the product of",
     ),
     "negative shift": (
         lambda m: set_scale(m, "conv1_output", 2.0**-15),
-        "conv1_output: negative requantising shift -1: its scale 2..-15 is finer than 2..-14",
+        "pool1_input: its scale 0.0625 and zero point 0 differ",
     ),
     "dilations": (
         lambda m: set_attribute(m, "conv1", dilations=[2, 2]),
-        r"Conv node conv1: dilations \[2, 2\], expected 1",
+        r"fc: weights of shape \(4, 27\), expected \(4, 12\)",
     ),
-    "dilated pool": (lambda m: set_attribute(m, "pool1", dilations=[2, 2]), "pool1: dilations"),
-    "groups": (lambda m: set_attribute(m, "conv1", group=2), "conv1: group 2, expected 1"),
+    "dilated pool": (
+        lambda m: set_attribute(m, "pool1", dilations=[2, 2]),
+        r"MaxPool node pool1: dilations \(2, 2\), expected 1; pool without",
+    ),
+    "groups": (
+        lambda m: set_attribute(m, "conv1", group=2),
+        "conv1: a convolution from 2 to 3 channels in 2 groups; expected groups that divide both",
+    ),
     "auto_pad": (
-        lambda m: set_attribute(m, "conv1", auto_pad="SAME_UPPER"),
-        "conv1: auto_pad SAME_UPPER, expected explicit pads",
-    ),
-    "auto_pad of a pool": (
-        lambda m: set_attribute(m, "pool1", auto_pad="VALID"),
-        "pool1: auto_pad VALID",
-    ),
-    "asymmetric pads": (
-        lambda m: set_attribute(m, "conv1", pads=[0, 0, 1, 1]),
-        r"conv1: pads \[0, 0, 1, 1\], expected 4 equal ones",
-    ),
-    "kernel not square": (
-        lambda m: set_attribute(m, "pool1", kernel_shape=[2, 3]),
-        r"MaxPool node pool1: kernel_shape \[2, 3\], expected 2 equal ones",
-    ),
-    "strides not equal": (
-        lambda m: set_attribute(m, "conv1", strides=[1, 2]),
-        r"conv1: strides \[1, 2\]",
+        lambda m: set_attribute(m, "conv1", auto_pad="SAME"),
+        "conv1: auto_pad SAME, expected NOTSET, VALID",
     ),
     "kernel in one dimension": (
         lambda m: set_attribute(m, "pool1", kernel_shape=[2]),
@@ -387,10 +383,6 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "kernel unlike the weights": (
         lambda m: set_attribute(m, "conv1", kernel_shape=[5, 5]),
         r"conv1: weights of shape \(3, 2, 3, 3\), expected \(3, 2, 5, 5\)",
-    ),
-    "ceil_mode": (
-        lambda m: set_attribute(m, "pool1", ceil_mode=1),
-        "pool1: ceil_mode 1, expected 0",
     ),
     "window too large": (
         lambda m: set_attribute(m, "pool1", kernel_shape=[9, 9]),
@@ -444,7 +436,10 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         lambda m: insert(m, "fc_input", make("Conv", "FROM", node(m, "conv1_weight").output[0])),
         "Conv node odd: its input is flat",
     ),
-    "sum of two tensors": (branch, "Add node odd: expected only to add the bias"),
+    "sum of two tensors": (
+        lambda m: insert(m, "pool1_output", make("Add", "FROM", "conv1_input:0")),
+        "Add node odd: adds N x 3 x 3 x 3 and N x 2 x 6 x 6, expected one shape",
+    ),
     "tensor with a reader that leads nowhere": (
         second_reader,
         "Relu node other: the graph's output does not depend on it; remove it",
@@ -506,12 +501,11 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         lambda m: insert(m, "pool1_input", make("Relu")),
         "Relu node odd: its input is quantised",
     ),
-    "quantised logits": (
-        quantised_logits,
-        "odd: the network's output is quantised, expected the sums",
-    ),
     "rectified logits": (relu_logits, "Relu node odd: the network's output is rectified"),
-    "pool at the end": (pool_at_the_end, "MaxPool node odd: the last layer is no Conv"),
+    "pool at the end": (
+        pool_at_the_end,
+        "MaxPool node odd: the last layer passes on sums that are not quantised",
+    ),
     "missing initialiser": (dynamic_weight, "conv1_weight: conv1.weight is not in the file"),
     "dynamic weights": (second_input, "the graph has 2 inputs and 1 outputs, expected one of each"),
     "weights and data swapped": (gemm_weight_as_input, "Gemm node fc: fc_input:0 is not its first"),
@@ -522,10 +516,13 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "sparse": (sparse, "sparse initialisers"),
     "float weights": (float_weight, "conv1: weights new_conv1_1: a float initialiser, expected"),
     "weights that are not finite": (quantised_nan_weight, "node odd: its weights are not finite"),
-    "weights of two scales": (quantised_weight_of_other_scale, "odd: makes int8 of scale 2..-8"),
+    "weights of two scales": (
+        quantised_weight_of_other_scale,
+        "odd: makes int8 of scale 0.00390625, expected int8 of 0.015625",
+    ),
     "uint8 weights": (
         lambda m: set_constant(m, "conv1_weight", 0, np.zeros((3, 2, 3, 3), np.uint8)),
-        "initialiser new_conv1_weight_0 is uint8, expected int8",
+        "conv1: its zero point is int8, its input uint8; give both one type",
     ),
     "weights of wrong shape": (
         lambda m: set_constant(m, "conv1_weight", 0, np.zeros((3, 1, 3, 3), np.int8)),
@@ -541,39 +538,40 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "biases of wrong shape": (
         lambda m: set_constant(m, "fc_bias", 0, np.zeros(3, np.int32)),
-        r"fc: biases of shape \(3,\), expected \(4,\)",
+        r"fc_bias: biases of shape \(3,\), expected \(4,\)",
     ),
     "biases of wrong type": (
         lambda m: set_constant(m, "fc_bias", 0, np.zeros(4, np.int64)),
         "new_fc_bias_0 is int64, expected int32 or int8",
     ),
-    "bias between integers": (
-        lambda m: set_constant(m, "fc", 2, np.full(4, 2.0**-11, np.float32)),
-        r"fc: its biases are no int32 multiples of 2\*\*-10",
-    ),
     "bias beyond int32": (
         lambda m: set_constant(m, "fc", 2, np.full(4, 2.0**21, np.float32)),
-        "no int32 multiples",
+        "its biases are not finite, or beyond int32",
     ),
     "bias not a number": (
         lambda m: set_constant(m, "fc", 2, np.full(4, np.nan, np.float32)),
-        "no int32 multiples",
+        "its biases are not finite",
     ),
     "bias infinite": (
         lambda m: set_constant(m, "fc", 2, np.full(4, -np.inf, np.float32)),
-        "no int32 multiples",
+        "its biases are not finite",
     ),
     "sums beyond int32": (
         lambda m: set_constant(m, "fc_bias", 0, np.full(4, 2**31 - 1, np.int32)),
         "fc: its sums can reach .*, beyond int32",
     ),
-    "add that is no bias": (add_away_from_matmul, "Add node odd: expected only to add the bias"),
-    "add before anything else": (
-        lambda m: insert(m, "conv1_input", make("Add", "FROM", "conv1.bias")),
+    "add that is no bias": (
+        add_away_from_matmul,
         "Add node odd: expected only to add the bias",
     ),
+    "add before anything else": (
+        lambda m: insert(m, "conv1_input", make("Add", "FROM", "conv1.bias")),
+        "Add node odd: expected to add two tensors",
+    ),
     "constant that is no tensor": (
-        lambda m: m.graph.node.insert(0, helper.make_node("Constant", [], ["k"], "k", value_int=1)),
+        lambda m: m.graph.node.insert(
+            0, helper.make_node("Constant", [], ["k"], "k", value_string="one")
+        ),
         "Constant node k: expected a tensor as its value",
     ),
     "too few inputs": (
@@ -610,10 +608,13 @@ REFUSALS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
         lambda m: set_input(m, ["N", 2, "H", "W"]),
         r"input image has shape \[0, 2, 0, 0\].*fixed",
     ),
-    "input of no shape": (lambda m: set_input(m, None), r"input image has shape \[\]"),
+    "input of no shape": (
+        lambda m: set_input(m, None),
+        r"input image has shape \[0\]",
+    ),
     "input of two dimensions": (
         lambda m: set_input(m, ["N", 72]),
-        r"input image has shape \[0, 72\]",
+        "conv1: its input is flat, expected N x C x H x W",
     ),
     "input of negative size": (lambda m: set_input(m, ["N", -2, -6, 6]), "input image has shape"),
     "input of huge size": (
@@ -654,14 +655,6 @@ def mean_of(*axes: int | list[int]) -> Graph:
     return averaged(g, g.constant(np.array(axes, np.int64)), op_type="ReduceMean")
 
 
-def too_fine_a_mean() -> Graph:
-    return averaged(Graph().dq(8)).q(11, name="fine").dq(11).conv((2, 2, 1, 1), 11)
-
-
-def pooled_between_scales() -> Graph:
-    return averaged(Graph().dq(8)).q(7).dq(7).q(6, name="rescale").dq(6).conv((2, 2, 1, 1), 6)
-
-
 def shared_weights() -> Graph:
     """A file of 4 MiB whose convolutions have 36 MiB of weights."""
     g = Graph(("N", 2048, 1, 1))
@@ -672,25 +665,11 @@ def shared_weights() -> Graph:
 
 
 GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
-    "window of three": (
-        lambda: averaged(Graph().dq(8), kernel_shape=[3, 3]),
-        "AveragePool node mean: it averages windows of 3x3, expected squares with a side of 1, 2,",
-    ),
-    "window not square": (
-        lambda: averaged(Graph().dq(8), kernel_shape=[2, 4]),
-        r"mean: kernel_shape \[2, 4\], expected 2 equal ones",
-    ),
     "no window": (
         lambda: averaged(Graph().dq(8), kernel_shape=[0, 0]),
-        "mean: it averages windows of 0x0",
+        "mean: window 0x0: expected",
     ),
-    "padding": (
-        lambda: averaged(Graph().dq(8), pads=[1, 1, 1, 1]),
-        r"mean: pads \[1, 1, 1, 1\], expected \[0, 0, 0, 0\]",
-    ),
-    "ceil_mode": (lambda: averaged(Graph().dq(8), ceil_mode=1), "mean: ceil_mode 1, expected 0"),
-    "dilations": (lambda: averaged(Graph().dq(8), dilations=[2, 2]), r"mean: dilations \[2, 2\]"),
-    "auto_pad": (lambda: averaged(Graph().dq(8), auto_pad="SAME_UPPER"), "mean: auto_pad SAME"),
+    "dilations": (lambda: averaged(Graph().dq(8), dilations=[2, 2]), r"mean: dilations \(2, 2\)"),
     "stride zero": (lambda: averaged(Graph().dq(8), strides=[0, 0]), "mean: .*stride >= 1"),
     "window too large": (
         lambda: averaged(Graph().dq(8), kernel_shape=[16, 16]),
@@ -713,14 +692,6 @@ GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
         lambda: averaged(Graph().dq(8).op("Flatten")),
         "mean: its input is flat, expected N x C x H x W",
     ),
-    "global mean of a rectangle": (
-        lambda: averaged(Graph().dq(8), op_type="GlobalAveragePool"),
-        "GlobalAveragePool node mean: it averages windows of 8x7, expected squares",
-    ),
-    "global mean of 7 x 7": (
-        lambda: averaged(Graph(("N", 2, 7, 7)).dq(8), op_type="GlobalAveragePool"),
-        "mean: it averages windows of 7x7, expected squares",
-    ),
     "mean over channels": (lambda: mean_of(1), r"mean: axes \[1\], expected \[2, 3\]"),
     "mean over rows": (lambda: mean_of(2), r"ReduceMean node mean: axes \[2\]"),
     "mean over an axis twice": (lambda: mean_of(2, 2), r"mean: axes \[2, 2\]"),
@@ -728,18 +699,9 @@ GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
         lambda: mean_of([2, 3]),
         r"mean: axes \[\[2, 3\]\], expected \[2, 3\]",
     ),
-    "mean over a rectangle": (
-        lambda: mean_of(2, 3),
-        "ReduceMean node mean: it averages windows of 8x7",
-    ),
     "mean over everything": (
         lambda: averaged(Graph().dq(8), op_type="ReduceMean"),
         r"mean: axes \[\], expected \[2, 3\], those of the image",
-    ),
-    "mean too fine": (too_fine_a_mean, "fine: negative requantising shift -1: its scale 2..-11"),
-    "scale that changes again": (
-        pooled_between_scales,
-        "rescale: its scale 2..-6 differs from 2..-7 before it",
     ),
     "rectified mean": (
         lambda: averaged(Graph().dq(8)).op("Relu"),
@@ -767,7 +729,9 @@ def read_refused(path: Path) -> str:
         read_onnx(path)
     message = str(refusal.value)
     assert message.startswith(f"{path}: ") and message.isprintable() and len(message) < 600
-    return message.removeprefix(f"{path}: ")
+    reason = message.removeprefix(f"{path}: ")
+    assert "; " in reason, f"no way out: {reason}"
+    return reason
 
 
 def test_the_file_that_is_broken_below_is_good(tmp_path):
@@ -835,7 +799,9 @@ def test_names_that_are_no_text(tmp_path):
         read_onnx(path)
     path = saved(model, tmp_path)
     path.write_bytes(path.read_bytes().replace(b"conv1", b"c\xffnv1"))
-    assert "Conv node c\\ufffdnv1: group 7" in read_refused(path)
+    assert "Conv node c\\ufffdnv1: a convolution from 2 to 3 channels in 7 groups" in read_refused(
+        path
+    )
 
 
 BOMBS = {
@@ -866,8 +832,8 @@ def test_file_that_would_fill_the_memory(kind, tmp_path):
     path.write_bytes(b"\x08\x08" + field(7, content) + field(8, b"\x10\x0d"))
     code = (
         "import atexit, pathlib, re, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from model.base import errors\n"
-        "from model.formats.onnx import read_onnx\n"
+        "from convstream.model.base import errors\n"
+        "from convstream.model.formats.onnx import read_onnx\n"
         "status = pathlib.Path('/proc/self/status')\n"
         "atexit.register(lambda: print(re.search(r'VmHWM:\\s+(\\d+) kB', status.read_text())[1]))\n"
         "errors.run(lambda: read_onnx(sys.argv[2]) and 0)"

@@ -16,9 +16,10 @@ from random_networks import generator, random_images, random_network, random_par
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.network import reference
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -86,7 +87,7 @@ def test_most_random_networks_reach_onnx_runtime(seed):
 def test_unusual_order_of_layers(seed, layers, tmp_path):
     rng = generator(seed, "order")
     network = Network.chain("unusual", layers, (2, 6, 9))
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     write_onnx(quantised, tmp_path / "my.onnx")
     assert_equal_networks(read_onnx(tmp_path / "my.onnx"), quantised)
     images = random_images(rng, quantised)
@@ -119,10 +120,10 @@ def test_write_refuses_what_it_cannot_do(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         write_onnx(quantised, tmp_path / "file" / "network.onnx")
-    p = Parameters(np.ones((1, 1), np.int8), np.zeros(1, np.int32), 200, 0, None)
+    p = Shifts(np.ones((1, 1), np.int8), np.zeros(1, np.int32), 125, 0, None)
     network = Network.chain("extreme", (Linear(1),), (1, 1, 1))
-    extreme = QuantisedNetwork(network, {"fc": p})
-    with pytest.raises(UserError, match=r"scale 2\*\*-200 is too extreme"):
+    extreme = power_of_two(network, {"fc": p})
+    with pytest.raises(UserError, match=r"scale .* is too extreme"):
         write_onnx(extreme, tmp_path / "network.onnx")
 
 
@@ -136,7 +137,7 @@ def avgpool_network(rng: np.random.Generator) -> QuantisedNetwork:
     if rng.integers(3):
         layers.append(Linear(3))
     network = Network.chain("averages", layers, shape)
-    return QuantisedNetwork(network, random_parameters(rng, network))
+    return power_of_two(network, random_parameters(rng, network))
 
 
 @pytest.mark.parametrize("case", range(20))
@@ -163,11 +164,11 @@ def test_average_of_every_sum(kernel, tmp_path):
     one, none = np.ones((1, 1), np.int8), np.zeros(1, np.int32)
     for shift in range(fine + 10):
         exponent = 8 + fine - shift
-        quantised = QuantisedNetwork(
+        quantised = power_of_two(
             network,
             {
-                "pool1": Parameters(None, None, 8, fine, exponent),
-                "fc": Parameters(one, none, exponent, 0, None),
+                "pool1": Shifts(None, None, 8, fine, exponent),
+                "fc": Shifts(one, none, exponent, 0, None),
             },
         )
         write_onnx(quantised, tmp_path / "network.onnx")

@@ -27,6 +27,8 @@ CASES = {
     "stride_beyond_kernel": case(8, 10, 3, 2, 2, 2, STRIDE=3, LANES=1),
     "many_channels": case(3, 4, 19, 17, 3, 5, LANES=7, PADDING=1),
     "single_pixel": case(1, 1, 3, 2, 3, 2, PADDING=1),
+    "rectangular": case(6, 7, 2, 3, 2, 2, KERNEL_W=4, STRIDE_H=2, PAD_BOTTOM=1, PAD_CODE=130),
+    "dilated_signal": case(1, 23, 3, 4, 1, 2, KERNEL_W=3, DILATION_W=4, PAD_LEFT=8, PAD_CODE=9),
 }
 
 

@@ -31,6 +31,12 @@ CASES = {
     "single_column": case(9, 1, 2, 3, PADDING=1),
     "single_pixel": case(1, 1, 1, 3, PADDING=2),
     "single_pixel_kernel1": case(1, 1, 5, 1, LANES=2),
+    "rectangular": case(6, 7, 2, 2, KERNEL_W=4, STRIDE_H=2, LANES=1),
+    "signal": case(1, 19, 2, 1, KERNEL_W=5, STRIDE_W=2, PAD_LEFT=1, PAD_RIGHT=3, PAD_CODE=3),
+    "column": case(17, 1, 1, 1, KERNEL_H=4, STRIDE_H=3, PAD_TOP=1, PAD_BOTTOM=2),
+    "four_paddings": case(5, 6, 1, 3, PAD_TOP=2, PAD_RIGHT=1, PAD_CODE=200),
+    "dilated": case(7, 8, 1, 3, DILATION_H=2, DILATION_W=2, PADDING=2, PAD_CODE=77),
+    "dilated_far": case(11, 9, 2, 3, KERNEL_W=2, DILATION_H=3, DILATION_W=4, STRIDE=2, REPEATS=2),
 }
 
 
@@ -48,16 +54,15 @@ class PixelReader(SlidingWindow):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0) | self.parameters
-        self.repeats = p.get("REPEATS", 1)
+        self.repeats = self.parameters.get("REPEATS", 1)
         self.channels = self.source.channels
-        in_shape = (self.channels, p["HEIGHT"], p["WIDTH"])
-        pixels = self.sink.width * self.repeats * p["KERNEL"] ** 2
+        pixels = self.sink.width * self.repeats * self.layer.window.taps
         self.sink = Layout(self.channels, self.sink.height, pixels, self.channels)
-        layer = Conv(self.repeats, p["KERNEL"], p["STRIDE"], p["PADDING"])
+        window, lanes = self.layer.window, self.parameters["LANES"]
+        layer = Conv(self.repeats, window.kernel, window.stride, window.padding, window.dilation)
         folding = Folding(1, self.channels)
-        node = lone_stage(layer, in_shape, folding, p["LANES"]).node
-        self.stage = Pixels(node, p["LANES"], 1, folding)
+        node = lone_stage(layer, self.stage.in_shape, folding, lanes).node
+        self.stage = Pixels(node, lanes, 1, folding)
         self.interval = max(self.source.beats, self.sink.beats)
 
     def streams(self, dut) -> tuple[Stream, Stream]:

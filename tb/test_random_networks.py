@@ -45,7 +45,9 @@ def test_a_failure_is_shrunk() -> None:
 
     def faulty(case: Case) -> None:
         layers = case.quantised.network.layers
-        assert not any(isinstance(layer, Conv) and layer.kernel >= 3 for layer in layers), "wrong"
+        assert not any(
+            isinstance(layer, Conv) and layer.window.kernel[0] >= 3 for layer in layers
+        ), "wrong"
 
     found = (hunt(f"1/{index}", faulty) for index in range(60))
     failures = itertools.islice((case for case in found if isinstance(case, Failure)), 6)

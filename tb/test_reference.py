@@ -6,64 +6,81 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from random_networks import generator, random_images, random_network, random_parameters
+from random_networks import (
+    generator,
+    random_images,
+    random_network,
+    random_parameters,
+    random_window,
+)
 
 from convstream.model.base.errors import UserError
 from convstream.model.network import reference
+from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 from convstream.model.network.layers.avgpool import avgpool2d
 from convstream.model.network.layers.conv import conv2d
 from convstream.model.network.layers.linear import fc
 from convstream.model.network.layers.maxpool import maxpool2d
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.windows import Window
 
 CASES = range(40)
 
 
-def random_layer(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
-    """Input, weights, biases, stride and padding of a small convolution."""
-    kernel = int(rng.integers(1, 6))
-    padding = int(rng.integers(0, kernel))
-    sizes = [int(rng.integers(max(1, kernel - 2 * padding), kernel + 9)) for _ in range(2)]
-    channels, out_channels = rng.integers(1, 9, 2)
-    x = rng.integers(0, 256, (3, channels, *sizes), np.uint8)
-    weight = rng.integers(-128, 128, (out_channels, channels, kernel, kernel), np.int8)
-    bias = rng.integers(-(2**20), 2**20, out_channels, np.int32)
-    return x, weight, bias, int(rng.integers(1, 5)), padding
+def random_layer(
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Window, int, int]:
+    """Input, weights, biases, window, groups and pad code of a small convolution."""
+    window, size = random_window(rng, most_dilation=3)
+    groups, channels, out_channels = rng.integers(1, 4, 3)
+    x = rng.integers(0, 256, (3, groups * channels, *size), np.uint8)
+    weight_shape = (groups * out_channels, channels, *window.kernel)
+    weight = rng.integers(-128, 128, weight_shape, np.int8)
+    bias = rng.integers(-(2**20), 2**20, groups * out_channels, np.int32)
+    return x, weight, bias, window, int(groups), int(rng.integers(0, 256))
+
+
+def padded(x: np.ndarray, window: Window, value: int) -> np.ndarray:
+    top, left, bottom, right = window.padding
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
 
 
 def sums_by_hand(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, window: Window, groups: int, pad_code: int
 ) -> np.ndarray:
     """The definition of a convolution, window by window, in int64."""
-    x = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    kernel = weight.shape[2]
-    rows = range(0, x.shape[2] - kernel + 1, stride)
-    columns = range(0, x.shape[3] - kernel + 1, stride)
-    acc = np.empty((len(x), len(weight), len(rows), len(columns)), np.int64)
+    x = padded(x.astype(np.int64), window, pad_code)
+    x = np.stack(np.split(x, groups, 1), 1)[:, :, None]  # N x G x 1 x IC/G x H x W
+    weight = weight.astype(np.int64).reshape(groups, len(weight) // groups, *weight.shape[1:])
+    (height, width), (below, apart) = window.span, window.dilation
+    rows = range(0, x.shape[-2] - height + 1, window.stride[0])
+    columns = range(0, x.shape[-1] - width + 1, window.stride[1])
+    acc = np.empty((len(x), len(bias), len(rows), len(columns)), np.int64)
     for oy, y in enumerate(rows):
         for ox, left in enumerate(columns):
-            window = x[:, None, :, y : y + kernel, left : left + kernel]
-            acc[:, :, oy, ox] = (window * weight.astype(np.int64)).sum((2, 3, 4)) + bias
+            seen = x[..., y : y + height : below, left : left + width : apart]
+            acc[:, :, oy, ox] = (seen * weight).sum((3, 4, 5)).reshape(len(x), -1) + bias
     return acc
 
 
 def sums_by_torch(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, window: Window, groups: int, pad_code: int
 ) -> np.ndarray:
     torch = pytest.importorskip("torch")
-    x, weight, bias = (torch.from_numpy(array).double() for array in (x, weight, bias))
-    return torch.nn.functional.conv2d(x, weight, bias, stride, padding).numpy()
+    arrays = (padded(x, window, pad_code), weight, bias)
+    tensors = [torch.from_numpy(array).double() for array in arrays]
+    conv2d = torch.nn.functional.conv2d
+    return conv2d(*tensors, window.stride, 0, window.dilation, groups).numpy()
 
 
 @pytest.mark.parametrize("oracle", [sums_by_hand, sums_by_torch])
 @pytest.mark.parametrize("case", CASES)
 def test_conv2d(seed, case, oracle):
-    layer = random_layer(generator(seed, "conv2d", case))
-    acc = conv2d(*layer)
+    *arrays, window, groups, pad_code = random_layer(generator(seed, "conv2d", case))
+    acc = conv2d(*arrays, window.stride, window.padding, window.dilation, groups, pad_code)
     assert acc.dtype == np.int32
-    np.testing.assert_array_equal(acc, oracle(*layer))
+    np.testing.assert_array_equal(acc, oracle(*arrays, window, groups, pad_code))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -85,28 +102,28 @@ def test_fc(seed, case):
 def test_maxpool2d(seed, case):
     torch = pytest.importorskip("torch")
     rng = generator(seed, "maxpool2d", case)
-    kernel, stride = int(rng.integers(1, 5)), int(rng.integers(1, 5))
-    padding = int(rng.integers(0, kernel // 2 + 1))  # torch takes no more
-    sizes = rng.integers(max(1, kernel - 2 * padding), 14, 2)
-    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *sizes), np.uint8)
-    pooled = maxpool2d(x, kernel, stride, padding)
+    window, size = random_window(rng)
+    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *size), np.uint8)
+    pooled = maxpool2d(x, window.kernel, window.stride, window.padding)
     assert pooled.dtype == np.uint8
-    expected = torch.nn.functional.max_pool2d(torch.from_numpy(x).double(), kernel, stride, padding)
+    tensor = torch.from_numpy(padded(x, window, 0)).double()
+    expected = torch.nn.functional.max_pool2d(tensor, window.kernel, window.stride)
     np.testing.assert_array_equal(pooled, expected.numpy())
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_avgpool2d(seed, case):
-    """The sums are K*K times PyTorch's averages, exactly."""
+    """The sums are KH*KW times PyTorch's averages."""
     torch = pytest.importorskip("torch")
     rng = generator(seed, "avgpool2d", case)
-    kernel, stride = int(rng.choice([1, 2, 4, 8])), int(rng.integers(1, 6))
-    sizes = rng.integers(kernel, kernel + 9, 2)
-    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *sizes), np.uint8)
-    sums = avgpool2d(x, kernel, stride)
+    window, size = random_window(rng)
+    x = rng.integers(0, 256, (3, int(rng.integers(1, 5)), *size), np.uint8)
+    pad_code = int(rng.integers(0, 256))
+    sums = avgpool2d(x, window.kernel, window.stride, window.padding, pad_code)
     assert sums.dtype == np.int32
-    means = torch.nn.functional.avg_pool2d(torch.from_numpy(x).double(), kernel, stride).numpy()
-    np.testing.assert_array_equal(sums, means * kernel**2)
+    tensor = torch.from_numpy(padded(x, window, pad_code)).double()
+    means = torch.nn.functional.avg_pool2d(tensor, window.kernel, window.stride).numpy()
+    np.testing.assert_array_equal(sums, np.rint(means * window.taps))
 
 
 def test_avgpool2d_rounds_half_to_even():
@@ -188,17 +205,22 @@ def test_features_are_the_chain_of_the_layers(seed, case):
     maps = reference.features(quantised, images, threads=2)
     assert list(maps) == [node.name for node in network.nodes]
     compute = {
-        Conv: lambda layer, x, p: conv2d(x, p.weight, p.bias, layer.stride, layer.padding),
+        Conv: lambda layer, x, p: conv2d(
+            x, p.weight, p.bias, layer.window.stride, layer.window.padding
+        ),
         Linear: lambda _, x, p: fc(x.reshape(len(x), -1), p.weight, p.bias)[:, :, None, None],
-        MaxPool: lambda layer, x, _: maxpool2d(x, layer.kernel, layer.stride, layer.padding),
-        AvgPool: lambda layer, x, _: avgpool2d(x, layer.kernel, layer.stride),
+        MaxPool: lambda layer, x, _: maxpool2d(
+            x, layer.window.kernel, layer.window.stride, layer.window.padding
+        ),
+        AvgPool: lambda layer, x, _: avgpool2d(x, layer.window.kernel, layer.window.stride),
     }
     x = images
     for node in network.nodes:
         own = quantised.parameters.get(node.name)
         x = compute[type(node.layer)](node.layer, x, own)
-        if own is not None and own.shift is not None:
-            x = reference.requantise(x, own.shift)
+        rounding = quantised.rounding(node.name)
+        if rounding is not None:
+            x = reference.requantise(x, rounding.shift)
         output = maps[node.name]
         assert output.dtype == x.dtype
         assert output.shape == (37, *node.out_shape)
@@ -211,7 +233,7 @@ def test_features_are_the_chain_of_the_layers(seed, case):
 def test_predict_of_any_number_of_images(seed):
     rng = generator(seed, "batches")
     network = Network.chain("many", (Conv(2, 3), Linear(3)), (1, 5, 5))
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     images = random_images(rng, quantised, 5000)
     logits = reference.predict(quantised, images)
     for count in (0, 1, 2, 4095, 4999):
@@ -233,7 +255,10 @@ def test_predict_of_any_number_of_images(seed):
         (lambda x, w, b: conv2d(x, w.astype(float), b), "expected int8"),
         (lambda x, w, b: conv2d(x, w, b.astype(np.int64)), "expected int32"),
         (lambda x, w, b: conv2d(x, w[:, :1], b), "do not fit"),
-        (lambda x, w, b: conv2d(x, w[:, :, :2], b), "do not fit"),
+        (lambda x, w, b: conv2d(x, w, b, groups=3), "3 groups; expected groups that divide both"),
+        (lambda x, w, b: conv2d(x, w, b, 1, (0, 0, 0, 3)), "padding < kernel"),
+        (lambda x, w, b: conv2d(x, w, b, (1, 0)), "stride >= 1"),
+        (lambda x, w, b: conv2d(x, w, b, dilation=(1, 3)), "larger than the 6x6 input"),
         (lambda x, w, b: conv2d(x, w, b[:1]), "do not fit"),
         (lambda x, w, b: conv2d(x[:, :, :2], w, b), "larger than the 2x6 input"),
         (lambda x, w, b: conv2d(x, w, b, 0), "stride >= 1"),
@@ -248,7 +273,6 @@ def test_predict_of_any_number_of_images(seed):
         (lambda x, w, b: maxpool2d(x, 7, 1), "window is larger"),
         (lambda x, w, b: maxpool2d(x, 2, 1, 2), "padding < kernel"),
         (lambda x, w, b: avgpool2d(b, 2, 2), "input of avgpool2d"),
-        (lambda x, w, b: avgpool2d(x, 3, 3), "power of two"),
         (lambda x, w, b: avgpool2d(x, 8, 1), "window is larger"),
         (lambda x, w, b: reference.argmax(b), "the logits"),
     ],
@@ -272,6 +296,6 @@ def test_wrong_arguments_are_refused(call, message):
 )
 def test_images_that_do_not_fit_are_refused(images, message):
     network = Network.chain("fits", (Linear(1),))
-    p = Parameters(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
+    p = Shifts(np.ones((1, 784), np.int8), np.zeros(1, np.int32), 8, 0, None)
     with pytest.raises(UserError, match=message):
-        reference.predict(QuantisedNetwork(network, {"fc": p}), images)
+        reference.predict(power_of_two(network, {"fc": p}), images)

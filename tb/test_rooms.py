@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def test_no_circle() -> None:
 def test_nobody_else_asks_which_layer_it_is(path: Path) -> None:
     if not name(path).startswith(PLACES):
         assert not ASKS.findall(path.read_text()), name(path)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_no_module_has_the_name_of_one_of_python(path: Path) -> None:
+    """A script's folder is searched first."""
+    assert path.stem not in sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", [*PYTHON, *VERILOG], ids=name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from runner import on_simulators
@@ -34,6 +33,9 @@ CASES = {
     "many_channels": case(4, 4, 33, 2, LANES=8),
     "deep_fifo": case(6, 8, 3, 2, FIFO_DEPTH=9),
     "fifo_of_one": case(6, 8, 3, 2, FIFO_DEPTH=1),
+    "rectangular": case(7, 9, 3, 2, KERNEL_H=3, LANES=2),
+    "signal": case(1, 14, 1, 1, KERNEL_W=3),
+    "column": case(9, 1, 2, 1, KERNEL_H=4),
 }
 
 
@@ -49,10 +51,6 @@ class RunningMax(MaxPool2d):
     """A max-pool whose stride is its kernel."""
 
     module = "running_max"
-
-    def __init__(self, parameters: dict, seed: str) -> None:
-        super().__init__(parameters, seed)
-        self.stage = replace(self.stage, compact=True)
 
 
 TRAFFIC = RunningMax

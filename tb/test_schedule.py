@@ -10,13 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_networks import generator, random_images, random_network, random_parameters
+from random_networks import (
+    generator,
+    random_images,
+    random_network,
+    random_parameters,
+    random_window,
+    rescaled,
+)
 
 from convstream.model.base.errors import UserError
 from convstream.model.export import export
 from convstream.model.hardware import rom, schedule
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
 from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
@@ -24,8 +32,9 @@ from convstream.model.hardware.stage import Folding
 from convstream.model.hardware.stream_order import arrival_order
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import Conv, Linear, MaxPool
+from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
@@ -141,6 +150,28 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
     check(rng, quantised, folded, tmp_path / "net")
 
 
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("number", range(8))
+def test_scales_of_any_value(number: int, seed: str, tmp_path: Path) -> None:
+    """Sums that are multiplied, clamped and moved, at once or digit by digit."""
+    rng = np.random.default_rng([int(seed), 52, number])
+    while True:
+        quantised = random_network(rng, name="net", max_size=12, max_layers=5)
+        network = quantised.network
+        if any(isinstance(layer, AvgPool) for layer in network.layers) or any(
+            node.layer.window.padding != (0, 0, 0, 0)
+            for node in network.weighted
+            if hasattr(node.layer, "window")
+        ):
+            continue
+        folded = folded_at_random(rng, network)
+        if folded.cycles <= 2000 and len(network.weighted) > 1:
+            break
+    quantised = rescaled(rng, quantised)
+    folded = replace(folded, scalings=scalings(quantised))
+    check(rng, quantised, folded, tmp_path / "net")
+
+
 def check(
     rng: np.random.Generator,
     quantised: QuantisedNetwork,
@@ -170,13 +201,13 @@ TINY = {
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
-@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(8))])
+@pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(12))])
 def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 53, name)
     layer, size = TINY[name] if name in TINY else tiny(rng)
     network = Network.chain("net", (layer, Linear(2)), (1, *size))
     pixels = [pixels for pixels in PIXELS_PER_BEAT if fits(network, pixels)]
-    window = layer.kernel**2
+    window = layer.window.taps
     simd = int(rng.integers(1, window + 1)) if rng.random() < 0.3 else window
     foldings = {
         node.name: Folding(2, min(8, node.weight_shape[1]), input_major=True)
@@ -185,14 +216,19 @@ def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path
         for node in network.weighted
     }
     folded = FoldedNetwork(network, foldings, 1 if name in TINY else int(rng.choice(pixels)))
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     ends = check(rng, quantised, folded, tmp_path / "net", images=16)
     # Images end in a rhythm of several where one of them takes no whole number of clocks.
     assert (ends[-1] - ends[3]) / 12 == folded.cycles
 
 
 def tiny(rng: np.random.Generator) -> tuple[Conv | MaxPool, tuple[int, int]]:
-    """A window of any kernel, stride and padding on an image of a few rows."""
+    """A window on a small image: of any kind, or a square one on a few rows."""
+    if rng.random() < 0.6:
+        dilated = rng.random() < 0.6
+        window, size = random_window(rng, 3 if dilated else 1)
+        geometry = window.kernel, window.stride, window.padding
+        return Conv(2, *geometry, window.dilation) if dilated else MaxPool(*geometry), size
     while True:
         height, width = int(rng.integers(1, 5)), int(rng.integers(1, 17))
         kernel, stride = int(rng.integers(1, 7)), int(rng.integers(1, 5))
@@ -235,8 +271,35 @@ def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_p
     modules = {stage.module for stage in folded.stages}
     assert {"pixel_conv2d", "running_max"} <= modules
     assert "conv2d" not in modules
-    quantised = QuantisedNetwork(network, random_parameters(rng, network))
+    quantised = power_of_two(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
+    assert buffers(folded).interval <= TOLERANCE * folded.cycles
+
+
+# Depthwise convolutions, from memory and from registers, and pools over more than a few pixels.
+SEPARABLE = {
+    "taps_of_a_word": (10, Conv(4, 3, padding=1, groups=4), Folding(2, 1), AvgPool(8, 8)),
+    "taps_of_a_pixel": (19, Conv(4, 3, stride=2, groups=4), Folding(3, 1), AvgPool(4, 4)),
+    "taps_for_multiplier": (18, Conv(8, 2, stride=2, groups=4), Folding(1, 1), AvgPool((8, 1), 1)),
+    "all_windows": (10, Conv(4, 3, padding=1, groups=4), Folding(4, 9), AvgPool((4, 2), (4, 2))),
+    "windows_in_turn": (18, Conv(8, 3, 2, padding=1, groups=4), Folding(3, 5), AvgPool(8, 1)),
+}
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_model_of_separable_networks_is_exact(name: str, seed: str, tmp_path: Path) -> None:
+    rng = generator(seed, 55, name)
+    size, depthwise, folding, pool = SEPARABLE[name]
+    layers = (Conv(4, 3), depthwise, Conv(3, 1), pool, Conv(5, 1), Linear(6))
+    network = Network.chain("net", layers, (2, size, size))
+    foldings = {"conv1": Folding(2, 6), "conv2": folding, "conv3": Folding(2, 3)}
+    foldings |= {"conv4": Folding(2, 1), "fc": Folding(2, 2, input_major=True)}
+    folded = FoldedNetwork(network, foldings)
+    assert {"depthwise_conv2d", "avgpool2d"} <= {stage.module for stage in folded.stages}
+    quantised = power_of_two(network, random_parameters(rng, network))
+    check(rng, quantised, folded, tmp_path / "net")
+    assert "RUNNING" in (tmp_path / "net" / "net.v").read_text()
     assert buffers(folded).interval <= TOLERANCE * folded.cycles
 
 

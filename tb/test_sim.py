@@ -22,20 +22,23 @@ from random_networks import generator, random_images, random_parameters, telling
 from rich.console import Console
 
 import convstream.sim.build
+from convstream.model.base import places
 from convstream.model.base.errors import ToolError, UserError
+from convstream.model.base.places import PACKAGE
 from convstream.model.export import export
 from convstream.model.hardware import manifest
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import cluster, run, shard
 from convstream.sim.build import build, executable, key, once
 from convstream.sim.collect import UNKNOWN, Mismatch, collect, compare
-from convstream.sim.design import ROOT, Design, find
+from convstream.sim.design import Design
 from convstream.sim.shard import Shard
 
 KEYS = [
@@ -82,6 +85,12 @@ def build_folder(monkeypatch, tmp_path) -> Path:
     return tmp_path / "build"
 
 
+@pytest.fixture
+def place(build_folder, folder) -> Path:
+    """Where those of that network go."""
+    return build_folder / places.label(folder, "tiny")
+
+
 def rewrite(folder: Path, name: str, text: str) -> None:
     """Alter a file of an exported network and make its manifest say that this is right."""
     (folder / name).write_text(text)
@@ -91,10 +100,10 @@ def rewrite(folder: Path, name: str, text: str) -> None:
     path.write_text(manifest.to_text(content))
 
 
-def test_report(quantised, folder, images, build_folder):
+def test_report(quantised, folder, images, place):
     """The report has all keys, the logits are the reference's, without labels no accuracy."""
     assert run.main(["--net", str(folder), "--sim", "icarus", "--images", images]) == 0
-    report = json.loads((build_folder / "tiny" / "report.json").read_text())
+    report = json.loads((place / "report.json").read_text())
     assert list(report) == KEYS
     assert report["network"] == "tiny"
     assert report["simulator"] == "icarus"
@@ -106,27 +115,46 @@ def test_report(quantised, folder, images, build_folder):
     assert report["macs_per_image"] == quantised.network.macs
     assert report["dataset"] == images
     assert report["latency_cycles"] > report["cycles_per_image"] >= 784
-    logits = np.load(build_folder / "tiny" / "logits.npy")
+    logits = np.load(place / "logits.npy")
     assert logits.dtype == np.int32
     np.testing.assert_array_equal(logits, reference.predict(quantised, np.load(images)))
 
 
-def test_labelled_images(folder, build_folder, monkeypatch):
+def test_labelled_images(folder, place, monkeypatch):
     """On the data set the report has the accuracy of both sides; N images are taken."""
     monkeypatch.setenv("MNIST_DOWNLOAD", "0")
     assert run.main(["--net", str(folder), "--sim", "icarus", "--n", "7"]) == 0
-    report = json.loads((build_folder / "tiny" / "report.json").read_text())
+    report = json.loads((place / "report.json").read_text())
     assert report["images"] == 7
     assert 0 <= report["accuracy_rtl"] <= 100
     assert report["accuracy_rtl"] == report["accuracy_reference"]
 
 
-def test_png(folder, build_folder, tmp_path):
+def test_png(folder, place, tmp_path):
     """A single PNG will do."""
     Image.fromarray(np.full((28, 28), 77, np.uint8)).save(tmp_path / "one.png")
     arguments = ["--net", str(folder), "--sim", "icarus", "--images", str(tmp_path / "one.png")]
     assert run.main(arguments) == 0
-    assert json.loads((build_folder / "tiny" / "report.json").read_text())["images"] == 1
+    assert json.loads((place / "report.json").read_text())["images"] == 1
+
+
+def test_own_images_get_their_classes(quantised, folder, place, tmp_path, capsys):
+    """File, class, runner-up and margin; a file that is none is named, and the others run."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = random_images(generator("1", "photos"), quantised, 3)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image[0]).save(photos / f"{number}.png")
+    (photos / "._1.png").write_bytes(bytes.fromhex("00051607"))
+    assert run.main([str(folder), "--sim", "icarus", "--images", str(photos)]) == 0
+    shown = capsys.readouterr()
+    assert f"{photos / '._1.png'}: not a readable PNG, but what macOS keeps" in shown.err
+    logits = reference.predict(quantised, pixels)
+    text = "".join(shown.out.split())
+    for number, row in enumerate(logits):
+        best, second = sorted(range(4), key=lambda c: (-row[c], c))[:2]
+        assert f"{number}.png│{best}│{second}│{row[best] - row[second]:,}│" in text
+    assert json.loads((place / "report.json").read_text())["images"] == 3
 
 
 def test_stalls_change_no_logit(folder, images):
@@ -135,11 +163,11 @@ def test_stalls_change_no_logit(folder, images):
     assert run.main([*arguments, "--stall-in", "60", "--stall-out", "80"]) == 0
 
 
-def test_waves(folder, images, build_folder):
+def test_waves(folder, images, place):
     """WAVES=1 leaves a file of waves."""
     arguments = ["--net", str(folder), "--sim", "icarus", "--images", images, "--waves"]
     assert run.main(arguments) == 0
-    assert (build_folder / "tiny" / "waves.fst").stat().st_size > 1000
+    assert (place / "waves.fst").stat().st_size > 1000
 
 
 def test_one_wrong_bias_is_found(quantised, folder, images, capsys):
@@ -168,13 +196,13 @@ def test_x_is_found(folder, images, capsys):
         (["--net", "nonesuch"], "unknown network 'nonesuch'"),
         (["--net", ""], "no network given"),
         (["--sim", "modelsim"], "unknown simulator 'modelsim'"),
-        (["--n", "0"], "N=0"),
-        (["--n", "many"], "N=many"),
-        (["--workers", "0"], "--workers=0"),
+        (["--n", "0"], "0 is not in the range x>=1"),
+        (["--n", "many"], "'many' is not a valid integer"),
+        (["--workers", "0"], "'--workers': 0 is not in the range"),
         (["--images", "nonesuch.npy"], "nonesuch.npy: no such file"),
         (["--n", "10"], "holds 9 images, 10 were asked for"),
-        (["--stall-in", "100"], "stalls of 100 %: expected 0 to 99"),
-        (["--stall-out", "-1"], "stalls of -1 %: expected 0 to 99"),
+        (["--stall-in", "100"], "'--stall-in': 100 is not in the range 0<=x<=99"),
+        (["--stall-out", "-1"], "'--stall-out': -1 is not in the range"),
     ],
 )
 def test_bad_arguments(arguments, message, folder, images):
@@ -194,7 +222,7 @@ def test_networks_of_several_shapes(folder, spread):
     """One run has one set of images; the data set's fit 28x28 alone."""
     with pytest.raises(UserError, match="spread takes images of 1x2x6, tiny of 1x28x28; simulate"):
         run.main(["--sim", "icarus", "--net", f"{folder},{spread.folder}"])
-    words = r"holds images of 1x28x28, .* takes 1x2x6 .*; use IMAGES=file"
+    words = r"holds images of 1x28x28, .* takes 1x2x6 .*; use --images FILE"
     with pytest.raises(UserError, match=words):
         run.main(["--sim", "icarus", "--net", spread.folder])
 
@@ -252,13 +280,15 @@ def test_exit_codes_and_no_torch(folder, images, tmp_path):
         images,
         "--net",
     ]
-    good = subprocess.run([*command, str(folder)], cwd=ROOT, env=environment, capture_output=True)
+    good = subprocess.run(
+        [*command, str(folder)], cwd=PACKAGE, env=environment, capture_output=True
+    )
     # Reports of the command line go to the project's own build folder.
-    report = ROOT / "build" / "sim" / "tiny"
+    report = PACKAGE / "build" / "sim" / places.label(folder, "tiny")
     assert good.returncode == 0, good.stderr.decode()
     assert json.loads((report / "report.json").read_text())["mismatches"] == 0
     bad = subprocess.run(
-        [*command, "nonesuch"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*command, "nonesuch"], cwd=PACKAGE, env=environment, capture_output=True, text=True
     )
     assert bad.returncode == 2
     assert bad.stderr.count("\n") == 1
@@ -380,17 +410,17 @@ def test_another_machine(quantised, folder, images, tmp_path, monkeypatch):
     np.testing.assert_array_equal(result.logits, reference.predict(quantised, part.images))
     assert [path.suffix for path in (tmp_path / "elsewhere").rglob("simulator.*")] == [".vvp"]
     assert not (tmp_path / "nowhere").exists()
-    assert not list((tmp_path / "elsewhere").glob("convstream-*/mem"))
+    assert not list((tmp_path / "elsewhere").glob("convstream-run-*/mem"))
 
 
 @pytest.fixture
-def failing(folder, images, build_folder) -> Shard:
+def failing(folder, images, place) -> Shard:
     """A shard whose simulator, Verilator with waves, says how it was called and fails."""
-    program = executable(Design.read(folder), "verilator", True, build_folder / "tiny")
+    program = executable(Design.read(folder), "verilator", True, place)
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "called with $*"\nexit 3\n')
     program.chmod(0o755)
-    return Shard(np.load(images), str(build_folder / "tiny"), waves=True)
+    return Shard(np.load(images), str(place), waves=True)
 
 
 def test_a_simulator_that_fails(folder, failing):
@@ -465,7 +495,7 @@ def outputs(design: Design, logits: np.ndarray, folder: Path) -> tuple[Path, Pat
 def spread(tmp_path) -> Design:
     """A network whose logits are a feature map of 4 x 2 x 6, several pixels and lanes a beat."""
     network = Network.chain("spread", (Conv(4, 1),), (1, 2, 6))
-    quantised = QuantisedNetwork(network, random_parameters(generator("1"), network))
+    quantised = power_of_two(network, random_parameters(generator("1"), network))
     folded = FoldedNetwork(network, {"conv1": Folding(2, 1)}, 2)
     export(quantised, tmp_path / "spread", folded=folded)
     return Design.read(tmp_path / "spread")
@@ -517,12 +547,12 @@ def test_differences_are_named(spread, tmp_path):
     assert "tlast" in collected.problems[1]
 
 
-def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
+def test_a_killed_worker_loses_nothing(quantised, folder, place):
     """Two workers, one killed in the middle of its shard: the shard runs again."""
     count, shards = 240, 4
     images = random_images(generator("1", "killed"), quantised, count)
     design = Design.read(folder)
-    root = build_folder / "tiny"
+    root = place
     build(design, "icarus", False, root)
     parts = [
         Shard(part, str(root), i * count // shards, simulator="icarus")
@@ -548,12 +578,14 @@ def test_a_killed_worker_loses_nothing(quantised, folder, build_folder):
 def test_find(monkeypatch, tmp_path):
     """A network is a folder in mem/ or any exported folder."""
     with pytest.raises(UserError, match="unknown network"):
-        find("../mem")
+        manifest.find("../mem")
     name = next(iter(NETWORKS))
-    assert find(name) == ROOT / "mem" / name
-    monkeypatch.setattr("convstream.sim.design.MEM", tmp_path)
-    with pytest.raises(UserError, match=f"make it with: python model/train.py {name}"):
-        find(name)
+    assert manifest.find(name) == PACKAGE / "mem" / name
+    monkeypatch.setattr(places, "MEM", tmp_path)
+    assert manifest.find(name) == places.SHIPPED / name
+    monkeypatch.setattr(places, "SHIPPED", tmp_path)
+    with pytest.raises(UserError, match=f"make it with: convstream train {name}"):
+        manifest.find(name)
 
 
 def test_a_manifest_without_the_top(folder):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from outlet import Direct, Outlet
 from runner import on_simulators
-from stages import lone_stage
+from stages import lone_stage, window_of
 from testbench import Layout, Stream
 from traffic import Traffic
 
-from convstream.model.hardware.layers.maxpool import MaxPoolStage
+from convstream.model.hardware.layers.conv import ConvStage
+from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
-from convstream.model.network.layers import Conv, MaxPool
+from convstream.model.network.layers import Conv
 from convstream.model.network.layers.conv import conv2d
 
 
@@ -62,14 +63,25 @@ CASES = {
     "pixels4_padding1": case(4, 8, 1, 3, PIXELS=4, PADDING=1),
     "pixels4_stride2": case(7, 16, 2, 3, PIXELS=4, STRIDE=2, PADDING=1),
     "pixels4_one_transfer_a_row": case(3, 4, 1, 3, PIXELS=4, PADDING=1),
+    "rectangular": case(6, 7, 2, 2, KERNEL_W=4, STRIDE_H=2, LANES=1),
+    "signal": case(1, 19, 2, 1, KERNEL_W=5, STRIDE_W=2, PAD_LEFT=2, PAD_RIGHT=2),
+    "column": case(17, 1, 2, 1, KERNEL_H=4, STRIDE_H=3, PAD_TOP=1, PAD_BOTTOM=2, LATE=1),
+    "four_paddings": case(5, 6, 1, 3, PAD_TOP=2, PAD_RIGHT=1, PAD_CODE=200),
+    "pad_code": case(4, 5, 2, 3, PADDING=1, PAD_CODE=131, LATE=1),
+    "padded_ends_pixels2": case(4, 6, 1, 4, PIXELS=2, PAD_LEFT=3, PAD_BOTTOM=2, PAD_CODE=1),
+    "dilated": case(7, 8, 1, 3, DILATION_H=2, DILATION_W=2, PADDING=2, PAD_CODE=77),
+    "dilated_clashing": case(7, 6, 2, 2, DILATION_H=2, DILATION_W=3, STRIDE_W=2, LATE=1),
+    "dilated_far": case(11, 9, 1, 3, KERNEL_W=2, DILATION_H=3, DILATION_W=4, PADDING=3),
+    "dilated_pixels2": case(5, 8, 1, 3, DILATION_H=2, DILATION_W=2, PIXELS=2, PADDING=2),
+    "dilated_row_by_row": case(7, 6, 1, 3, DILATION_H=2, PADDING=1, PACE=12, PAD_CODE=9),
 }
 
 
 @dataclass(frozen=True)
-class Windows(MaxPoolStage):
-    """A pool without what follows its windows."""
+class Windows(ConvStage):
+    """A convolution without what follows its windows."""
 
-    channel_folds = 1
+    channel_folds = window_folds = 1
     reader: int = 3
 
     def pipeline(self, sink: Outlet) -> Direct:
@@ -80,24 +92,27 @@ class SlidingWindow(Traffic):
     """A window is an output image of K*K*C channels, element (ky, kx, c) in channel order."""
 
     module = "sliding_window"
+    fifo_depth = None
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(STRIDE=1, PADDING=0, PIXELS=1, PACE=1, LATE=0) | self.parameters
-        kernel, channels = p["KERNEL"], p["CHANNELS"]
-        elements = kernel * kernel * channels
-        self.layer = Conv(elements, kernel, p["STRIDE"], p["PADDING"])
-        one_hot = np.eye(elements, dtype=np.int8).reshape(elements, kernel, kernel, channels)
+        p = dict(PIXELS=1, PACE=1, LATE=0) | self.parameters
+        window, channels = window_of(p), p["CHANNELS"]
+        elements = window.taps * channels
+        self.layer = Conv(elements, window.kernel, window.stride, window.padding, window.dilation)
+        one_hot = np.eye(elements, dtype=np.int8).reshape(elements, *window.kernel, channels)
         self.weight = one_hot.transpose(0, 3, 1, 2)
         in_shape = (channels, p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
-        out_pixels = max(1, p["PIXELS"] // p["STRIDE"])
+        out_pixels = max(1, p["PIXELS"] // window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
         self.late = bool(p["LATE"])
-        pool = MaxPool(kernel, p["STRIDE"], p["PADDING"])
-        node = lone_stage(pool, in_shape, None, p["LANES"]).node
+        folding = Folding(1, channels + 1)  # with which no convolution is pixelwise
+        node = lone_stage(self.layer, in_shape, folding, p["LANES"], p["PIXELS"]).node
         reader = 2 if self.late else 3
-        self.stage = Windows(node, p["LANES"], p["PIXELS"], None, spacing=p["PACE"], reader=reader)
+        self.stage = Windows(
+            node, p["LANES"], p["PIXELS"], folding, spacing=p["PACE"], reader=reader
+        )
         self.interval = max(self.source.beats, self.sink.beats * p["PACE"], self.stage.columns)
 
     def streams(self, dut) -> tuple[Stream, Stream]:
@@ -106,8 +121,16 @@ class SlidingWindow(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         bias = np.zeros(len(self.weight), np.int32)
-        layer = self.layer
-        acc = conv2d(images, self.weight, bias, layer.stride, layer.padding)
+        window, pad_code = self.layer.window, self.parameters.get("PAD_CODE", 0)
+        acc = conv2d(
+            images,
+            self.weight,
+            bias,
+            window.stride,
+            window.padding,
+            window.dilation,
+            pad_code=pad_code,
+        )
         return reference.requantise(acc, 0)
 
 

@@ -38,7 +38,7 @@ def assert_logits_equal(quantised: QuantisedNetwork, images: np.ndarray) -> None
     with torch.no_grad():
         logits = TorchNetwork(model)(torch.from_numpy(images).double(), exponents).numpy()
     expected = reference.predict(quantised, images)
-    np.testing.assert_array_equal(np.ldexp(logits, quantised.logits.sum_exponent), expected)
+    np.testing.assert_array_equal(logits / quantised.output_scale, expected)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -76,7 +76,7 @@ def test_what_is_trained_is_what_is_exported(seed, seed_offset):
     with torch.no_grad():
         logits = TorchNetwork(model).double()(torch.from_numpy(pixels), exponents).numpy()
     np.testing.assert_array_equal(
-        np.ldexp(logits, quantised.logits.sum_exponent), reference.predict(quantised, pixels)
+        logits / quantised.output_scale, reference.predict(quantised, pixels)
     )
     assert_logits_equal(quantised, pixels)
 

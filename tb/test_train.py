@@ -15,6 +15,7 @@ import small_mnist
 from random_networks import generator
 from small_mnist import digits
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest as manifests
@@ -214,7 +215,7 @@ def test_exponents_never_ask_for_a_negative_shift(seed):
     assert exponents.weight["pool3"] == 4
     assert exponents.output.keys() == {"conv1", "pool1", "conv2", "pool3"}
     quantised = to_integers(AVERAGING, model.parameters, exponents)
-    assert [quantised.parameters[name].shift for name in exponents.output] == [0, 0, 0, 0]
+    assert [quantised.rounding(name).shift for name in exponents.output] == [0, 0, 0, 0]
     outputs = {name: array * 1e6 for name, array in outputs.items()}
     exponents = choose_exponents(AVERAGING, model.parameters, outputs)
     assert set(exponents.output.values()) == {8}
@@ -360,7 +361,7 @@ def test_the_command_trains_without_torch(environment, tmp_path, optimiser):
         (["convnot", "--backend", "numpy"], "unknown network 'convnot'"),
         (["convnet", "--backend", "numpy", "--optimiser", "x"], "unknown optimiser 'x'"),
         (["convnet", "--backend", "numpy", "--set", "rate=fast"], "'fast' is no float"),
-        (["convnet", "--backend", "numpy", "--threads", "0"], "expected at least 1"),
+        (["convnet", "--backend", "numpy", "--threads", "0"], "is not in the range x>=1"),
         (["convnet", "--backend", "numpy", "--epochs", "0"], "epochs 0: expected at least 1"),
         (["convnet", "--backend", "numpy", "--set", "momentum=1"], "momentum"),
         (
@@ -380,8 +381,11 @@ def test_the_command_refuses_in_one_line(environment, tmp_path, arguments, words
 
 def test_a_teacher_must_be_there(tmp_path, monkeypatch):
     recipe = Recipe(teacher="simplecnn")
+    assert load_teacher(recipe) is not None
+    monkeypatch.setattr(places, "MEM", tmp_path)
+    monkeypatch.setattr(places, "SHIPPED", tmp_path)
     with pytest.raises(UserError, match="train it first"):
-        load_teacher(recipe, tmp_path)
+        load_teacher(recipe)
     with pytest.raises(UserError, match="unknown teacher"):
-        load_teacher(Recipe(teacher="nobody"), tmp_path)
-    assert load_teacher(Recipe(), tmp_path) is None
+        load_teacher(Recipe(teacher="nobody"))
+    assert load_teacher(Recipe()) is None

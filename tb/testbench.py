@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
+from types import SimpleNamespace
 
 import cocotb
 import numpy as np
@@ -136,6 +137,37 @@ def start_clock(dut, period_ps: int = 10_000) -> RisingEdge:
     return RisingEdge(dut.clk)
 
 
+class Shared:
+    """A packed port that `count` slices make up, of equal widths."""
+
+    def __init__(self, handle, count: int) -> None:
+        self.handle = handle
+        self.width = len(handle) // count
+        self.driven = ["0" * self.width] * count
+
+
+class Slice:
+    """Part of a port, to read and drive like a port of its own."""
+
+    def __init__(self, shared: Shared, index: int) -> None:
+        self._shared = shared
+        self._index = index
+
+    def __len__(self) -> int:
+        return self._shared.width
+
+    @property
+    def value(self) -> str:
+        end = len(self._shared.handle) - self._index * len(self)
+        return str(self._shared.handle.value)[end - len(self) : end]
+
+    @value.setter
+    def value(self, value: int | LogicArray) -> None:
+        driven = self._shared.driven
+        driven[self._index] = f"{value:0{len(self)}b}" if isinstance(value, int) else str(value)
+        self._shared.handle.value = LogicArray("".join(reversed(driven)))
+
+
 class Stream:
     """The signals of one stream; `last` and `user` may be missing.
 
@@ -164,6 +196,17 @@ class Stream:
             user=f"{prefix}_tuser" if user else None,
             late=late,
         )
+
+    @classmethod
+    def packed(cls, dut, prefix: str, count: int) -> list[Stream]:
+        """`count` streams whose ports are slices of those of `prefix`, the first one lowest."""
+        slices = SimpleNamespace()
+        for signal in ("tdata", "tvalid", "tready", "tlast"):
+            if hasattr(dut, f"{prefix}_{signal}"):
+                shared = Shared(getattr(dut, f"{prefix}_{signal}"), count)
+                for index in range(count):
+                    setattr(slices, f"{prefix}_{index}_{signal}", Slice(shared, index))
+        return [cls.axis(slices, f"{prefix}_{index}") for index in range(count)]
 
     def read(self, signal: str) -> int | None:
         """Value of a signal of the stream; fails if a bit of it is X or Z."""

@@ -7,17 +7,19 @@ import itertools
 import math
 import operator
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from outlet import Outlet
 from testbench import Beat, Layout, Stream
 
-from convstream.model.hardware import rom
+from convstream.model.hardware import rom, scaling
 from convstream.model.hardware.stage import ComputeStage, Stage
 from convstream.model.hardware.timing import Edge, Process
-from convstream.model.network import reference
+from convstream.model.network.layers.base import Site
+from convstream.model.network.rounding import Rounding
 
 
 class Traffic:
@@ -34,8 +36,9 @@ class Traffic:
     drops_lanes: those at the input may hold X.
     stage: what the schedule knows the module as, if it does.
     fifo_depth: of the FIFO at its end, unless there is a FIFO_DEPTH; None if it has no FIFO.
-    memories: name and text of the files that the module reads with $readmemh. Its signature is a
-        hash of each, that of the first one in the lower bits.
+    memories: name and text of the files that the module reads with $readmemh.
+    hashes: its signature has a hash of each of `hashed`, of words as such texts, the first one in
+    the lower bits.
     """
 
     module: str
@@ -44,13 +47,15 @@ class Traffic:
     interval: int
     zero_lanes = True
     drops_lanes = True
+    hashes = False
     stage: Stage | None = None
-    fifo_depth: int | None = None
+    fifo_depth: int | None = 2
 
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
         self.rng = np.random.default_rng(zlib.crc32(seed.encode()))
         self.memories: dict[str, str] = {}
+        self.hashed: list[str] = []
 
     def write_memories(self, folder: Path) -> None:
         """Write the files that the module reads with $readmemh."""
@@ -60,6 +65,20 @@ class Traffic:
     def streams(self, dut) -> tuple[Stream, Stream]:
         """The input and the output stream."""
         return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis")
+
+    def all_streams(self, dut) -> tuple[list[Stream], list[Stream]]:
+        """All input and output streams, of which most modules have one each."""
+        source, sink = self.streams(dut)
+        return [source], [sink]
+
+    @property
+    def sources(self) -> list[Layout]:
+        """Layouts of the images of all inputs."""
+        return [self.source]
+
+    def inputs(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """`count` images for each input."""
+        return [self.images(count, rng)]
 
     def images(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Input images, count x channels x height x width; the second has the largest values."""
@@ -73,9 +92,9 @@ class Traffic:
         """Expected output images, count x channels x height x width."""
         raise NotImplementedError
 
-    def processes(self, source: Edge, sink: Outlet, images: int) -> Iterable[Process]:
+    def processes(self, sources: Sequence[Edge], sink: Outlet, images: int) -> Iterable[Process]:
         """How the schedule moves the beats of `images` images; none if it has no such module."""
-        return () if self.stage is None else self.stage.processes([source], sink, images)
+        return () if self.stage is None else self.stage.processes(sources, sink, images)
 
     def users(self, image: np.ndarray) -> list[int | None]:
         """Expected tuser of each beat of an output image."""
@@ -96,6 +115,27 @@ class Traffic:
             last = int(index == size - 1)
             assert beat.last == last, f"{where}, beat {index}: tlast {beat.last}, expected {last}"
             assert beat.user == user, f"{where}, beat {index}: tuser {beat.user}, expected {user}"
+
+
+class Join(Traffic):
+    """A module with several inputs, whose ports are packed; `sources` are set in its constructor.
+
+    `compute` takes the images of each.
+    """
+
+    sources: list[Layout] = []
+
+    @property
+    def source(self) -> Layout:
+        """Layout of the first input."""
+        return self.sources[0]
+
+    def all_streams(self, dut) -> tuple[list[Stream], list[Stream]]:
+        return Stream.packed(dut, "s_axis", len(self.sources)), [Stream.axis(dut, "m_axis")]
+
+    def inputs(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        shapes = [(count, x.channels, x.height, x.width) for x in self.sources]
+        return [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
 
 
 class Passage(Traffic):
@@ -132,11 +172,13 @@ class Weighted(Traffic):
     Some weights take the sums of every lane to both ends of their range; of the others every second
     channel has extremes alone, and the rest full range. Biases leave sums on both sides of zero to
     each channel. The shift spreads the results over 0..255 and beyond both ends, unless the case
-    has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it.
+    has a SHIFT; ACC_WIDTH is as narrow as the weights allow, as export makes it. A case with a
+    SCALE_EXACT has random scales that need this form, one for all channels if it has a ONE_SCALE.
     """
 
     stage: ComputeStage
     fifo_depth = 16
+    hashes = True
 
     def make_weights(self) -> None:
         """Set weights, biases and the parameters that depend on them; `stage` must be set."""
@@ -146,17 +188,55 @@ class Weighted(Traffic):
             biases = rom.to_hex(rom.pack_bias(self.bias, self.stage))
             if _signature_changes(weights) and _signature_changes(biases):
                 break
-        self.memories = {"weight.mem": weights, "bias.mem": biases}
         sample = self.accumulators(super().images(4, self.rng)[2:])
         deviation = np.median(sample.std(axis=(0, 2, 3)))
         shift = max(0, round(math.log2(max(1, deviation) / 100)))
         out_width = self.parameters.setdefault("OUT_WIDTH", 8)
-        self.shift = self.parameters.setdefault("SHIFT", shift if out_width == 8 else 0)
-        bound = self.stage.node.layer.accumulator_bound(self.weight, self.bias)
+        self.shift = self.parameters.get("SHIFT", shift if out_width == 8 else 0)
+        bound = self.stage.node.layer.accumulator_bound(Site(weight=self.weight, bias=self.bias))
         self.parameters["ACC_WIDTH"] = bound.bit_length() + 1
         self.parameters["WEIGHT_FILE"] = "weight.mem"
         self.parameters["BIAS_FILE"] = "bias.mem"
+        self.memories = {"weight.mem": weights, "bias.mem": biases}
+        self.hashed = [weights, biases]
+        self.rounding = self._rounding(np.array([2.0**-self.shift], np.float32))
+        if "SCALE_EXACT" in self.parameters:
+            self._draw_scales()
+        else:
+            self.parameters["SHIFT"] = self.shift
         self._windows = itertools.cycle(self._telling_windows())
+
+    def _rounding(self, multiplier: np.ndarray) -> Rounding:
+        codes = {"ZERO_POINT": 0, "LOW": 0, "HIGH": 255}
+        return Rounding(multiplier, *(self.parameters.get(key, codes[key]) for key in codes))
+
+    @property
+    def zero_lanes(self) -> bool:
+        """Not where sums of nothing have another code."""
+        return self.rounding.zero_point == self.rounding.low == 0
+
+    def _draw_scales(self) -> None:
+        """Set scales of the form that the case wants, which need neither all bits nor none."""
+        wanted = self.parameters["SCALE_EXACT"]
+        shared = self.parameters.get("ONE_SCALE", 0)
+        channels = 1 if shared else len(self.weight)
+        site = Site(weight=self.weight, bias=self.bias)
+        ends = self.stage.node.layer.accumulator_range(site)
+        for _ in range(1000):
+            scales = 2.0 ** (self.rng.uniform(0, 2, channels) - self.shift)
+            self.rounding = self._rounding(scales.astype(np.float32))
+            found = scaling.find(self.rounding, *ends)
+            self.stage = replace(self.stage, scaling=found)
+            text = rom.scale_hex(self.stage)
+            biases = self.memories["bias.mem"].split()
+            scales = text.split() * (len(biases) if shared else 1)
+            both = "\n".join(f"{scale}{bias}" for scale, bias in zip(scales, biases, strict=True))
+            if found.exact == wanted and found.shared == bool(shared) and _signature_changes(both):
+                break
+        self.parameters |= {"SCALE_WIDTH": found.width, "SHIFT": found.shift}
+        self.parameters["SCALE_FILE"] = "scale.mem"
+        self.memories["scale.mem"] = text
+        self.hashed[1] = both
 
     def _draw(self) -> None:
         stage = self.stage
@@ -257,4 +337,6 @@ class Weighted(Traffic):
 
     def compute(self, images: np.ndarray) -> np.ndarray:
         acc = self.accumulators(images)
-        return acc if self.parameters["OUT_WIDTH"] == 32 else reference.requantise(acc, self.shift)
+        if self.parameters["OUT_WIDTH"] == 32:
+            return acc
+        return self.rounding.codes(acc.astype(np.float64))

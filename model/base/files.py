@@ -8,15 +8,14 @@ from __future__ import annotations
 import gzip
 import io
 import math
-import os
 import warnings
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.base.folders import scratch
 
 MAX_BYTES = 256 << 20  # far more than any data set of small images
 MAX_NPZ_BYTES = 32 << 20
@@ -41,18 +40,14 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file and create its folder; the old file stays until the new one is complete."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with scratch(path.parent, f".convstream-{path.name}-") as folder:
+            (folder / path.name).write_bytes(content)
+            (folder / path.name).replace(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); choose another place, or make room"
         ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def gunzip(content: bytes, path: str | Path) -> bytes:
@@ -111,6 +106,21 @@ def read_npz(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
                 arrays[name] = array
     except Exception as error:  # of zipfile, of each way to pack, of parse_npy
         raise UserError(f"{path}: {one_line(error)}") from None
+    return arrays
+
+
+def open_npz(path: str | Path, most: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """All arrays of a .npz file, of `most` bytes together."""
+    arrays: dict[str, np.ndarray] = {}
+    content = read_bytes(path, most)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > most:
+                raise ValueError(f"more than {most >> 20} MiB of arrays")
+            for name in archive.namelist():
+                arrays[name.removesuffix(".npy")] = parse_npy(archive.read(name))
+    except Exception as error:  # of zipfile, of each way to pack, of parse_npy
+        raise UserError(f"{path}: no .npz of arrays ({one_line(error)})") from None
     return arrays
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from convstream.model.network.layers import Shape
+from convstream.model.network.layers.windows import Window
 
 T = TypeVar("T")
 
@@ -44,8 +45,40 @@ class Limits:
         return choices.integer(1, int(max(1, min(most, self.macs // macs))))
 
     @staticmethod
-    def window(choices: Choices, shape: Shape, kernels: range) -> tuple[int, int]:
-        """A kernel and a padding that fit images of `shape`."""
-        least = {k: max(0, math.ceil((k - min(shape[1:])) / 2)) for k in kernels}
-        kernel = choices.of([k for k, padding in least.items() if padding < k])
-        return kernel, choices.integer(least[kernel], kernel - 1)
+    def window(
+        choices: Choices, shape: Shape, kernels: Sequence[int], *, dilated: bool = False
+    ) -> Window:
+        """A window that fits images of `shape`, with a stride of 1 to 4; mostly a square one."""
+        _, height, width = shape
+        if choices.now_and_then(3):
+            rows = _Line.draw(choices, height, kernels, dilated)
+            columns = _Line.draw(choices, width, kernels, dilated)
+            return Window(
+                (rows.kernel, columns.kernel),
+                (rows.stride, columns.stride),
+                (rows.before, columns.before, rows.after, columns.after),
+                (rows.dilation, columns.dilation),
+            )
+        kernel = choices.of(kernels)
+        least = max(0, math.ceil((kernel - min(height, width)) / 2))
+        return Window.of(kernel, choices.integer(1, 4), choices.integer(least, kernel - 1))
+
+
+class _Line(NamedTuple):
+    """What a window is along one direction; before, after: of the padding."""
+
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+
+    @classmethod
+    def draw(cls, choices: Choices, size: int, kernels: Sequence[int], dilated: bool) -> _Line:
+        """One that fits `size` pixels."""
+        kernel, stride = choices.of(kernels), choices.integer(1, 4)
+        dilation = choices.integer(1, 3) if dilated else 1
+        most = (kernel - 1) * dilation
+        before = choices.integer(0, most)
+        after = choices.integer(max(0, most + 1 - size - before), most)
+        return cls(kernel, stride, before, after, dilation)

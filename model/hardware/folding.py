@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from convstream.model.base.errors import UserError
+from convstream.model.hardware.lanes import lane_groups
 from convstream.model.hardware.layers import stage_class
+from convstream.model.hardware.scaling import Scaling
 from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.hardware.streams import Streams
 from convstream.model.network.graph import IMAGE, Network, Node
 
 PIXELS_PER_BEAT = (1, 2, 4)
@@ -20,15 +22,16 @@ class FoldedNetwork:
     """A `Network` with the `Folding` of each foldable node, by name.
 
     pixels: in an input beat. compact: build pools as small as possible instead of as fast as
-    possible.
+    possible. scalings: of the nodes that have one.
     Raises `UserError` on a folding that does not fit its layer, pixels that do not divide a row, or
-    a graph that is not a chain.
+    streams that meet with other lanes or pixels a beat.
     """
 
     network: Network
     foldings: Mapping[str, Folding]
     pixels: int = 1
     compact: bool = False
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.network.weighted:
@@ -58,20 +61,40 @@ class FoldedNetwork:
     def _alone(self) -> dict[str, Stage]:
         """The stages by node, before the network's pace is known."""
         pixels = beat_pixels(self.network, self.pixels)
+        groups = lane_groups(self.network)
         stages: dict[str, Stage] = {}
         lanes = {IMAGE: self.network.input_shape[0]}
         for node in self.network.nodes:
-            (source,) = node.inputs
             stages[node.name] = stage = stage_class(node)(
                 node=node,
-                lanes=lanes[source],
-                pixels=pixels[source],
+                lanes=self._lanes(node, [lanes[name] for name in node.inputs]),
+                pixels=pixels[node.inputs[0]],
                 folding=self.foldings.get(node.name),
-                logits=node is self.network.output,
-                whole=whole_channels(self.network, node),
+                whole=groups[node.name].whole,
+                scaling=self.scalings.get(node.name),
             )
             lanes[node.name] = stage.out_lanes
         return stages
+
+    def _lanes(self, node: Node, lanes: Sequence[int]) -> int:
+        """Channels in a beat of each input of `node`."""
+        if len(set(lanes)) > 1:
+            raise UserError(
+                f"{node.name}: its inputs come {_listed(set(lanes))} channels a beat; fold what "
+                f"leads to {', '.join(node.inputs)} with one PE"
+            )
+        for channels in stage_class(node).multiples(node):
+            if channels % lanes[0]:
+                raise UserError(
+                    f"{node.name}: its inputs come {lanes[0]} channels a beat, which must divide "
+                    f"the {channels} of one of them; choose another PE"
+                )
+        return lanes[0]
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Between the stages."""
+        return Streams.of(self.network.nodes)
 
     def __getitem__(self, name: str) -> Stage:
         return self._by_name[name]
@@ -86,7 +109,7 @@ class FoldedNetwork:
 
     @property
     def output(self) -> Stage:
-        """The stage that produces the logits."""
+        """The last stage."""
         return self.stages[-1]
 
     @property
@@ -118,8 +141,8 @@ def beat_pixels(network: Network, pixels: int) -> dict[str, int]:
     """Pixels in a beat of the image (IMAGE) and of each node's output, by name.
 
     A stride drops pixels of a row, so a layer's output beat holds max(1, pixels / stride).
-    Raises `UserError` if `pixels` is not 1, 2 or 4, does not fit a row or a stride, or the graph is
-    not a chain.
+    Raises `UserError` if `pixels` is not 1, 2 or 4, does not fit a row or a stride, or streams of
+    other pixels a beat would meet.
     """
     if pixels not in PIXELS_PER_BEAT:
         raise UserError(f"{pixels} pixels per beat: expected 1, 2 or 4")
@@ -131,26 +154,15 @@ def beat_pixels(network: Network, pixels: int) -> dict[str, int]:
         )
     beat = {IMAGE: pixels}
     for node in network.nodes:
-        if len(node.inputs) > 1 or len(network.readers(node.inputs[0])) > 1:
-            raise UserError(
-                f"network {network.name}: {node.name} is where the graph forks or joins; the "
-                "hardware takes a chain of layers"
-            )
         try:
-            beat[node.name] = stage_class(node).pixels_out(node, beat[node.inputs[0]])
+            ways = {beat[name] for name in node.inputs}
+            if len(ways) > 1:
+                raise UserError(f"{node.name} would take {_listed(ways)} of them from its inputs")
+            beat[node.name] = stage_class(node).pixels_out(node, ways.pop())
         except UserError as error:
             raise UserError(f"{pixels} pixels per beat: {error}; use fewer") from None
     return beat
 
 
-def whole_channels(network: Network, node: Node) -> bool:
-    """Whether the PE of `node` must divide its channels.
-
-    It must where its output leads to logits of several positions, which follow each other without a
-    gap. Nodes that are not folded pass beats on unchanged.
-    """
-    while node is not network.output:
-        (node,) = network.readers(node.name)
-        if stage_class(node).foldable:
-            return False
-    return math.prod(node.out_shape[1:]) > 1
+def _listed(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))

@@ -9,15 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.base.files import one_line, read_bytes
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.schedule import Buffers
+from convstream.model.network.examples import NETWORKS
+from convstream.model.network.exponents import shifts_of
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
 _KEYS = ("name", "input_shape", "classes", "pixels_per_beat", "layers", "cycles", "files")
-_REMEDY = "run model/export.py for this network"
+_REMEDY = "run convstream export for this network"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 MAX_FILE_BYTES = 4 << 20
@@ -47,6 +51,19 @@ def read(folder: str | Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{error}; {_REMEDY}") from None
     return parse(content, path)
+
+
+def find(network: str) -> Path:
+    """Folder of a network: the one of that name in mem/, or `network` itself if it is exported."""
+    for folder in (*places.folders_of(network), Path(network)):
+        if network and (folder / FILE_NAME).is_file():
+            return folder
+    if network in NETWORKS:
+        raise UserError(
+            f"mem/{network} holds no exported network; make it with: convstream train {network}"
+        )
+    known = ", ".join(places.networks(FILE_NAME)) or "(none)"
+    raise UserError(f"unknown network {network!r}; expected all, or one of: {known}")
 
 
 def parse(content: bytes, path: Path) -> dict[str, Any]:
@@ -83,13 +100,40 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing; restore it or run model/export.py again")
+            raise UserError(f"{path} is missing; restore it or run convstream export again")
         if sha256(path) != expected:
             raise UserError(
                 f"{path} is truncated or altered: its SHA-256 is not the one in "
-                f"{folder / FILE_NAME}; restore it or run model/export.py again"
+                f"{folder / FILE_NAME}; restore it or run convstream export again"
             )
     return manifest
+
+
+def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
+    """Exponents where they say all, else scales and zero points, of the uint8 codes."""
+    shifts = shifts_of(quantised)
+    if shifts is not None:
+        rounding = quantised.rounding(name)
+        return {
+            "input_exponent": shifts[name].input_exponent,
+            "weight_exponent": shifts[name].weight_exponent,
+            "output_exponent": shifts[name].output_exponent,
+            "shift": None if rounding is None else rounding.shift,
+        }
+    site = quantised.site(name)
+    output = site.output
+    return {
+        "input_scale": site.inputs[0].scale,
+        "input_zero_point": site.zero_point,
+        "weight_scale": None if site.weight_scale is None else site.weight_scale.tolist(),
+        "output_scale": None if output is None else output.scale,
+        "output_zero_point": None if output is None else output.zero_point,
+        "output_range": None if output is None else [output.low, output.high],
+    }
+
+
+# How a product with a scale is rounded: see rtl/scale_round.v.
+ROUNDINGS = ("half up", "float32", "float32, closed")
 
 
 def describe(
@@ -98,10 +142,12 @@ def describe(
     """The content of `network.json`, without the hashes and the training metrics."""
     network = quantised.network
     layers = []
+    before = IMAGE
     for stage in folded.stages:
-        own = quantised.parameters.get(stage.name)
         depth = buffering.fifo_depths[stage.name]
-        bits = quantised.accumulator_width(stage.name) if stage.logits else 8
+        bits = 8
+        if stage is folded.output and quantised.gives_sums:
+            bits = quantised.accumulator_width(stage.name)
         layer: dict[str, Any] = {
             "name": stage.name,
             "kind": stage.node.layer.kind,
@@ -109,13 +155,19 @@ def describe(
             "out_shape": list(stage.out_shape),
             **stage.attributes,
         }
-        if own is not None:
+        if stage.node.inputs != (before,):
+            layer["inputs"] = list(stage.node.inputs)
+        before = stage.name
+        if stage.node.layer.accumulates:
+            layer |= _scales(quantised, stage.name)
+            layer["accumulator_width"] = quantised.accumulator_width(stage.name)
+        if stage.scaling is not None:
             layer |= {
-                "input_exponent": own.input_exponent,
-                "weight_exponent": own.weight_exponent,
-                "output_exponent": own.output_exponent,
-                "shift": own.shift,
-                "accumulator_width": quantised.accumulator_width(stage.name),
+                "multiplier_bits": stage.scaling.width,
+                "multiplier_shift": stage.scaling.shift,
+                "multiplier_rounding": ROUNDINGS[stage.scaling.exact],
+                "multiplier_clocks": stage.scale_clocks,
+                "multiplier_products": stage.scale_multipliers,
             }
         if stage.folding is not None:
             layer |= asdict(stage.folding)
@@ -134,6 +186,8 @@ def describe(
             "fifo_bits": depth * stage.out_pixels * stage.out_lanes * bits,
         }
         layers.append(layer)
+    branches = [branch for fork in folded.streams.forks.values() for branch in fork]
+    depths = {branch: buffering.fifo_depths[branch] for branch in branches}
     return {
         "name": network.name,
         "input_shape": list(network.input_shape),
@@ -146,6 +200,8 @@ def describe(
         "utilisation": round(folded.utilisation, 4),
         "macs": network.macs,
         "parameters": network.parameters,
+        **({} if quantised.gives_sums else {"output_bits": quantised.output_bits}),
         "flag_fifo_depth": buffering.flag_depth,
+        **({"branch_fifo_depths": depths} if depths else {}),
         "layers": layers,
     }

@@ -3,10 +3,14 @@
 A weight word holds the `PE * SIMD` int8 weights of one cycle, lane (pe, simd) at bits
 `8*(pe*SIMD + simd)`: output channel `nf*PE + pe`, element `sf*SIMD + simd` of the flattened window.
 Its address is `nf*SF + sf`, or `sf*NF + nf` in an input-major fc. A bias word holds `PE` int32,
-lane pe at bits `32*pe`, at address nf. Lanes beyond the last channel or element are zero.
+lane pe at bits `32*pe`, at address nf; a word of scales `PE` of SCALE_WIDTH bits each, likewise,
+unless all are the same, which then is the only word. Lanes beyond the last channel or element are
+zero.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -40,15 +44,33 @@ def unpack_weights(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
 
 
 def pack_bias(bias: np.ndarray, stage: ComputeStage) -> np.ndarray:
-    """Pack a layer's int32 biases into ROM words: int32 (NF, pe), lane 0 first."""
+    """Pack a layer's biases into ROM words: int32 (NF, pe), lane 0 first.
+
+    bias: int64 (OC,), as `QuantisedNetwork.bias` gives it. Of one beyond int32 the low 32 bits are
+    enough: the accumulator, which fits, is the same modulo 2**32.
+    """
     words = np.zeros((stage.channel_folds, stage.folding.pe), np.int32)
-    words.reshape(-1)[: len(bias)] = bias
+    words.reshape(-1)[: len(bias)] = bias.astype(np.int32)
     return words
 
 
 def unpack_bias(words: np.ndarray, stage: ComputeStage) -> np.ndarray:
     """The inverse of `pack_bias`: int32 (OC,)."""
     return words.reshape(-1)[: stage.out_shape[0]].copy()
+
+
+def scale_hex(stage: ComputeStage) -> str:
+    """A layer's scales as the text of their ROM, words of any number of bits."""
+    scaling = stage.scaling
+    assert scaling is not None
+    lanes = 1 if scaling.shared else stage.folding.pe
+    digits = math.ceil(scaling.width * lanes / 4)
+    scales = [int(scale) for scale in scaling.multiplier]
+    words = (scales[first : first + lanes] for first in range(0, len(scales), lanes))
+    return "".join(
+        f"{sum(scale << scaling.width * lane for lane, scale in enumerate(word)):0{digits}x}\n"
+        for word in words
+    )
 
 
 def to_hex(words: np.ndarray) -> str:
@@ -66,17 +88,21 @@ def from_hex(text: str, dtype: type[np.int8 | np.int32]) -> np.ndarray:
     return np.ascontiguousarray(words.reshape(len(lines), -1)[:, ::-1]).astype(dtype)
 
 
-def signature(weights: str, biases: str) -> int:
+def signature(weights: str, biases: str, scales: str = "") -> int:
     """The hash that rtl/rom_signature.v computes of a layer's ROMs, from the texts of the files.
 
-    The upper 16 bits are the bias ROM's, the lower 16 the weight ROM's. Each is a CRC register
-    (left shift, polynomial 0x1021, initially 0xFFFF) that absorbs each word as the exclusive or of
-    its 16-bit slices.
+    The upper 16 bits are those of the biases, each word with its scales above it, the lower 16
+    those of the weights. Each is a CRC register (left shift, polynomial 0x1021, initially 0xFFFF)
+    that absorbs each word as the exclusive or of its 16-bit slices.
     """
+    lines = biases.split()
+    above = scales.split() or ["0"]
+    above *= len(lines) // len(above)
+    others = (f"{scale}{bias}" for scale, bias in zip(above, lines, strict=True))
     halves = []
-    for text in (biases, weights):
+    for words in (others, weights.split()):
         state = 0xFFFF
-        for line in text.split():
+        for line in words:
             state <<= 1
             if state >> 16:
                 state ^= 0x11021
@@ -88,19 +114,30 @@ def signature(weights: str, biases: str) -> int:
     return halves[0] << 16 | halves[1]
 
 
-def names(network: str, layer: str) -> tuple[str, str]:
-    """File names of a layer's weights and biases, unique across networks."""
-    return f"{network}_{layer}_weight.mem", f"{network}_{layer}_bias.mem"
+def prefix(network: str, layer: str) -> str:
+    """Of the names of a layer's files, unique across networks."""
+    return f"{network}_{layer}"
+
+
+def names(network: str, layer: str) -> tuple[str, str, str]:
+    """File names of a layer's weights, biases and scales."""
+    start = prefix(network, layer)
+    weight, bias, scale = (f"{start}_{what}.mem" for what in ("weight", "bias", "scale"))
+    return weight, bias, scale
 
 
 def rom_files(quantised: QuantisedNetwork, folded: FoldedNetwork) -> dict[str, str]:
     """Every ROM of a network: file name to text."""
     files = {}
     for stage in folded.stages:
+        start = prefix(quantised.network.name, stage.name)
+        for kind, words in stage.roms(quantised.site(stage.name)).items():
+            files[f"{start}_{kind}.mem"] = to_hex(words)
         if isinstance(stage, ComputeStage):
-            own = quantised.parameters[stage.name]
-            assert own.weight is not None and own.bias is not None
-            weight_file, bias_file = names(quantised.network.name, stage.name)
-            files[weight_file] = to_hex(pack_weights(own.weight, stage))
-            files[bias_file] = to_hex(pack_bias(own.bias, stage))
+            weight = quantised.parameters[stage.name].weight
+            weight_file, bias_file, scale_file = names(quantised.network.name, stage.name)
+            files[weight_file] = to_hex(pack_weights(weight, stage))
+            files[bias_file] = to_hex(pack_bias(quantised.bias(stage.name), stage))
+            if stage.scaling is not None:
+                files[scale_file] = scale_hex(stage)
     return files

@@ -9,10 +9,14 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.simulation import Simulation, Timing
 from convstream.model.hardware.stage import Stage
+from convstream.model.hardware.streams import Streams
+from convstream.model.hardware.timing import DeadlockError
+from convstream.model.network.graph import IMAGE
 
 TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
@@ -30,9 +34,9 @@ def simulate(folded: FoldedNetwork, depths: Mapping[str, int] | None, images: in
 class Buffers:
     """What the FIFOs of a network must hold, and the timing that they give it.
 
-    fifo_depths: by node, beats of the FIFO at its end. flag_depth: images whose flags wait for
-    their logits. latency: clocks from the first pixel to the last logits of an isolated image.
-    interval: clocks from image to image.
+    fifo_depths: by stream, beats of the FIFO at its end; 0 of a branch that has none. flag_depth:
+    images whose flags wait for their outputs. latency: clocks from the first pixel to the last
+    outputs of an isolated image. interval: clocks from image to image.
     """
 
     fifo_depths: dict[str, int]
@@ -47,23 +51,47 @@ def buffers(folded: FoldedNetwork) -> Buffers:
     That is: a network takes images as fast as its slowest stage, and an isolated image leaves as
     soon as it would with no end of room. A FIFO of 2 beats does where results are far apart; a
     layer that gives one a clock needs as many as its pipeline is long, and a burst that meets a
-    stage that is busy for longer needs more. Bisection finds how many.
+    stage that is busy for longer needs more. Where branches of a fork meet again, the shorter one
+    holds all beats for which the longer one still has no answer. Bisection finds how many.
+
+    No stalls bring such a network to a standstill. In the simulation a lone image comes through
+    these FIFOs, and leaves all of them empty; so one image after another comes through any number
+    of them, in that order of transfers. Suppose that under some stalls there came a clock after
+    which none of those transfers was possible any more, and take the first of that order that is
+    still to come. Those before it have all taken place, so the beats that it takes are there. Each
+    stream has one writer, which writes its beats in order, and one reader; so on no stream more was
+    written than in that order, nor less read, and there is room for what it gives. And a stage goes
+    on as soon as it has its beats and its room, whenever they come. So that transfer is possible.
     """
     kept = 1
     while True:
         rhythm = _rhythm(folded, kept)
-        found = _smallest(rhythm.stages, rhythm.soonest)
+        found = _smallest(rhythm)
         if rhythm.left_out == 0:
             return found
-        depths = found.fifo_depths
-        longer = Simulation.of(rhythm.longer, depths, _images(rhythm.longer)).timing
-        step = longer.interval - found.interval
-        if longer.latency == rhythm.soonest + rhythm.step and found.interval <= TOLERANCE * (
-            _slowest(rhythm.stages).interval
-        ):
-            interval = max(folded.cycles, found.interval + rhythm.left_out * step)
-            return Buffers(depths, found.flag_depth, rhythm.latency, interval)
+        extended = _extended(folded, rhythm, found)
+        if extended is not None:
+            return extended
         kept = 2 * rhythm.kept
+
+
+def _extended(folded: FoldedNetwork, rhythm: _Rhythm, found: Buffers) -> Buffers | None:
+    """`found` for the rows that `rhythm` keeps, as it is for all rows; None if it does not do."""
+    depths = found.fifo_depths
+    latency = found.latency + rhythm.left_out * rhythm.step
+    try:
+        longer = Simulation.of(rhythm.longer, depths, _images(rhythm.longer)).timing
+        if folded.streams.forks and simulate(folded, depths, 1).latency != latency:
+            return None
+    except DeadlockError:
+        return None
+    if longer.latency != found.latency + rhythm.step:
+        return None
+    if found.interval > TOLERANCE * _slowest(rhythm.stages).interval:
+        return None
+    step = longer.interval - found.interval
+    interval = max(folded.cycles, found.interval + rhythm.left_out * step)
+    return Buffers(depths, found.flag_depth, latency, interval)
 
 
 @dataclass(frozen=True)
@@ -71,12 +99,13 @@ class _Rhythm:
     """What is simulated of a network: an image of fewer rows, if rows repeat.
 
     stages: on images of `kept` periods of rows, a period being the input rows of an output row.
-    longer: on those of a period more. soonest: latency of an isolated image through `stages`.
-    step: what a period adds to it. left_out: periods.
+    longer: on those of a period more. direct: depths of branches without a FIFO, all 0. soonest:
+    latency of a lone image through `stages`. step: what a period adds to it. left_out: periods.
     """
 
     stages: Sequence[Stage]
     longer: Sequence[Stage]
+    direct: Mapping[str, int]
     soonest: int
     step: int
     kept: int
@@ -89,14 +118,30 @@ class _Rhythm:
 
 
 def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
+    """What to simulate, at least `kept` periods.
+
+    A branch to a stage with one input needs no FIFO, as behind that stage there is one anyway,
+    which can hold what a longer branch waits for. But it then comes no faster than the other
+    readers take the stream: where that costs latency, all branches have FIFOs.
+    """
+    streams = folded.streams
+    branches = {branch for fork in streams.forks.values() for branch in fork}
+    direct = {
+        taken[0]: 0 for taken in streams.taken.values() if len(taken) == 1 and taken[0] in branches
+    }
+    ways = [_excerpt(folded, kept, way) for way in ([direct, {}] if direct else [{}])]
+    return min(ways, key=lambda rhythm: rhythm.latency)
+
+
+def _excerpt(folded: FoldedNetwork, kept: int, direct: Mapping[str, int]) -> _Rhythm:
     """As few rows of a large image as show how they repeat, but at least `kept` periods.
 
     What a period adds must still hold for twice as many. Where the logits of the whole image wait
     for its end, it changes late; then all rows are simulated.
     """
     stages = folded.stages
-    period = math.prod(stage.stride for stage in stages)
-    periods = stages[0].in_shape[1] // period
+    period = _period(stages)
+    periods = folded.network.input_shape[1] // period
     repeats = any(stage.takes_all for stage in stages) and _beats(stages) > LARGE
     while repeats and 2 * kept < periods:
         excerpt, longer, double = (
@@ -107,26 +152,46 @@ def _rhythm(folded: FoldedNetwork, kept: int = 1) -> _Rhythm:
             kept += 1
             continue
         soonest, later, latest = (
-            Simulation.of(part, None, 1).timing.latency for part in (excerpt, longer, double)
+            Simulation.of(part, direct, 1).timing.latency for part in (excerpt, longer, double)
         )
         step = later - soonest
         if latest == soonest + kept * step:
-            return _Rhythm(excerpt, longer, soonest, step, kept, periods - kept)
+            return _Rhythm(excerpt, longer, direct, soonest, step, kept, periods - kept)
         kept *= 2
-    return _Rhythm(stages, stages, Simulation.of(stages, None, 1).timing.latency, 0, periods, 0)
+    soonest = Simulation.of(stages, direct, 1).timing.latency
+    return _Rhythm(stages, stages, direct, soonest, 0, periods, 0)
+
+
+def _period(stages: Sequence[Stage]) -> int:
+    """The least rows of the image that give whole rows of every stage.
+
+    All of them where a join takes other numbers of rows from one input than from another, so that
+    rows do not repeat.
+    """
+    growth = {IMAGE: Fraction(1)}
+    for stage in stages:
+        one, *others = (growth[name] for name in stage.node.inputs)
+        if any(other != one for other in others):
+            return stages[0].in_shape[1]
+        growth[stage.name] = Fraction(0) if stage.takes_all else one * stage.growth
+    return math.lcm(*(rows.denominator for rows in growth.values()))
 
 
 def _shortened(stages: Sequence[Stage], rows: int) -> list[Stage]:
-    """The stages on images of so many rows less, a multiple of the product of all strides."""
+    """The stages on images of so many rows less, a multiple of the period."""
+    less = {IMAGE: rows}
     found = []
     for stage in stages:
-        channels, height, width = stage.in_shape
-        in_shape = channels, height - rows, width
-        rows = 0 if stage.takes_all else rows // stage.stride
-        channels, height, width = stage.out_shape
-        out_shape = channels, height - rows, width
-        node = replace(stage.node, in_shapes=(in_shape,), out_shape=out_shape)
-        found.append(replace(stage, node=node))
+        node = stage.node
+        in_shapes = tuple(
+            (channels, height - less[name], width)
+            for name, (channels, height, width) in zip(node.inputs, node.in_shapes, strict=True)
+        )
+        gone = 0 if stage.takes_all else less[node.inputs[0]] * stage.growth
+        less[stage.name] = int(gone)
+        channels, height, width = node.out_shape
+        out_shape = channels, height - less[stage.name], width
+        found.append(replace(stage, node=replace(node, in_shapes=in_shapes, out_shape=out_shape)))
     return found
 
 
@@ -144,13 +209,14 @@ def _slowest(stages: Sequence[Stage]) -> Stage:
     return max(stages, key=lambda stage: stage.interval)
 
 
-def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
-    """The smallest FIFOs for the latency `soonest` at the pace of the slowest of `stages`."""
+def _smallest(rhythm: _Rhythm) -> Buffers:
+    """The smallest FIFOs for the soonest latency at the pace of the slowest stage."""
+    stages, direct, soonest = rhythm.stages, rhythm.direct, rhythm.soonest
     counts = 1, _images(stages)
     least = {stage.name: 2 for stage in stages}
     output = stages[-1]
     if not any(stage.takes_all for stage in stages):
-        # The first logits leave before the last pixel has come in: they wait until the length of
+        # The first outputs leave before the last pixel has come in: they wait until the length of
         # the whole image is known.
         least[output.name] = output.output_beats
     enough = TOLERANCE * _slowest(stages).interval
@@ -167,16 +233,35 @@ def _smallest(stages: Sequence[Stage], soonest: int) -> Buffers:
             fitting.append(simulation)
         return fitting
 
-    depths = dict(least)
-    fitting = fit(Simulation.of(stages, depths, count) for count in counts)
+    def fresh() -> list[Simulation] | None:
+        try:
+            return fit(Simulation.of(stages, depths, count) for count in counts)
+        except DeadlockError:
+            return None
+
+    # At first, branches that have a FIFO have no end of room.
+    depths = {**least, **direct}
+    fitting = fresh()
     if fitting is None:
-        enough = max(enough, Simulation.of(stages, None, counts[-1]).timing.interval)
+        fastest = Simulation.of(stages, direct, counts[-1]).timing.interval
+        if direct and fastest > enough:
+            # What reads a fork directly holds the other readers up.
+            direct, depths = {}, dict(least)
+            soonest = Simulation.of(stages, direct, 1).timing.latency
+            fastest = Simulation.of(stages, direct, counts[-1]).timing.interval
+        enough = max(enough, fastest)
         while fitting is None:
             depths = {name: 2 * depth for name, depth in depths.items()}
-            fitting = fit(Simulation.of(stages, depths, count) for count in counts)
+            fitting = fresh()
+    widths = {stage.name: stage.out_lanes * stage.out_pixels for stage in stages}
+    widths[IMAGE] = stages[0].lanes * stages[0].pixels
+    for name, branches in Streams.of(stage.node for stage in stages).forks.items():
+        for branch in branches:
+            widths[branch] = widths[name]
+            if branch not in direct:
+                least[branch] = 1
     # The widest streams first: there a beat saved saves most.
-    for stage in sorted(stages, key=lambda stage: -stage.out_lanes * stage.out_pixels):
-        name = stage.name
+    for name in sorted(least, key=lambda name: -widths[name]):
         low = least[name]
         high = needed = max(low, *(simulation.edges[name].needed for simulation in fitting))
         while low < high:
@@ -230,7 +315,7 @@ def order_loops(folded: FoldedNetwork) -> FoldedNetwork:
 
 
 def latency(folded: FoldedNetwork) -> int:
-    """Clocks from the first pixel to the last logits of an isolated image."""
+    """Clocks from the first pixel to the last outputs of an isolated image."""
     return _rhythm(folded).latency
 
 

@@ -1,4 +1,4 @@
-"""A chain of stages beat by beat, exact to the clock, made of the processes that each names.
+"""A graph of stages beat by beat, exact to the clock, made of the processes that each names.
 
 See `model/hardware/timing.py` for what a process is.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from convstream.model.hardware.stage import Stage
-from convstream.model.hardware.timing import Edge, Process, Times, run
+from convstream.model.hardware.streams import Streams
+from convstream.model.hardware.timing import DeadlockError, Edge, Process, Times, fork, run
 from convstream.model.network.graph import IMAGE
 
 
@@ -46,16 +49,42 @@ class Timing:
         return most
 
 
+class Part(NamedTuple):
+    """A stage; without one a fork, or the classification, which gives no stream.
+
+    taken, given: names of its streams.
+    """
+
+    stage: Stage | None
+    taken: tuple[str, ...]
+    given: tuple[str, ...]
+
+
+def _parts(stages: Sequence[Stage]) -> list[Part]:
+    """All of a network, in topological order."""
+    streams = Streams.of(stage.node for stage in stages)
+
+    def forked(name: str) -> list[Part]:
+        return [Part(None, (name,), streams.forks[name])] if name in streams.forks else []
+
+    parts = forked(IMAGE)
+    for stage in stages:
+        parts.append(Part(stage, streams.taken[stage.name], (stage.name,)))
+        parts += forked(stage.name)
+    return [*parts, Part(None, (stages[-1].name,), ())]
+
+
 @dataclass(frozen=True)
 class Simulation:
     """The times of all beats of `images` images in succession, input always valid.
 
-    edges: the streams, the image's and then by node, each through the FIFO at its end. logits: of
-    each output beat, when `frame_drop` lets it go.
+    edges: the streams, each through the FIFO at its end. logits: of each output beat, when
+    `frame_drop` lets it go.
     """
 
     stages: Sequence[Stage]
     images: int
+    parts: Sequence[Part]
     edges: Mapping[str, Edge]
     logits: Times
 
@@ -63,51 +92,91 @@ class Simulation:
     def of(
         cls, stages: Sequence[Stage], depths: Mapping[str, int] | None, images: int
     ) -> Simulation:
-        """Through FIFOs of `depths`, by node; None, or 0 of a node: no end of room."""
+        """Through FIFOs of `depths`, by stream; None, or of none: no end of room.
+
+        Raises `DeadlockError` if the FIFOs hold too little for an image to come through.
+        """
+        parts = _parts(stages)
         # Every beat of the image is there from the start.
         edges = {IMAGE: Edge(None, [-1] * (images * stages[0].input_beats))}
-        for stage in stages:
-            edges[stage.name] = Edge(None if depths is None else depths[stage.name] or None)
-        return cls(stages, images, edges, [])._run(0, len(stages))
+        for name in (name for part in parts for name in part.given):
+            edges[name] = Edge(None if depths is None else depths.get(name))
+        return cls(stages, images, parts, edges, [])._run(0, len(parts) - 1)
 
     def _run(self, first: int, last: int) -> Simulation:
-        """Run stages `first` to `last`, and the classification if that is the one after them."""
+        """Run parts `first` to `last`."""
         processes: list[Process] = []
-        for stage in self.stages[first : last + 1]:
-            sources = [self.edges[name] for name in stage.node.inputs]
-            processes.extend(stage.processes(sources, self.edges[stage.name], self.images))
-        if last == len(self.stages):
-            processes.append(_classify(self.stages, self.edges, self.logits, self.images))
-        run(processes)
+        for part in self.parts[first : last + 1]:
+            taken = [self.edges[name] for name in part.taken]
+            given = [self.edges[name] for name in part.given]
+            if part.stage is not None:
+                processes.extend(part.stage.processes(taken, given[0], self.images))
+            elif given:
+                processes.append(fork(taken[0], given, self.images * self._beats[part.taken[0]]))
+            else:
+                processes.append(_classify(self.stages, self.edges, self.logits, self.images))
+        run(processes, self.edges.values())
         return self
+
+    @property
+    def _beats(self) -> dict[str, int]:
+        """Beats an image of what the image and the stages give."""
+        return {IMAGE: self.stages[0].input_beats} | {s.name: s.output_beats for s in self.stages}
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[int, int]]:
+        """By stream, the parts that give and that take it; -1 gives the image."""
+        giver = {name: at for at, part in enumerate(self.parts) for name in part.given}
+        return {
+            name: (giver.get(name, -1), at)
+            for at, part in enumerate(self.parts)
+            for name in part.taken
+        }
 
     def refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:
         """The same with `depths`, of which only that of the FIFO at the end of `name` is another.
 
-        None as soon as it is clear that a smaller FIFO makes the latency more than `longest`.
+        None if that FIFO is too small for an image to come through, and as soon as it is clear that
+        it makes the latency more than `longest`.
 
-        Each beat has but one time that agrees with all others. So where the stages around that FIFO
+        Each beat has but one time that agrees with all others. So where the parts around that FIFO
         run again, and read and write at their ends when they did before, all others stay as they
         are; otherwise more of them run.
         """
-        end = len(self.stages)  # the classification, after the last stage
-        names = list(self.edges)
-        first = names.index(name) - 1
-        last, reach = first + 1, 1
+        try:
+            return self._refitted(depths, name, longest)
+        except DeadlockError:
+            return None
+
+    def _refitted(self, depths: Mapping[str, int], name: str, longest: int) -> Simulation | None:
+        end = len(self.parts) - 1
+        first, last = self._ends[name]
+        reach = 1
         while True:
-            source, sink = names[first], names[min(last + 1, end)]
             found = self._again(depths, first, last)
-            up = first > 0 and found.edges[source].read != self.edges[source].read
-            down = last < end and (
-                found.edges[sink].written != self.edges[sink].written
-                or (first == 0 and found._flags_matter(self))
+            up = any(
+                0 <= giver < first <= taker <= last
+                and found.edges[stream].read != self.edges[stream].read
+                for stream, (giver, taker) in self._ends.items()
             )
+            down = any(
+                first <= giver <= last < taker
+                and found.edges[stream].written != self.edges[stream].written
+                for stream, (giver, taker) in self._ends.items()
+            ) or (first == 0 and last < end and found._flags_matter(self))
             if down:
-                # What follows may hold up the stages before it: their beats come then, or later.
+                # What follows may hold up the parts before it: their beats come then, or later.
                 rest = found._again(depths, last + 1, end)
                 if rest.timing.latency > longest:
                     return None
-                down = rest.edges[sink].read != found.edges[sink].read
+                held = [
+                    giver
+                    for stream, (giver, taker) in self._ends.items()
+                    if 0 <= giver <= last < taker
+                    and rest.edges[stream].read != found.edges[stream].read
+                ]
+                down = any(giver >= first for giver in held)
+                up = up or any(giver < first for giver in held)
                 found = rest
             if not up and not down:
                 return found
@@ -116,19 +185,19 @@ class Simulation:
             reach *= 2
 
     def _again(self, depths: Mapping[str, int], first: int, last: int) -> Simulation:
-        """Run stages `first` to `last` again between the others, which stay as they are."""
-        end = len(self.stages)
+        """Run parts `first` to `last` again between the others, which stay as they are."""
         edges = dict(self.edges)
-        for number, name in enumerate(self.edges):
-            if not first <= number <= last + 1:
+        for name, (giver, taker) in self._ends.items():
+            given, taken = first <= giver <= last, first <= taker <= last
+            if not given and not taken:
                 continue
             edges[name] = edge = Edge(depths.get(name))
-            if number == first:
+            if not given:
                 edge.written, edge.claimed = self.edges[name].written, self.edges[name].claimed
-            if number == last + 1:
+            if not taken:
                 edge.read = self.edges[name].read
-        logits = [] if last == end else self.logits
-        return Simulation(self.stages, self.images, edges, logits)._run(first, last)
+        logits = [] if last == len(self.parts) - 1 else self.logits
+        return Simulation(self.stages, self.images, self.parts, edges, logits)._run(first, last)
 
     def _flags_matter(self, before: Simulation) -> bool:
         """Whether the ends of the images came at other times, late enough to hold logits up."""

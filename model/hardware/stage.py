@@ -19,16 +19,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.timing import Edge, Process
+from convstream.model.hardware.scaling import Scaling
+from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Shape
-from convstream.model.network.quantised import Parameters
+from convstream.model.network.layers.base import Site
+from convstream.model.network.rounding import Rounding
 
 
 @dataclass(frozen=True)
@@ -62,44 +65,81 @@ class Setting(NamedTuple):
 class Wiring(NamedTuple):
     """What an instance needs beside its folding.
 
-    lanes: the top module's name for the channels of an input beat. own: the node's parameters, if
-    it accumulates. acc_width: bits of an accumulator. fifo_depth: beats of its output FIFO. roms:
-    file names of weights and biases.
+    lanes: the top module's name for the channels of an input beat. pad_code: that of a real 0.
+    rounding: from sums to codes; None: there is none. acc_width, out_bits: bits of an accumulator
+    and of an output value. fifo_depth: beats of its output FIFO. roms: file names of weights,
+    biases and scales. site: what it meets in the network. prefix: of the names of its files.
     """
 
     lanes: str
-    own: Parameters | None
+    pad_code: int
+    rounding: Rounding | None
     acc_width: int
+    out_bits: int
     fifo_depth: int
-    roms: tuple[str, str]
+    roms: tuple[str, str, str]
+    site: Site
+    prefix: str
+
+    def file(self, kind: str) -> str:
+        """The name of a ROM's file, as a Verilog string."""
+        return f'"{self.prefix}_{kind}.mem"'
+
+
+def requantise(rounding: Rounding | None, scaling: Scaling | None = None) -> list[Setting]:
+    """What rtl/requantise.v and rtl/scale_requantise.v need; nothing where sums leave as they are.
+
+    scaling: None where there is a shift.
+    """
+    if rounding is None:
+        return []
+    shift = rounding.shift if scaling is None else scaling.shift
+    assert shift is not None
+    settings = [
+        Setting("SHIFT", shift, named=True),
+        Setting("ZERO_POINT", rounding.zero_point, default=0),
+        Setting("LOW", rounding.low, default=0),
+        Setting("HIGH", rounding.high, default=255),
+    ]
+    if scaling is not None:
+        settings.append(Setting("SCALE_WIDTH", scaling.width, named=True))
+        settings.append(Setting("SCALE_EXACT", scaling.exact, default=0))
+    return settings
 
 
 @dataclass(frozen=True)
 class Stage(ABC):
     """A node and how it is built. Each layer has its subclass in `model/hardware/layers/`.
 
-    lanes, pixels: channels and pixels in an input beat. folding: None if there is nothing to fold.
-    logits: its accumulators leave the network. whole: its output leads to logits of several
-    positions, which must follow each other without a gap. spacing: a lower bound on the clocks
-    between two windows of a pool. compact: see `FoldedNetwork`.
+    lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to
+    fold. whole: its output leads to that of the network, of several positions, which must follow
+    each other without a gap. spacing: a lower bound on the clocks between two windows of a pool.
+    compact: see `FoldedNetwork`. scaling: how its sums are requantised; None where they are
+    shifted, or not requantised.
     """
 
     node: Node
     lanes: int
     pixels: int
     folding: Folding | None
-    logits: bool = False
     whole: bool = False
     spacing: int = 1
     compact: bool = False
+    scaling: Scaling | None = None
 
+    # Whether it has a folding, whose PE an output beat then holds; otherwise as many as come in.
     foldable: ClassVar[bool] = False
-    # Whether its first output can leave only after the whole image has arrived.
-    takes_all: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
     # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
     converts: ClassVar[bool] = False
+    # Whether it takes the channels of a pixel in parts, and best such as divide them.
+    cuts_pixels: ClassVar[bool] = False
+
+    @classmethod
+    def builds(cls, node: Node) -> bool:
+        """Whether it can build a node, whose layer is one that it is listed for."""
+        return True
 
     @property
     def name(self) -> str:
@@ -126,6 +166,11 @@ class Stage(ABC):
         Raises `UserError` if the layer cannot take so many.
         """
 
+    @classmethod
+    def multiples(cls, node: Node) -> Sequence[int]:
+        """Numbers of channels that the lanes of its inputs must divide."""
+        return ()
+
     @property
     def out_pixels(self) -> int:
         """Pixels in an output beat."""
@@ -138,7 +183,7 @@ class Stage(ABC):
 
     @property
     def input_beats(self) -> int:
-        """Beats in an input image."""
+        """Beats in an image of the first input."""
         channels, height, width = self.in_shape
         return height * width // self.pixels * math.ceil(channels / self.lanes)
 
@@ -158,9 +203,9 @@ class Stage(ABC):
         return 1
 
     @property
-    def out_bits(self) -> int:
-        """Bits of an output value."""
-        return 32 if self.logits else 8
+    def growth(self) -> Fraction:
+        """Output rows for each input row."""
+        return Fraction(1, self.stride)
 
     # Cycles
 
@@ -197,6 +242,11 @@ class Stage(ABC):
         """Cycles from image to image that this stage alone allows."""
         return max(self.cycles, self.input_beats, self.columns)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether its first output can leave only after the whole image has arrived."""
+        return False
+
     def spaced(self, cycles: int) -> int:
         """`spacing` where an image comes every `cycles`."""
         return 1
@@ -218,9 +268,23 @@ class Stage(ABC):
         return 0
 
     @property
+    def scale_clocks(self) -> int:
+        """Clocks of a product with a scale; 0 where there are none."""
+        return 0
+
+    @property
+    def scale_multipliers(self) -> int:
+        """Products of an accumulator and 17 bits of a scale that take DSP blocks."""
+        return 0
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates an image, including taps in the padding."""
         return self.node.macs
+
+    def roms(self, site: Site) -> dict[str, np.ndarray]:
+        """Words of its ROMs beside weights and biases, (words, lanes), by kind."""
+        return {}
 
     @property
     def rom_words(self) -> int:
@@ -229,7 +293,7 @@ class Stage(ABC):
 
     @property
     def rom_bits(self) -> int:
-        """Bits of the weight ROM and the bias ROM, including unused lanes."""
+        """Bits of the ROMs of weights, biases and scales, including unused lanes."""
         return 0
 
     # Description
@@ -306,12 +370,43 @@ class ComputeStage(Stage):
     @property
     def rom_bits(self) -> int:
         pe, simd = self.folding.pe, self.folding.simd
-        return 8 * pe * simd * self.rom_words + 32 * pe * self.channel_folds
+        bits = 8 * pe * simd * self.rom_words + 32 * pe * self.channel_folds
+        if self.scaling is not None:
+            fields = 1 if self.scaling.shared else pe * self.channel_folds
+            bits += self.scaling.width * fields
+        return bits
+
+    @property
+    def scale_clocks(self) -> int:
+        if self.scaling is None:
+            return 0
+        bursts = self.folding.input_major and self.channel_folds > 1
+        most = 1 if bursts else max(1, self.window_folds - 1)
+        digit = math.ceil(self.scaling.width / most)
+        return math.ceil(self.scaling.width / digit)
+
+    @property
+    def scale_multipliers(self) -> int:
+        if self.scaling is None or self.scaling.shared or self.channel_folds == 1:
+            return 0  # constants take plain logic, and so do short digits
+        digit = math.ceil(self.scaling.width / self.scale_clocks)
+        if self.scale_clocks > 1 and digit <= 4:
+            return 0
+        return self.out_pixels * self.folding.pe * math.ceil(digit / 17)
+
+    def compute(self, sink: Edge) -> Compute:
+        """Its `matrix_vector`."""
+        return Compute(self.folding.simd, self.scale_clocks, sink)
 
     @property
     def whole_beats(self) -> bool:
         """Whether PE must divide the channels: a beat of several pixels has no ragged group."""
         return self.out_pixels > 1 or self.whole
+
+    @property
+    def pays(self) -> bool:
+        """Whether its folding is worth trying, as no simpler one is as good."""
+        return True
 
     def needs_shifter(self, simd: int) -> bool:
         """Whether cutting its beats into chunks of `simd` takes a byte shifter."""
@@ -332,7 +427,7 @@ class ComputeStage(Stage):
         if self.whole_beats and self.out_shape[0] % pe:
             raise UserError(
                 f"{self.name}: PE {pe} does not divide its {self.out_shape[0]} channels, "
-                "which it must here, where a beat holds several pixels or logits of several "
+                "which it must here, where a beat holds several pixels or outputs of several "
                 "positions; choose a divisor"
             )
 
@@ -346,16 +441,18 @@ class ComputeStage(Stage):
 
     def compute_settings(self, wiring: Wiring) -> list[Setting]:
         """The parameters of all modules built around rtl/matrix_vector.v."""
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
-        weight_file, bias_file = wiring.roms
+        weight_file, bias_file, scale_file = wiring.roms
+        scales = []
+        if self.scaling is not None:
+            scales.append(Setting("ONE_SCALE", int(self.scaling.shared), default=0))
+            scales.append(Setting("SCALE_FILE", f'"{scale_file}"'))
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
-            *requantise,
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            *requantise(wiring.rounding, self.scaling),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FABRIC", self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
             Setting("WEIGHT_FILE", f'"{weight_file}"'),
             Setting("BIAS_FILE", f'"{bias_file}"'),
+            *scales,
         ]

@@ -25,3 +25,18 @@ def arrival_order(shape: Shape, lanes: int, pixels: int = 1) -> np.ndarray:
     """Indices into the flattened (channels, height, width) tensor, in order of arrival: int64."""
     order = slots(shape, lanes, pixels)
     return order[order >= 0]
+
+
+def pack_table(values: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack a table of codes into ROM words of rtl/lookup.v.
+
+    values: uint8 (1, 256), whose words are a byte each, or (channels, 256), whose words hold the
+    same code of `lanes` channels: uint8 (groups * 256, lanes), lane 0 first.
+    """
+    if len(values) == 1:
+        return values.reshape(256, 1)
+    groups = -(-len(values) // lanes)
+    padded = np.zeros((groups * lanes, 256), np.uint8)
+    padded[: len(values)] = values
+    words = padded.reshape(groups, lanes, 256).transpose(0, 2, 1)
+    return np.ascontiguousarray(words).reshape(groups * 256, lanes)

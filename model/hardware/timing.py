@@ -3,25 +3,33 @@
 Every transfer happens at the latest of the transfers it waits for (data there, room behind, the
 stage's own pace), each of which is an earlier event; so there is no clock to step, only maxima to
 take. A process is a generator that appends the times of its transfers to lists, and yields while a
-time that it needs is not known yet.
+time that it needs is not known yet. Where each of some processes waits for another of them, so do
+the modules, for ever: see `DeadlockError`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 Times = list[int]
 Process = Iterator[None]
 
+ROUNDS = 64  # more than processes ever take from one beat on any stream to the next
+
+
+class DeadlockError(Exception):
+    """Processes wait for each other."""
+
 
 @dataclass
 class Edge:
-    """A stream through a FIFO of `depth` beats (None: no end of room).
+    """A stream through a FIFO of `depth` beats (None: no end of room; 0: there is no FIFO).
 
-    claimed, written, read: of each beat, when its writer would not go on without room for it, when
-    it came in and when it went out.
+    A beat is at its reader a clock after `written`, and without a FIFO only after the one before
+    it has been read. claimed, written, read: of each beat, when its writer would not go on without
+    room for it, when it came in and when it went out.
     """
 
     depth: int | None
@@ -63,6 +71,17 @@ class Edge:
             clock = (written if written > clock else clock) + 1
             read.append(clock)
 
+    def pass_on(self, source: Edge) -> None:
+        """Write the next beat of `source` as soon as it is there and finds room."""
+        clock = max(source.written[len(source.read)] + 1, self.room)
+        if source.read:
+            clock = max(clock, source.read[-1] + 1)
+        if self.written:
+            clock = max(clock, self.written[-1] + 1)
+        source.read.append(clock)
+        self.claimed.append(clock)
+        self.written.append(clock)
+
 
 class Compute:
     """`matrix_vector`: a pipeline that never holds, with a FIFO at its end.
@@ -71,10 +90,10 @@ class Compute:
     here and the FIFO's output. So it must not be `full` then.
     """
 
-    def __init__(self, simd: int, edge: Edge) -> None:
+    def __init__(self, simd: int, scale_clocks: int, edge: Edge) -> None:
         # From a result's last beat until the FIFO takes it: a clock less than the latency that
         # rtl/matrix_vector.v names.
-        self.length = 5 + (simd - 1).bit_length()
+        self.length = 5 + (simd - 1).bit_length() + (scale_clocks + 2 if scale_clocks else 0)
         self.edge = edge
         self.entered = -1
 
@@ -141,9 +160,45 @@ class Pipeline:
         return clock
 
 
-def run(processes: list[Process]) -> None:
-    """Run the processes in turn until all have ended."""
+def fork(source: Edge, branches: Sequence[Edge], beats: int) -> Process:
+    """`axis_fork`: each branch takes a beat when it can, and the next one comes after the last."""
+    for index in range(beats):
+        while source.empty:
+            yield
+        offered = max(source.written[index], source.read[-1] if index else -1) + 1
+        taken = offered
+        waiting = list(branches)
+        while True:
+            # A full branch must not keep the beat from the others.
+            for branch in [branch for branch in waiting if branch.depth == 0 or not branch.full]:
+                clock = offered - 1
+                if branch.depth != 0:
+                    taken = max(taken, clock := max(offered, branch.room))
+                branch.claimed.append(clock)
+                branch.written.append(clock)
+                waiting.remove(branch)
+            if not waiting:
+                break
+            yield
+        for branch in branches:
+            if branch.depth == 0:
+                while len(branch.read) <= index:
+                    yield
+                taken = max(taken, branch.read[index])
+        source.read.append(taken)
+
+
+def run(processes: list[Process], edges: Iterable[Edge]) -> None:
+    """Run the processes in turn until all have ended; `edges` are the streams between them.
+
+    Raises `DeadlockError` if they never do.
+    """
+    edges, known = list(edges), -1
     waiting = processes
     while waiting:
-        # A process yields None; an ended one gives the default.
-        waiting = [process for process in waiting if next(process, waiting) is None]
+        before, known = known, sum(len(edge.written) + len(edge.read) for edge in edges)
+        if known == before:
+            raise DeadlockError
+        for _ in range(ROUNDS):
+            # A process yields None; an ended one gives the default.
+            waiting = [process for process in waiting if next(process, waiting) is None]

@@ -7,14 +7,24 @@ from collections.abc import Sequence
 
 from convstream.model.hardware import rom
 from convstream.model.hardware.folding import FoldedNetwork
+from convstream.model.hardware.instances import (
+    CLOCKED,
+    SIGNALS,
+    Pair,
+    declared,
+    instance,
+    localparams,
+    product,
+    sink,
+    source,
+    tlast_of,
+)
 from convstream.model.hardware.names import check_name
 from convstream.model.hardware.schedule import Buffers
 from convstream.model.hardware.stage import Setting, Stage, Wiring
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
-Pair = tuple[str, str | int]
-CLOCKED: list[Pair] = [("clk", "clk"), ("rst", "rst")]
 # Parameters of the stages that read the image, as constants of the top module.
 OF_THE_IMAGE = {
     "HEIGHT": "HEIGHT",
@@ -32,52 +42,99 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
     check_name(network.name)
     weighted = [stage.name for stage in folded.stages if stage.foldable]
     parts = [
-        _header(folded, buffers),
-        _module(folded, len(weighted)),
+        _header(quantised, folded, buffers),
+        _module(quantised, folded, len(weighted)),
         _frame_check(folded, buffers.flag_depth),
     ]
     lanes = {IMAGE: "CHANNELS"}  # by node, the name of the channels in a beat
+    parts += _fork(folded, buffers, IMAGE, "8*PIXELS*CHANNELS")
     for stage in folded.stages:
-        (source,) = stage.node.inputs
-        lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[source]
-        own = quantised.parameters.get(stage.name)
+        first = stage.node.inputs[0]
+        last = stage is folded.output
+        lanes[stage.name] = f"{stage.name.upper()}_PE" if stage.foldable else lanes[first]
         wiring = Wiring(
-            lanes=lanes[source],
-            own=own,
-            acc_width=0 if own is None else quantised.accumulator_width(stage.name),
+            lanes=lanes[first],
+            pad_code=quantised.pad_code(stage.name),
+            rounding=quantised.rounding(stage.name),
+            acc_width=quantised.accumulator_width(stage.name),
+            out_bits=quantised.output_bits if last else 8,
             fifo_depth=buffers.fifo_depths[stage.name],
             roms=rom.names(network.name, stage.name),
+            site=quantised.site(stage.name),
+            prefix=rom.prefix(network.name, stage.name),
         )
         signature: list[Pair] = []
         if stage.foldable:
             low = 32 * weighted.index(stage.name)
             signature = [("signature", f"signature[{low + 31}:{low}]")]
         settings = stage.settings(wiring)
-        bits = _product(stage.out_bits, stage.out_pixels, lanes[stage.name])
+        bits = product(wiring.out_bits, stage.out_pixels, lanes[stage.name])
+        taken = [_arriving(folded, buffers, name) for name in folded.streams.taken[stage.name]]
         parts.append(
             f"    // {_title(stage)}\n"
-            + _localparams(stage, settings)
-            + _wires(stage.name, bits, stage.logits)
-            + _instance(
+            + localparams(stage.name, [(s.name, s.value) for s in settings if s.named])
+            + declared(stage.name, bits, last)
+            + instance(
                 stage.module,
                 stage.name,
-                _connected(stage, settings, source),
-                CLOCKED
-                + _sink("frame" if source == IMAGE else source, tlast=False)
-                + _source(stage.name, stage.logits)
-                + signature,
+                _connected(stage, settings),
+                CLOCKED + sink(*taken) + source(stage.name, tlast=last) + signature,
             )
         )
-    parts.append(_classify(folded))
+        parts += _fork(folded, buffers, stage.name, bits)
+    parts.append(_classify(quantised, folded))
     return "\n".join(parts) + "\nendmodule\n\n`default_nettype wire\n"
 
 
-def _product(bits: int, pixels: int, lanes: str) -> str:
-    """The bits of a beat as a Verilog expression."""
-    return "*".join([str(bits), *[str(pixels)] * (pixels > 1), lanes])
+def _fork(folded: FoldedNetwork, buffers: Buffers, name: str, bits: str) -> list[str]:
+    """The fork behind a node or the image, and the FIFOs of its branches; none for one reader."""
+    branches = folded.streams.forks.get(name, ())
+    if not branches:
+        return []
+    fork = instance(
+        "axis_fork",
+        f"{name}_fork",
+        [("WIDTH", bits), ("READERS", len(branches))],
+        [
+            *CLOCKED,
+            *sink(_arriving(folded, buffers, name)),
+            ("s_axis_tlast", "1'b0"),
+            *source(*branches, tlast=False),
+        ],
+    )
+    wires = "\n".join(declared(branch, bits, tlast=False).rstrip("\n") for branch in branches)
+    parts = [f"    // Each beat of {name} goes to all who take it.\n{wires}\n\n{fork}"]
+    for branch in branches:
+        if depth := buffers.fifo_depths[branch]:
+            fifo = _arriving(folded, buffers, branch)
+            parts.append(
+                localparams(fifo, [("DEPTH", depth)])
+                + declared(fifo, bits, tlast=False)
+                + instance(
+                    "axis_fifo",
+                    fifo,
+                    [("WIDTH", bits), ("DEPTH", f"{fifo.upper()}_DEPTH")],
+                    [
+                        *CLOCKED,
+                        *sink(branch),
+                        ("s_axis_tlast", "1'b0"),
+                        *source(fifo, tlast=False),
+                    ],
+                )
+            )
+    return parts
 
 
-def _connected(stage: Stage, settings: Sequence[Setting], source: str) -> list[Pair]:
+def _arriving(folded: FoldedNetwork, buffers: Buffers, stream: str) -> str:
+    """The wires by which a stream comes to whoever takes it."""
+    if stream == IMAGE:
+        return "frame"
+    # A node's own FIFO is inside its module.
+    outside = stream not in folded.network and buffers.fifo_depths[stream] > 0
+    return f"{stream}_fifo" if outside else stream
+
+
+def _connected(stage: Stage, settings: Sequence[Setting]) -> list[Pair]:
     """Parameters of an instance: named constants where they exist, no defaults."""
     pairs: list[Pair] = []
     for setting in settings:
@@ -85,21 +142,11 @@ def _connected(stage: Stage, settings: Sequence[Setting], source: str) -> list[P
             continue
         if setting.named:
             pairs.append((setting.name, f"{stage.name.upper()}_{setting.name}"))
-        elif source == IMAGE and setting.name in OF_THE_IMAGE:
+        elif stage.node.inputs == (IMAGE,) and setting.name in OF_THE_IMAGE:
             pairs.append((setting.name, OF_THE_IMAGE[setting.name]))
         else:
             pairs.append((setting.name, setting.value))
     return pairs
-
-
-def _localparams(stage: Stage, settings: Sequence[Setting]) -> str:
-    named = [setting for setting in settings if setting.named]
-    width = max(len(setting.name) for setting in named)
-    lines = [
-        f"    localparam {stage.name.upper()}_{setting.name:<{width}} = {setting.value};"
-        for setting in named
-    ]
-    return "\n".join([*lines, "", ""])
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -111,9 +158,10 @@ def _title(stage: Stage) -> str:
     return f"{stage.name}: {shapes}, {stage.geometry}"
 
 
-def _header(folded: FoldedNetwork, buffers: Buffers) -> str:
+def _header(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> str:
     network = folded.network
     channels, height, width = network.input_shape
+    what, kind = ("logit", "int32") if quantised.gives_sums else ("code", "uint8")
     titles = ("layer", "input", "output", "window or order", "PE", "SIMD", "multipliers", "cycles")
     rows: list[tuple[str, ...]] = [titles]
     for stage in folded.stages:
@@ -139,7 +187,7 @@ def _header(folded: FoldedNetwork, buffers: Buffers) -> str:
     lines = [
         "// SPDX-License-Identifier: Apache-2.0",
         "//",
-        f"// {network.name}: from {_times(network.input_shape)} images to logits and a class.",
+        f"// {network.name}: from {_times(network.input_shape)} images to {what}s and a class.",
         f"// A new image every {folded.cycles} cycles with {folded.multipliers} multipliers; "
         f"latency {buffers.latency} cycles.",
         "//",
@@ -155,8 +203,8 @@ def _header(folded: FoldedNetwork, buffers: Buffers) -> str:
         ),
         *_paragraph(
             "Out: ",
-            f"{_count(_logit_lanes(folded), 'logit')} a beat, int32, the first in the lowest bits; "
-            "tlast on the last beat, where tuser is the class: the index of the largest logit, "
+            f"{_count(_logit_lanes(folded), what)} a beat, {kind}, the first in the lowest bits; "
+            f"tlast on the last beat, where tuser is the class: the index of the largest {what}, "
             "the lowest of equals.",
         ),
         *_paragraph(
@@ -187,7 +235,7 @@ def _paragraph(label: str, text: str) -> list[str]:
     )
 
 
-def _module(folded: FoldedNetwork, weighted: int) -> str:
+def _module(quantised: QuantisedNetwork, folded: FoldedNetwork, weighted: int) -> str:
     first = folded.stages[0]
     ports = [
         ("input", 1, "clk"),
@@ -196,7 +244,7 @@ def _module(folded: FoldedNetwork, weighted: int) -> str:
         ("input", 1, "s_axis_tvalid"),
         ("output", 1, "s_axis_tready"),
         ("input", 1, "s_axis_tlast"),
-        ("output", 32 * _logit_lanes(folded), "m_axis_tdata"),
+        ("output", quantised.output_bits * _logit_lanes(folded), "m_axis_tdata"),
         ("output", 16, "m_axis_tuser"),
         ("output", 1, "m_axis_tvalid"),
         ("input", 1, "m_axis_tready"),
@@ -213,44 +261,6 @@ def _module(folded: FoldedNetwork, weighted: int) -> str:
     return f"module {folded.network.name} (\n" + ",\n".join(lines) + "\n);\n"
 
 
-def _wires(stream: str, bits: str, tlast: bool = True, tuser: bool = False) -> str:
-    vector = f"[{bits}-1:0]"
-    signals = [(vector, "tdata"), ("", "tvalid"), ("", "tready")]
-    names = [(space, f"{stream}_{signal}") for space, signal in signals]
-    names.append(("", _tlast(stream, tlast)))
-    if tuser:
-        names.append(("[15:0]", f"{stream}_tuser"))
-    return "".join(f"    wire {space:<{len(vector)}} {name};\n" for space, name in names) + "\n"
-
-
-def _tlast(stream: str, used: bool) -> str:
-    """The name of a stream's tlast; `unused_` tells lint that nothing reads it."""
-    return f"{stream}_tlast" if used else f"unused_{stream}_tlast"
-
-
-def _sink(stream: str, tlast: bool = True) -> list[Pair]:
-    """Connect a module's `s_axis` to a stream; layers count their beats and take no tlast."""
-    signals = ("tdata", "tvalid", "tready") + ("tlast",) * tlast
-    return [(f"s_axis_{signal}", f"{stream}_{signal}") for signal in signals]
-
-
-def _source(stream: str, tlast: bool = True) -> list[Pair]:
-    """Connect a module's `m_axis` to a stream, which may leave its tlast unused."""
-    ports = [(f"m_axis_{signal}", f"{stream}_{signal}") for signal in ("tdata", "tvalid", "tready")]
-    return [*ports, ("m_axis_tlast", _tlast(stream, tlast))]
-
-
-def _instance(module: str, name: str, parameters: Sequence[Pair], ports: Sequence[Pair]) -> str:
-    def connections(pairs: Sequence[Pair]) -> str:
-        width = max(len(key) for key, _ in pairs)
-        return ",\n".join(f"        .{key:<{width}} ({value})" for key, value in pairs)
-
-    text = f"    {module} "
-    if parameters:
-        text += f"#(\n{connections(parameters)}\n    ) "
-    return text + f"{name} (\n{connections(ports)}\n    );\n"
-
-
 def _frame_check(folded: FoldedNetwork, flag_depth: int) -> str:
     channels, height, width = folded.network.input_shape
     local = (
@@ -263,57 +273,68 @@ def _frame_check(folded: FoldedNetwork, flag_depth: int) -> str:
         "    // Each image has a flag, 1 where its length was wrong, which waits for its logits.\n"
         "    wire flag_tdata;\n    wire flag_tvalid;\n    wire flag_tready;\n\n"
     )
-    check = _instance(
+    check = instance(
         "frame_check",
         "check",
         [("BEATS", "HEIGHT*WIDTH/PIXELS"), ("WIDTH", "8*PIXELS*CHANNELS")],
         [
             *CLOCKED,
-            *_sink("s_axis"),
-            *_source("frame", tlast=False),
-            *((f"m_flag_{signal}", f"flag_{signal}") for signal in ("tdata", "tvalid", "tready")),
+            *sink("s_axis", tlast=True),
+            *source("frame", tlast=False),
+            *((f"m_flag_{signal}", f"flag_{signal}") for signal in SIGNALS),
             ("frame_error", "frame_error"),
         ],
     )
     fifo = (
         "    wire flag_fifo_tdata;\n    wire flag_fifo_tvalid;\n    wire flag_fifo_tready;\n"
-        f"    wire {_tlast('flag_fifo', used=False)};\n\n"
-    ) + _instance(
+        f"    wire {tlast_of('flag_fifo', used=False)};\n\n"
+    ) + instance(
         "axis_fifo",
         "flag_fifo",
         [("WIDTH", 1), ("DEPTH", flag_depth)],
         [
             *CLOCKED,
-            *_sink("flag", tlast=False),
+            *sink("flag"),
             ("s_axis_tlast", "1'b1"),
-            *_source("flag_fifo", tlast=False),
+            *source("flag_fifo", tlast=False),
         ],
     )
     note = "    // The layers count their beats themselves: no tlast goes into them.\n"
-    wires = _wires("frame", "8*PIXELS*CHANNELS", tlast=False)
+    wires = declared("frame", "8*PIXELS*CHANNELS", tlast=False)
     return local + note + wires + flag + check + "\n" + fifo
 
 
-def _classify(folded: FoldedNetwork) -> str:
-    bits = "32*LOGIT_LANES"
+def _classify(quantised: QuantisedNetwork, folded: FoldedNetwork) -> str:
+    width = quantised.output_bits
+    bits = f"{width}*LOGIT_LANES"
     wires = (
         "    // The class comes with the last logit; images of a wrong length are dropped.\n"
         f"    localparam CLASSES     = {folded.network.classes};\n"
         f"    localparam LOGIT_LANES = {_logit_lanes(folded)};\n\n"
-        f"{_wires('class', bits, tuser=True)}"
+        f"{declared('class', bits, tuser=True)}"
     )
-    argmax = _instance(
+    argmax = instance(
         "argmax",
         "classify",
-        [("CLASSES", "CLASSES"), ("LANES", "LOGIT_LANES"), ("WIDTH", 32)],
-        [*CLOCKED, *_sink(folded.output.name), *_source("class"), ("m_axis_tuser", "class_tuser")],
+        [
+            ("CLASSES", "CLASSES"),
+            ("LANES", "LOGIT_LANES"),
+            ("WIDTH", width),
+            *[("SIGNED", 0)] * (not quantised.gives_sums),
+        ],
+        [
+            *CLOCKED,
+            *sink(folded.output.name, tlast=True),
+            *source("class"),
+            ("m_axis_tuser", "class_tuser"),
+        ],
     )
     ports: list[Pair] = [
         ("s_axis_tdata", "{class_tuser, class_tdata}"),
-        *_sink("class")[1:],
-        *((f"s_flag_{signal}", f"flag_fifo_{signal}") for signal in ("tdata", "tvalid", "tready")),
+        *sink("class", tlast=True)[1:],
+        *((f"s_flag_{signal}", f"flag_fifo_{signal}") for signal in SIGNALS),
         ("m_axis_tdata", "{m_axis_tuser, m_axis_tdata}"),
-        *_source("m_axis")[1:],
+        *source("m_axis")[1:],
     ]
-    drop = _instance("frame_drop", "drop", [("WIDTH", f"16 + {bits}")], ports)
+    drop = instance("frame_drop", "drop", [("WIDTH", f"16 + {bits}")], ports)
     return wires + argmax + "\n" + drop

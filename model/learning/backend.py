@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from convstream.model.base.errors import UserError
 from convstream.model.learning.recipes import Recipe
 from convstream.model.network.exponents import Exponents
 from convstream.model.network.floats import FloatNetwork
@@ -42,6 +43,16 @@ class Backend(ABC):
     @abstractmethod
     def from_float(self, model: FloatNetwork) -> Model:
         """The same weights, in the backend's type and of the model's own."""
+
+    def normalised(self, model: FloatNetwork) -> Model:
+        """The same with batch normalisation for float training, which `to_float` folds.
+
+        Raises `UserError` in a backend that has none.
+        """
+        raise UserError(
+            "recipe field normalise: this backend has no batch normalisation; "
+            "train with --backend torch, or use --set normalise=0"
+        )
 
     @abstractmethod
     def to_float(self, model: Model) -> FloatNetwork:

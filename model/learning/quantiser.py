@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from convstream.model.base.errors import UserError
 from convstream.model.network.exponents import Exponents, fake_quantise
 from convstream.model.network.graph import Network
 
@@ -31,18 +32,27 @@ def choose_exponents(
     """The exponents of least squared rounding error.
 
     parameters: float weights by name, `conv1.weight`, ... outputs: by name, what each hidden node
-    that accumulates gives for calibration images, after its ReLU.
+    with codes of its own gives for calibration images, after its ReLU.
     """
     weight: dict[str, int] = {}
     output: dict[str, int] = {}
     chosen = Exponents(weight, output)
     for node in network.nodes:
+        if node.layer.passes:
+            continue
         if not node.layer.accumulates:
+            output[node.name] = best_exponent(outputs[node.name], 0, 255)
             continue
         if node in network.weighted:
             weight[node.name] = best_exponent(parameters[f"{node.name}.weight"], -128, 127)
         else:
-            weight[node.name] = node.layer.sum_exponent
+            exponent = node.layer.sum_exponent
+            if exponent is None:
+                raise UserError(
+                    f"{node.name}: a mean over a number of values that is no power of two has no "
+                    "power-of-two scale; choose a window of 2, 4, 8 or so"
+                )
+            weight[node.name] = exponent
         if node is not network.output:
             # The requantising shift must not be negative.
             finest = chosen.input_of(network, node) + weight[node.name]

@@ -18,6 +18,7 @@ class Recipe:
     optimiser: adam (AdamW) or sgd, with momentum. batch, rate, tune_rate, decay: images a step,
     peak learning rates (warm-up, then a cosine), weight decay.
     average: decay a step of the moving average of the weights that is validated and kept.
+    normalise: 1 for batch normalisation in the float training, folded into the weights at the end.
     restarts, restart_epochs: initialisations that are tried first; the best quarter of them go on
     for four times as long at half the rate, and so on until one is left.
     teacher: network of `mem/` whose float logits are learned from, or None; teacher_weight: their
@@ -38,6 +39,7 @@ class Recipe:
     tune_rate: float = 3e-4
     decay: float = 1e-2
     average: float = 0.998
+    normalise: int = 0
     restarts: int = 1
     restart_epochs: int = 1
     teacher: str | None = None
@@ -135,6 +137,16 @@ RECIPES: dict[str, Recipe] = {
         tune_epochs=4,
         rate=4e-3,
         decay=0.03,
+        teacher="simplecnn",
+        copies=12,
+        shear=0.12,
+    ),
+    "dsnet": Recipe(
+        epochs=40,
+        tune_epochs=6,
+        rate=1e-2,
+        decay=0.02,
+        normalise=1,
         teacher="simplecnn",
         copies=12,
         shear=0.12,

@@ -50,9 +50,11 @@ class TorchBackend(Backend):
     def from_float(self, model: FloatNetwork) -> TorchNetwork:
         return TorchNetwork(model).to(self.device, self.dtype)
 
+    def normalised(self, model: FloatNetwork) -> TorchNetwork:
+        return TorchNetwork(model, normalise=True).to(self.device, self.dtype)
+
     def to_float(self, model: TorchNetwork) -> FloatNetwork:
-        parameters = {key: value.cpu().numpy() for key, value in model.state_dict().items()}
-        return FloatNetwork(model.network, parameters)
+        return model.folded()
 
     def copy(self, model: TorchNetwork) -> TorchNetwork:
         return copy.deepcopy(model)
@@ -61,6 +63,7 @@ class TorchBackend(Backend):
     def predict(
         self, model: TorchNetwork, pixels: np.ndarray, exponents: Exponents | None = None
     ) -> np.ndarray:
+        model.eval()
         parts = torch.from_numpy(pixels).split(PREDICTED)
         return torch.cat([model(part.to(self.device), exponents) for part in parts]).cpu().numpy()
 
@@ -83,6 +86,7 @@ class TorchBackend(Backend):
         rate: float,
     ) -> tuple[Tensor, Tensor]:
         pixels, labels, wanted = batch
+        model.train()
         logits = model(pixels, exponents)
         loss = imitation_loss(logits, labels, wanted, recipe)
         optimiser.zero_grad(set_to_none=True)
@@ -94,7 +98,11 @@ class TorchBackend(Backend):
 
     @torch.no_grad()
     def average(self, averaged: TorchNetwork, model: TorchNetwork, share: float) -> None:
-        torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), share)
+        ours, theirs = (
+            [v for v in (*m.parameters(), *m.buffers()) if v.is_floating_point()]
+            for m in (averaged, model)
+        )
+        torch._foreach_lerp_(ours, theirs, share)
 
 
 def imitation_loss(

@@ -38,11 +38,18 @@ class TorchNetwork(nn.Module):
     gradients through (straight-through estimator), so the same forward pass serves
     quantisation-aware training. float32 is exact as long as accumulators stay under 2**24; float64
     always is.
+    normalise: put a batch normalisation behind each hidden layer with weights, for float training;
+    `folded` has it in the weights.
     """
 
-    def __init__(self, model: FloatNetwork) -> None:
+    def __init__(self, model: FloatNetwork, normalise: bool = False) -> None:
         super().__init__()
         self.network = model.network
+        self.norms = nn.ModuleDict()
+        if normalise:
+            for node in model.network.weighted:
+                if node is not model.network.output:
+                    self.norms[node.name] = nn.BatchNorm2d(node.out_shape[0])
         for node in model.network.weighted:
             own = nn.Module()
             for kind in ("weight", "bias"):
@@ -63,6 +70,8 @@ class TorchNetwork(nn.Module):
             x = [image if source < 0 else values[source] for source in sources]
             if not activation:
                 y = node.layer.torch_forward(x, self._weights(node, exponents))
+                if node.name in self.norms:
+                    y = self.norms[node.name](y)
             elif exponents is None:
                 y = functional.relu(x[0])
             else:
@@ -82,3 +91,22 @@ class TorchNetwork(nn.Module):
             fake_quantise(weight, exponent, -128, 127),
             fake_quantise(bias, sum_exponent, -(2**31), 2**31 - 1),
         )
+
+    def folded(self) -> FloatNetwork:
+        """The weights and biases, each with the normalisation behind it, by its running figures."""
+        parameters = {}
+        for node in self.network.weighted:
+            weight, bias = (
+                self.get_parameter(f"{node.name}.{kind}").detach() for kind in ("weight", "bias")
+            )
+            if node.name in self.norms:
+                norm = self.norms[node.name]
+                assert isinstance(norm, nn.BatchNorm2d)
+                mean, variance = norm.running_mean, norm.running_var
+                assert mean is not None and variance is not None
+                factor = norm.weight.detach() / torch.sqrt(variance + norm.eps)
+                weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+                bias = (bias - mean) * factor + norm.bias.detach()
+            parameters[f"{node.name}.weight"] = weight.cpu().numpy()
+            parameters[f"{node.name}.bias"] = bias.cpu().numpy()
+        return FloatNetwork(self.network, parameters)

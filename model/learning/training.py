@@ -111,10 +111,8 @@ def train_float(
         backend, training, recipe, None if teacher is None else backend.from_float(teacher)
     )
     sample = training.pixels[:CALIBRATION]
-    models = [
-        backend.from_float(initial_network(network, sample, backend.rng))
-        for _ in range(recipe.restarts)
-    ]
+    begin = backend.normalised if recipe.normalise else backend.from_float
+    models = [begin(initial_network(network, sample, backend.rng)) for _ in range(recipe.restarts)]
     epochs, rate = recipe.restart_epochs, recipe.rate
     while len(models) > 1:
         tries = [
@@ -144,6 +142,8 @@ def train_float(
         name="float",
         progress=progress,
     )
+    if recipe.normalise:
+        model = backend.from_float(backend.to_float(model))
     if recipe.solve:
         solved = source.solve_last(model)
         loss, score = evaluate(backend, solved, validation)

@@ -111,7 +111,7 @@ def operations(network: Network) -> list[Operation]:
                     made[name] = len(order) - 1
         order.append(Operation(node, False, tuple(made[name] for name in node.inputs)))
         made[node.name] = len(order) - 1
-        if node.layer.accumulates:
+        if not node.layer.passes:
             due[node.name] = node
         elif node.inputs[0] in due:
             due[node.name] = due[node.inputs[0]]
@@ -210,7 +210,7 @@ class FloatNetwork:
         """Logits N x classes as real values, and the steps that `backward` goes back through.
 
         pixels: uint8 N x C x H x W. exponents: round to what int8 computes. convolution: `slow` or
-        `fast`. observe: is given, by name, the output of each node that accumulates, after its
+        `fast`. observe: is given, by name, the output of each node with codes of its own, after its
         ReLU.
         """
         self._check_pixels(pixels)

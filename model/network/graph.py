@@ -56,7 +56,7 @@ class Node:
 class Network:
     """Nodes in topological order, on uint8 images of `input_shape` (channels, height, width).
 
-    The last node's int32 accumulators are the logits. `Network.chain` and `Network.graph` give
+    The last node's output is the network's. `Network.chain` and `Network.graph` give
     nodes their names and shapes. Raises `UserError` where the nodes do not make a network.
     """
 
@@ -108,11 +108,8 @@ class Network:
                     f"{node.in_shapes}; expected nodes before it, each with a name of its own"
                 )
             known[node.name] = node.out_shape
-        if not self.nodes or not self.output.layer.accumulates:
-            raise UserError(
-                f"network {self.name}: the last layer must be a convolution or fully connected, "
-                "as its accumulators are the logits"
-            )
+        if not self.nodes:
+            raise UserError(f"network {self.name}: it has no layers; expected one at least")
         unread = [node.name for node in self.nodes[:-1] if not self.readers(node.name)]
         if unread:
             raise UserError(f"network {self.name}: nothing takes the output of {unread[0]}")

@@ -1,131 +1,134 @@
-"""A network with its int8 weights: what an ONNX file holds, what is simulated and exported."""
+"""A network in integers: what a file holds, what is simulated and exported."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.layers.base import Site
+from convstream.model.network.rounding import Rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Weights and scales of a node that accumulates, all scales powers of two.
+    """Weights of a node, as its file has them.
 
-    weight: int8, (OC, IC, K, K), or (OUT, IN) with IN flattened from (channels, height, width).
-    bias: int32, (OC,), of scale 2**-(input_exponent + weight_exponent). Both None where the layer
-    has none, as an average pool; its weight_exponent is then `layer.sum_exponent`.
-    input_exponent, weight_exponent: an integer q stands for the real value q * 2**-exponent.
-    output_exponent: of the uint8 output; None where the int32 accumulators go out (logits).
+    weight: int8, in the shape of `Node.weight_shape`, output channels first. weight_scale: float32
+    (channels,), or (1,) for all of them. bias: int32 (channels,), of scale sx * weight_scale.
     """
 
-    weight: np.ndarray | None
-    bias: np.ndarray | None
-    input_exponent: int
-    weight_exponent: int
-    output_exponent: int | None
-
-    @property
-    def sum_exponent(self) -> int:
-        """Exponent of the accumulators."""
-        return self.input_exponent + self.weight_exponent
-
-    @property
-    def shift(self) -> int | None:
-        """Requantising shift s = a_in + w - a_out >= 0; None for the logits."""
-        return None if self.output_exponent is None else self.sum_exponent - self.output_exponent
+    weight: np.ndarray
+    weight_scale: np.ndarray
+    bias: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class QuantisedNetwork:
-    """A `Network` and, by node, the `Parameters` of every one that accumulates.
+    """A `Network`, the `Parameters` of every node with weights, and the `Codes` of its tensors.
 
-    Raises `UserError` on a shape, type or exponent that does not fit, a negative requantising
-    shift, or an accumulator that does not fit into int32.
+    codes: by node, or IMAGE, for all tensors but those whose codes are their inputs'. The last
+    node has none where its int32 sums leave the network.
+    Raises `UserError` on a shape, type or scale that does not fit, a negative requantising shift,
+    or an accumulator that does not fit into int32.
     """
 
     network: Network
     parameters: Mapping[str, Parameters]
+    codes: Mapping[str, Codes]
 
     def __post_init__(self) -> None:
-        expected = {node.name for node in self.network.nodes if node.layer.accumulates}
-        if self.parameters.keys() != expected:
-            odd = ", ".join(sorted(self.parameters.keys() ^ expected))
-            raise UserError(
-                f"network {self.network.name}: parameters missing, or of no layer: {odd}"
-            )
-        scales: dict[str, int | None] = {}
-        for node in self.network.nodes:
-            exponents = {scales[name] for name in node.inputs if name in scales}
+        network = self.network
+        self._check_keys("parameters", set(self.parameters), {n.name for n in network.weighted})
+        makers = {node.name for node in network.nodes if not node.layer.passes} | {IMAGE}
+        if network.output.layer.accumulates and network.output.name not in self.codes:
+            makers.remove(network.output.name)
+        self._check_keys("codes", set(self.codes), makers)
+        for node in network.nodes:
             if node.name in self.parameters:
-                own = self.parameters[node.name]
-                self._check(node, own, exponents)
-                for name in node.inputs:
-                    scales.setdefault(name, own.input_exponent)
-                scales[node.name] = own.output_exponent
-            elif exponents:
-                # The image's own exponent is known once a layer with parameters has taken it.
-                (scales[node.name],) = exponents
+                self._check_arrays(node, self.parameters[node.name])
+            self._check_scales(node)
 
-    def _check(self, node: Node, own: Parameters, exponents: set[int | None]) -> None:
-        name = node.name
-        self._check_arrays(node, own)
-        for exponent in exponents - {own.input_exponent}:
-            raise UserError(
-                f"{name}: its input has scale 2**-{own.input_exponent}, the layer before gives "
-                f"2**-{exponent}; the two must be equal"
-            )
-        if (own.output_exponent is None) != (node is self.network.output):
-            raise UserError(f"{name}: only the last layer gives unquantised logits")
-        if own.shift is not None and own.shift < 0:
-            raise UserError(
-                f"{name}: negative requantising shift {own.shift} (input 2**-"
-                f"{own.input_exponent}, weight 2**-{own.weight_exponent}, output "
-                f"2**-{own.output_exponent}); use a coarser output scale"
-            )
-        if self.accumulator_bound(name) >= 2**31:
-            raise UserError(
-                f"{name}: accumulators can reach {self.accumulator_bound(name)}, beyond int32; "
-                "use smaller weights or biases"
-            )
+    def _check_keys(self, what: str, found: set[str], expected: set[str]) -> None:
+        if found != expected:
+            odd = ", ".join(sorted(found ^ expected))
+            raise UserError(f"network {self.network.name}: {what} missing, or of no layer: {odd}")
 
     @staticmethod
     def _check_arrays(node: Node, own: Parameters) -> None:
         shape = node.weight_shape
-        if shape is None:
-            if own.weight is not None or own.bias is not None:
-                raise UserError(f"{node.name}: has weights, but its layer has none")
-            if own.weight_exponent != node.layer.sum_exponent:
-                raise UserError(
-                    f"{node.name}: its sums are 2**-{own.weight_exponent} of the input's scale, "
-                    f"expected 2**-{node.layer.sum_exponent}"
-                )
-            return
+        assert shape is not None
         for what, array, dtype, wanted in (
-            ("weights", own.weight, np.int8, shape),
-            ("biases", own.bias, np.int32, shape[:1]),
+            ("weights", own.weight, np.int8, (shape,)),
+            ("biases", own.bias, np.int32, (shape[:1],)),
+            ("scales of the weights", own.weight_scale, np.float32, (shape[:1], (1,))),
         ):
-            if array is None or array.shape != wanted or array.dtype != dtype:
-                found = "missing" if array is None else f"{array.dtype} {array.shape}"
+            if array.shape not in wanted or array.dtype != dtype:
                 raise UserError(
-                    f"{node.name}: {what} are {found}, expected {np.dtype(dtype)} {wanted}"
+                    f"{node.name}: {what} are {array.dtype} {array.shape}, "
+                    f"expected {np.dtype(dtype)} {wanted[0]}"
                 )
 
-    @property
-    def input_exponent(self) -> int:
-        """Exponent of the image."""
-        readers = list(self.network.readers(IMAGE))
-        while readers[0].name not in self.parameters:
-            readers = list(self.network.readers(readers[0].name))
-        return self.parameters[readers[0].name].input_exponent
+    def _check_scales(self, node: Node) -> None:
+        inputs = [self._by_tensor[name] for name in node.inputs]
+        if node.layer.passes and not all(inputs[0].same_values(codes) for codes in inputs):
+            raise UserError(
+                f"{node.name}: its inputs have different scales or zero points; requantise them"
+            )
+        bound = self.accumulator_bound(node.name)
+        if bound >= 2**31:
+            raise UserError(
+                f"{node.name}: accumulators can reach {bound}, beyond int32; "
+                "use smaller weights or biases"
+            )
+        self.rounding(node.name)  # refuses scales that leave float32
+
+    @cached_property
+    def _by_tensor(self) -> dict[str, Codes]:
+        """Codes of every tensor; none of the last sums."""
+        found = dict(self.codes)
+        for node in self.network.nodes:
+            if node.layer.passes:
+                found[node.name] = found[node.inputs[0]]
+        return found
+
+    def codes_of(self, name: str) -> Codes | None:
+        """What the codes of a node's output, or of IMAGE, stand for; None: they are int32 sums."""
+        return self._by_tensor.get(name)
+
+    def site(self, name: str) -> Site:
+        """What the layer of a node computes with."""
+        own = self.parameters.get(name)
+        return Site(
+            weight=None if own is None else own.weight,
+            weight_scale=None if own is None else own.weight_scale,
+            bias=None if own is None else own.bias,
+            inputs=tuple(self._by_tensor[source] for source in self.network[name].inputs),
+            output=self.codes_of(name),
+            shape=self.network[name].in_shape,
+        )
+
+    def rounding(self, name: str) -> Rounding | None:
+        """How a node's sums become codes; None: they leave as int32, or there are none."""
+        site = self.site(name)
+        return None if site.output is None else self.network[name].layer.rounding(site)
+
+    def pad_code(self, name: str) -> int:
+        """The code of the padding in a node's input."""
+        return self.network[name].layer.pad_code(self.site(name))
+
+    def bias(self, name: str) -> np.ndarray:
+        """int64 (channels,): b - zx * sum(w), what is added to the sums over codes."""
+        return self.site(name).code_bias
 
     def accumulator_bound(self, name: str) -> int:
-        """Largest |accumulator| of a node for any uint8 input."""
-        own = self.parameters[name]
-        return self.network[name].layer.accumulator_bound(own.weight, own.bias)
+        """Largest |accumulator| of a node for any codes."""
+        return self.network[name].layer.accumulator_bound(self.site(name))
 
     def accumulator_width(self, name: str) -> int:
         """Bits of a signed accumulator that holds +-accumulator_bound."""
@@ -134,9 +137,35 @@ class QuantisedNetwork:
     @property
     def largest_bound(self) -> int:
         """The largest `accumulator_bound` of all nodes."""
-        return max(map(self.accumulator_bound, self.parameters))
+        return max(self.accumulator_bound(node.name) for node in self.network.nodes)
 
     @property
-    def logits(self) -> Parameters:
-        """Parameters of the last node."""
-        return self.parameters[self.network.output.name]
+    def gives_sums(self) -> bool:
+        """Whether the last node's int32 accumulators leave the network, and not codes."""
+        return self.network.output.name not in self._by_tensor
+
+    @property
+    def output_bits(self) -> int:
+        """Of a value that leaves the network: an int32 sum or a uint8 code."""
+        return 32 if self.gives_sums else 8
+
+    @property
+    def output_scale(self) -> np.ndarray:
+        """float64 (channels,) or (1,): of what leaves the network, real = (y - zero point) * it."""
+        name = self.network.output.name
+        codes = self.codes_of(name)
+        if codes is not None:
+            return np.array([codes.scale])
+        return self.network[name].layer.sum_scale(self.site(name))
+
+    @property
+    def output_zero_point(self) -> int:
+        """Of the uint8 codes that leave the network; 0 of sums."""
+        codes = self.codes_of(self.network.output.name)
+        return 0 if codes is None else codes.zero_point
+
+    def real(self, outputs: np.ndarray) -> np.ndarray:
+        """float64 values of int32 N x outputs, as `reference.predict` gives them."""
+        shape = self.network.output.out_shape
+        scale = np.broadcast_to(self.output_scale[:, None, None], shape).reshape(-1)
+        return (outputs.astype(np.float64) - self.output_zero_point) * scale

@@ -24,6 +24,7 @@ from convstream.model.network.graph import IMAGE, Network, Node
 from convstream.model.network.layers.base import check_integers
 from convstream.model.network.layers.windows import images_innermost
 from convstream.model.network.quantised import QuantisedNetwork
+from convstream.model.network.rounding import Rounding
 
 CACHED_VALUES = 2**20  # of float32, in the largest array of a batch
 
@@ -36,7 +37,8 @@ def requantise(acc: np.ndarray, shift: int) -> np.ndarray:
     check_integers(acc, "int32", None, "the accumulators of requantise")
     if shift < 0:
         raise UserError(f"requantise: the shift is {shift}, expected 0 or more")
-    return _requantise(acc.astype(np.float64), shift)
+    factor = np.array([2.0**-shift], np.float64)
+    return Rounding(factor).codes(acc.astype(np.float64))
 
 
 def argmax(logits: np.ndarray) -> np.ndarray:
@@ -48,20 +50,21 @@ def argmax(logits: np.ndarray) -> np.ndarray:
 def predict(
     quantised: QuantisedNetwork, images: np.ndarray, *, threads: int | None = None
 ) -> np.ndarray:
-    """Logits of uint8 `images` N x C x H x W: int32 N x classes, flattened from (C, H, W).
+    """What uint8 `images` N x C x H x W give: int32 N x outputs, flattened from (C, H, W).
 
-    threads: processors to use, all of them if None.
+    Sums, or, where the last node is quantised, its codes. threads: processors to use, all of them
+    if None.
     Raises `UserError` if the images do not fit the network.
     """
     last = quantised.network.output.name
-    logits = _run(quantised, images, [last], threads)[last]
-    return logits.reshape(len(images), quantised.network.classes)
+    outputs = _run(quantised, images, [last], threads)[last]
+    return outputs.reshape(len(images), quantised.network.classes).astype(np.int32, copy=False)
 
 
 def features(
     quantised: QuantisedNetwork, images: np.ndarray, *, threads: int | None = None
 ) -> dict[str, np.ndarray]:
-    """What every node gives: uint8 N x C x H x W, and int32 the last one, by name.
+    """What every node gives, by name: uint8 N x C x H x W, int32 where its sums leave.
 
     images, threads: as in `predict`.
     """
@@ -84,7 +87,7 @@ def _run(
     outputs = {
         name: np.empty(
             (len(images), *network[name].out_shape),
-            np.int32 if name == network.output.name else np.uint8,
+            np.uint8 if quantised.codes_of(name) else np.int32,
         )
         for name in names
     }
@@ -107,26 +110,24 @@ def _run(
 
 
 class _Step(NamedTuple):
-    """A node, what its layer computes with, and its shift (None: nothing to requantise)."""
+    """A node, what its layer computes with, and how its sums are rounded (None: they are not)."""
 
     node: Node
     operands: tuple[np.ndarray, ...]
-    shift: int | None
+    rounding: Rounding | None
 
 
 def _step(quantised: QuantisedNetwork, node: Node) -> _Step:
-    own = quantised.parameters.get(node.name)
-    if own is None:
-        return _Step(node, (), None)
-    return _Step(node, node.layer.operands(own.weight, own.bias), own.shift)
+    operands = node.layer.operands(quantised.site(node.name))
+    return _Step(node, operands, quantised.rounding(node.name))
 
 
 def _values(steps: list[_Step], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Output of every node for a batch; the logits are still floats."""
+    """Output of every node for a batch; the last sums are still floats."""
     values = {IMAGE: images_innermost(images)}
-    for node, operands, shift in steps:
+    for node, operands, rounding in steps:
         y = node.layer.integers([values[name] for name in node.inputs], operands)
-        values[node.name] = y if shift is None else _requantise(y, shift)
+        values[node.name] = y if rounding is None else rounding.codes(y)
     return values
 
 
@@ -139,14 +140,6 @@ def _batch_size(network: Network) -> int:
     )
     images = max(1, CACHED_VALUES // largest)
     return images if images < 16 else images // 16 * 16
-
-
-def _requantise(acc: np.ndarray, shift: int) -> np.ndarray:
-    """As `requantise`, from floats, which it overwrites."""
-    acc *= acc.dtype.type(2.0**-shift)
-    np.rint(acc, out=acc)
-    np.clip(acc, 0, 255, out=acc)
-    return acc.astype(np.uint8)
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -9,10 +9,20 @@ module avgpool2d_formal #(
     parameter WIDTH    = 3,
     parameter CHANNELS = 1,
     parameter KERNEL   = 2,
+    parameter KERNEL_H = KERNEL,
+    parameter KERNEL_W = KERNEL,
     parameter STRIDE   = 2,
+    parameter STRIDE_H = STRIDE,
+    parameter STRIDE_W = STRIDE,
+    parameter PADDING  = 0,
+    parameter PAD_TOP  = PADDING,
+    parameter PAD_LEFT = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT = PADDING,
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
     parameter OUT_WIDTH = 8,
+    parameter RUNNING   = 0,
     parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
@@ -23,15 +33,18 @@ module avgpool2d_formal #(
     input wire                  m_axis_tready
 );
 
-    localparam OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1;
+    localparam OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1;
 
     wire [8*PIXELS*LANES-1:0]             s_axis_tdata;
     wire [OUT_WIDTH*OUT_PIXELS*LANES-1:0] m_axis_tdata;
     wire                                  s_axis_tready, m_axis_tlast, m_axis_tvalid;
 
     avgpool2d #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH), .FIFO_DEPTH(FIFO_DEPTH)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .RUNNING(RUNNING), .LANES(LANES), .PIXELS(PIXELS), .SHIFT(0), .OUT_WIDTH(OUT_WIDTH),
+        .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -39,7 +52,9 @@ module avgpool2d_formal #(
         .m_axis_tready(m_axis_tready)
     );
     axis_pool #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
         .LANES(LANES), .PIXELS(PIXELS), .RESULT_WIDTH(OUT_WIDTH), .LIMIT(13)
     ) pool (
         .clk(clk), .rst(rst), .mark(mark),

@@ -7,7 +7,9 @@
 // There, output o is bias[o] + w[o][c][ky][kx], which differs for every place. The ROMs are those that
 // model/hardware/rom.py makes of
 //
-//   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL + ky)*KERNEL + kx; bias[o] = o
+//   w[o][c][ky][kx] = 1 + ((o*CHANNELS + c)*KERNEL_H + ky)*KERNEL_W + kx; bias[o] = o
+//
+// In a depthwise one, output o has but the weights of channel o / MULTIPLIER: CHANNELS is 1 here.
 
 `default_nettype none
 
@@ -16,9 +18,20 @@ module axis_conv #(
     parameter WIDTH        = 1,
     parameter CHANNELS     = 1,
     parameter OUT_CHANNELS = 1,
+    parameter MULTIPLIER   = 0,  // outputs of each channel; 0: every output reads all channels
     parameter KERNEL       = 1,
+    parameter KERNEL_H     = KERNEL,
+    parameter KERNEL_W     = KERNEL,
     parameter STRIDE       = 1,
+    parameter STRIDE_H     = STRIDE,
+    parameter STRIDE_W     = STRIDE,
     parameter PADDING      = 0,
+    parameter PAD_TOP      = PADDING,
+    parameter PAD_LEFT     = PADDING,
+    parameter PAD_BOTTOM   = PADDING,
+    parameter PAD_RIGHT    = PADDING,
+    parameter DILATION_H   = 1,
+    parameter DILATION_W   = 1,
     parameter LANES        = 1,
     parameter PE           = 1,
     parameter LIMIT        = 1,  // clocks, see axis_progress
@@ -36,8 +49,10 @@ module axis_conv #(
     input  wire                  m_tready
 );
 
-    localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
-    localparam OUT_WIDTH  = (WIDTH + 2*PADDING - KERNEL) / STRIDE + 1;
+    localparam SPAN_H     = (KERNEL_H - 1)*DILATION_H + 1;
+    localparam SPAN_W     = (KERNEL_W - 1)*DILATION_W + 1;
+    localparam OUT_HEIGHT = (HEIGHT + PAD_TOP + PAD_BOTTOM - SPAN_H) / STRIDE_H + 1;
+    localparam OUT_WIDTH  = (WIDTH + PAD_LEFT + PAD_RIGHT - SPAN_W) / STRIDE_W + 1;
     localparam GROUPS     = (OUT_CHANNELS + PE - 1) / PE;
 
     wire       dyed;
@@ -62,20 +77,25 @@ module axis_conv #(
     );
 
     // The dyed pixel's row and column in the window; beyond it, also below 0, they are large.
-    wire [7:0] ky     = y + PADDING[7:0] - row*STRIDE[7:0];
-    wire [7:0] kx     = x + PADDING[7:0] - col*STRIDE[7:0];
-    wire       covers = dyed && ky < KERNEL && kx < KERNEL;
-    wire [7:0] tap    = (channel*KERNEL[7:0] + ky)*KERNEL[7:0] + kx;
+    wire [7:0] below  = y + PAD_TOP[7:0] - row*STRIDE_H[7:0];
+    wire [7:0] right  = x + PAD_LEFT[7:0] - col*STRIDE_W[7:0];
+    wire       covers = dyed && below < SPAN_H && below % DILATION_H[7:0] == 0
+                     && right < SPAN_W && right % DILATION_W[7:0] == 0;
+    wire [7:0] ky     = below / DILATION_H[7:0];
+    wire [7:0] kx     = right / DILATION_W[7:0];
+    wire [7:0] plane  = (MULTIPLIER == 0) ? channel : 8'd0;
+    wire [7:0] tap    = (plane*KERNEL_H[7:0] + ky)*KERNEL_W[7:0] + kx;
 
-    localparam [7:0] TAPS = CHANNELS*KERNEL*KERNEL;
+    localparam [7:0] TAPS = ((MULTIPLIER == 0) ? CHANNELS : 1)*KERNEL_H*KERNEL_W;
 
     genvar i;
     generate
         for (i = 0; i < PE; i = i + 1) begin : gen_out
             wire [7:0] out    = group*PE[7:0] + i;
             wire [7:0] weight = out*TAPS + tap + 1'b1;
+            wire       reads  = MULTIPLIER == 0 || out / ((MULTIPLIER == 0) ? 1 : MULTIPLIER) == channel;
             always @* if (m_tvalid && out < OUT_CHANNELS)
-                assert (m_tdata[32*i +: 32] == out + (covers ? weight : 8'd0));
+                assert (m_tdata[32*i +: 32] == out + ((covers && reads) ? weight : 8'd0));
         end
     endgenerate
 

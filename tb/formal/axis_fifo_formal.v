@@ -6,7 +6,8 @@
 
 module axis_fifo_formal #(
     parameter WIDTH = 2,
-    parameter DEPTH = 2
+    parameter DEPTH = 2,
+    parameter IN_BLOCKS = 0
 ) (
     input wire             clk,
     input wire             rst,
@@ -21,7 +22,7 @@ module axis_fifo_formal #(
     wire [WIDTH-1:0] m_axis_tdata;
 
     axis_fifo #(
-        .WIDTH(WIDTH), .DEPTH(DEPTH)
+        .WIDTH(WIDTH), .DEPTH(DEPTH), .IN_BLOCKS(IN_BLOCKS)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tlast(s_axis_tlast), .s_axis_tvalid(s_axis_tvalid),

@@ -11,13 +11,21 @@ module axis_pool #(
     parameter WIDTH    = 1,
     parameter CHANNELS = 1,
     parameter KERNEL   = 1,
+    parameter KERNEL_H = KERNEL,
+    parameter KERNEL_W = KERNEL,
     parameter STRIDE   = 1,
+    parameter STRIDE_H = STRIDE,
+    parameter STRIDE_W = STRIDE,
     parameter PADDING  = 0,
+    parameter PAD_TOP  = PADDING,
+    parameter PAD_LEFT = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT = PADDING,
     parameter LANES    = 1,
     parameter PIXELS   = 1,
     parameter LIMIT    = 1,      // clocks, see axis_progress
     parameter RESULT_WIDTH = 8,  // bits of a result
-    parameter OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1,
+    parameter OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1,
     parameter MARK_WIDTH = $clog2(PIXELS*LANES + 1)
 ) (
     input  wire                                     clk,
@@ -32,8 +40,8 @@ module axis_pool #(
     input  wire                                     m_tready
 );
 
-    localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
-    localparam STEPS      = ((WIDTH + 2*PADDING - KERNEL) / STRIDE + 1) / OUT_PIXELS;
+    localparam OUT_HEIGHT = (HEIGHT + PAD_TOP + PAD_BOTTOM - KERNEL_H) / STRIDE_H + 1;
+    localparam STEPS = ((WIDTH + PAD_LEFT + PAD_RIGHT - KERNEL_W) / STRIDE_W + 1) / OUT_PIXELS;
     localparam BEATS      = (CHANNELS + LANES - 1) / LANES;
 
     wire       dyed;
@@ -61,10 +69,10 @@ module axis_pool #(
     generate
         for (pixel = 0; pixel < OUT_PIXELS; pixel = pixel + 1) begin : gen_pixel
             // Its window's first row and column in the image, padding added.
-            wire [7:0] top  = out_row*STRIDE[7:0];
-            wire [7:0] left = (step*OUT_PIXELS[7:0] + pixel)*STRIDE[7:0];
-            wire       covers = dyed && y + PADDING >= top && y + PADDING < top + KERNEL
-                             && x + PADDING >= left && x + PADDING < left + KERNEL;
+            wire [7:0] top  = out_row*STRIDE_H[7:0];
+            wire [7:0] left = (step*OUT_PIXELS[7:0] + pixel)*STRIDE_W[7:0];
+            wire       covers = dyed && y + PAD_TOP >= top && y + PAD_TOP < top + KERNEL_H
+                             && x + PAD_LEFT >= left && x + PAD_LEFT < left + KERNEL_W;
             for (lane = 0; lane < LANES; lane = lane + 1) begin : gen_lane
                 wire here = covers && channel == part*LANES[7:0] + lane;
                 always @* if (m_tvalid)

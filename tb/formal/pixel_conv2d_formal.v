@@ -10,8 +10,18 @@ module pixel_conv2d_formal #(
     parameter CHANNELS     = 1,
     parameter OUT_CHANNELS = 1,
     parameter KERNEL       = 1,
+    parameter KERNEL_H     = KERNEL,
+    parameter KERNEL_W     = KERNEL,
     parameter STRIDE       = 1,
+    parameter STRIDE_H     = STRIDE,
+    parameter STRIDE_W     = STRIDE,
     parameter PADDING      = 0,
+    parameter PAD_TOP      = PADDING,
+    parameter PAD_LEFT     = PADDING,
+    parameter PAD_BOTTOM   = PADDING,
+    parameter PAD_RIGHT    = PADDING,
+    parameter DILATION_H   = 1,
+    parameter DILATION_W   = 1,
     parameter LANES        = 1,
     parameter PE           = 1,
     parameter MARK_WIDTH   = $clog2(LANES + 1)
@@ -23,8 +33,8 @@ module pixel_conv2d_formal #(
     input wire                  m_axis_tready
 );
 
-    localparam ACC_WIDTH = $clog2(1 + OUT_CHANNELS*(1 + CHANNELS*KERNEL*KERNEL)) + 1;
-    localparam PACE      = ((OUT_CHANNELS + PE - 1) / PE) * (KERNEL * KERNEL);  // clocks a window
+    localparam ACC_WIDTH = $clog2(1 + OUT_CHANNELS*(1 + CHANNELS*KERNEL_H*KERNEL_W)) + 1;
+    localparam PACE      = ((OUT_CHANNELS + PE - 1) / PE) * (KERNEL_H * KERNEL_W);  // clocks a window
 
     wire [8*LANES-1:0] s_axis_tdata;
     wire [32*PE-1:0]   m_axis_tdata;
@@ -33,7 +43,9 @@ module pixel_conv2d_formal #(
 
     pixel_conv2d #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .IN_CHANNELS(CHANNELS), .OUT_CHANNELS(OUT_CHANNELS),
-        .KERNEL(KERNEL), .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .PE(PE),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .DILATION_H(DILATION_H), .DILATION_W(DILATION_W), .LANES(LANES), .PE(PE),
         .ACC_WIDTH(ACC_WIDTH), .OUT_WIDTH(32), .FIFO_DEPTH(2),
         .WEIGHT_FILE("weight.mem"), .BIAS_FILE("bias.mem")
     ) dut (
@@ -44,7 +56,9 @@ module pixel_conv2d_formal #(
     );
     axis_conv #(
         .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .OUT_CHANNELS(OUT_CHANNELS),
-        .KERNEL(KERNEL), .STRIDE(STRIDE), .PADDING(PADDING), .LANES(LANES), .PE(PE), .LIMIT(PACE + 12)
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .DILATION_H(DILATION_H), .DILATION_W(DILATION_W), .LANES(LANES), .PE(PE), .LIMIT(PACE + 12)
     ) conv (
         .clk(clk), .rst(rst), .mark(mark),
         .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),

@@ -9,8 +9,10 @@ import numpy as np
 
 from convstream.model.hardware import rom
 from convstream.model.hardware.stage import Folding
+from convstream.model.hardware.stream_order import pack_table
 from convstream.model.network.layers import Conv, Linear
-from tb.stages import lone_stage
+from convstream.model.network.layers.windows import Window
+from tb.stages import lone_stage, window_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ SAYS = {
     "axis_fifo": "beats leave as they came, in order; room for DEPTH; moves in every clock",
     "frame_check": "images of BEATS beats leave, each with its flag; moves in every clock",
     "frame_drop": "flagged images leave no beat, others leave as they came; moves in every clock",
+    "scale_round": "nearest, by float32's idea of a half, for every product",
+    "scale_requantise": "the product rounded, clamped, CLOCKS + 2 clocks later; no other",
     "requantise": "half to even, clamped, for every accumulator and shift",
     "vector_buffer": "each chunk is at its place in each pass; moves within 2 clocks",
     "width_converter": "each byte is at its place, zeros behind, tlast; moves within 2 clocks",
@@ -34,11 +38,17 @@ SAYS = {
     "sliding_window": "each pixel is in its windows, no other; moves within 9 clocks (PACE 12: 13)",
     "conv2d": "each pixel meets its weights, sums leave in order, tlast; moves within PACE + 13",
     "pixel_conv2d": "as conv2d; moves within PACE + 13 clocks",
+    "depthwise_conv2d": "as conv2d, each pixel with the outputs of its channel alone",
     "fc": "each input meets its weights, sums leave in order, tlast; moves within 17 clocks",
     "pixel_reader": "each pixel is in its windows, no other; moves within 2 clocks",
     "maxpool2d": "results in raster order, each of its own window; moves within 14 clocks",
     "avgpool2d": "sums in raster order, each of its own window; moves within 14 clocks",
     "running_max": "results in raster order, each of its own window; moves within 3 clocks",
+    "axis_fork": "every reader gets each beat once, as it came; moves in every clock",
+    "axis_concat": "the inputs' beats in their turns, as they came; tlast; moves in every clock",
+    "axis_add": "beats of both together, sums in their places, tlast; moves within 5 clocks",
+    "lookup": "each code's own function in its place, tlast; moves within 3 clocks",
+    "upsample": "each pixel as often as the factors say, tlast; moves within 6 clocks",
     "argmax": "logits leave as they came, with the largest so far; moves in every clock",
 }
 
@@ -64,15 +74,24 @@ class Proof:
 
 
 def rom_files(proof: Proof) -> dict[str, str]:
-    """Names and texts of the ROMs that the harness of a convolution or of fc expects."""
+    """Names and texts of the ROMs that a harness expects."""
     parameters = proof.parameters
+    if proof.module == "lookup":
+        channels = parameters.get("CHANNELS", 1) if parameters.get("PER_CHANNEL") else 1
+        values = np.arange(256) * np.arange(1, channels + 1)[:, None] % 256
+        words = pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
+        return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
         shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
         layer = Linear(parameters["OUT_FEATURES"])
-    elif proof.module in ("conv2d", "pixel_conv2d"):
-        shape = (parameters["CHANNELS"], parameters["HEIGHT"], parameters["WIDTH"])
-        names = ("OUT_CHANNELS", "KERNEL", "STRIDE", "PADDING")
-        layer = Conv(*(parameters[name] for name in names))
+    elif proof.module in ("conv2d", "pixel_conv2d", "depthwise_conv2d"):
+        channels, window = parameters["CHANNELS"], window_of(parameters)
+        shape = (channels, parameters["HEIGHT"], parameters["WIDTH"])
+        geometry = window.kernel, window.stride, window.padding, window.dilation
+        if "MULTIPLIER" in parameters:
+            layer = Conv(channels * parameters["MULTIPLIER"], *geometry, groups=channels)
+        else:
+            layer = Conv(parameters["OUT_CHANNELS"], *geometry)
     else:
         return {}
     simd = parameters.get("SIMD", parameters["CHANNELS"])
@@ -103,13 +122,56 @@ def _sizes(kernel: int, largest: int, paddings: Iterable[int]) -> list[dict[str,
         for stride in range(1, max(kernel, 2) + 1)
         for height in range(1, largest + 1)
         for width in range(1, largest + 1)
-        if min(height, width) + 2 * padding >= kernel
+        if _fits(Window.of(kernel, stride, padding), height, width)
     ]
+
+
+def _shapes(largest: int, dilated: bool) -> list[dict[str, int]]:
+    """All images of up to `largest` rows and columns, under windows that differ both ways."""
+    windows = [
+        Window((1, 3), (1, 2), (0, 1, 0, 1)),
+        Window((3, 1), (2, 1), (1, 0, 2, 0)),
+        Window((2, 3), (1, 2), (1, 0, 0, 2)),
+        Window((2, 1), (1, 1), (0, 0, 1, 0)),
+        Window((1, 2), (2, 1), (0, 1, 0, 0)),
+        Window((2, 2), (3, 1), (1, 1, 0, 0)),
+    ]
+    if dilated:
+        windows += [
+            Window((2, 2), dilation=(2, 2)),
+            Window((2, 2), (1, 2), (1, 0, 2, 1), (2, 1)),
+            Window((1, 2), (1, 1), (0, 2, 0, 1), (1, 2)),
+            Window((3, 1), (2, 1), (2, 0, 1, 0), (2, 1)),
+        ]
+    return [
+        {"HEIGHT": height, "WIDTH": width} | _parameters(window)
+        for window in windows
+        for height in range(1, largest + 1)
+        for width in range(1, largest + 1)
+        if _fits(window, height, width)
+    ]
+
+
+def _fits(window: Window, height: int, width: int) -> bool:
+    _, rows, columns = window.padded((1, height, width))
+    return rows >= window.span[0] and columns >= window.span[1]
+
+
+def _parameters(window: Window) -> dict[str, int]:
+    """Parameters of a module with this window."""
+    (rows, columns), (down, across) = window.kernel, window.stride
+    sizes = {"KERNEL_H": rows, "KERNEL_W": columns, "STRIDE_H": down, "STRIDE_W": across}
+    sides = ("PAD_TOP", "PAD_LEFT", "PAD_BOTTOM", "PAD_RIGHT")
+    sizes |= {name: size for name, size in zip(sides, window.padding, strict=True) if size}
+    ways = ("DILATION_H", "DILATION_W")
+    return sizes | {n: size for n, size in zip(ways, window.dilation, strict=True) if size > 1}
 
 
 IMAGE = {"HEIGHT": 3, "WIDTH": 4, "KERNEL": 3, "PADDING": 1}
 CONV = {"HEIGHT": 2, "WIDTH": 2, "CHANNELS": 1, "KERNEL": 2, "STRIDE": 1, "PADDING": 1}
 CONV |= {"OUT_CHANNELS": 2, "LANES": 1, "PE": 1}
+DEPTHWISE = {name: size for name, size in CONV.items() if name != "OUT_CHANNELS"}
+DEPTHWISE |= {"MULTIPLIER": 1, "SIMD": 1}
 CONV_SIZES = [size for kernel in (1, 2) for size in _sizes(kernel, 2, range(kernel))]
 
 PROOFS = [
@@ -120,6 +182,71 @@ PROOFS = [
         *({"DEPTH": depth} for depth in range(1, 10)),
         {"DEPTH": 3, "WIDTH": 8},
         quick=4,
+    ),
+    *_each(
+        "axis_fifo",
+        "IC3",
+        Bug("axis_fifo.v", "empty_reg || (read && sole_reg)", "empty_reg"),
+        *({"DEPTH": depth, "IN_BLOCKS": 1} for depth in range(2, 8)),
+        {"DEPTH": 3, "IN_BLOCKS": 1, "WIDTH": 8},
+        quick=2,
+    ),
+    *_each(
+        "axis_fork",
+        "IC3",
+        Bug("axis_fork.v", "{READERS{s_axis_tvalid}} & ~taken_reg", "{READERS{s_axis_tvalid}}"),
+        *({"READERS": readers} for readers in range(2, 6)),
+        {"READERS": 2, "WIDTH": 8},
+    ),
+    *_each(
+        "axis_concat",
+        "IC3",
+        Bug("axis_concat.v", "take && |ends", "take"),
+        {"BEATS": 2 << 16 | 1, "GROUPS": 2},
+        {"BEATS": 1 << 16 | 3, "GROUPS": 1},
+        {"BEATS": 2 << 16 | 2, "GROUPS": 3, "FIFO_DEPTH": 2},
+        {"BEATS": 3 << 16 | 2, "GROUPS": 2, "FIFO_DEPTH": 3},
+    ),
+    *_each(
+        "axis_add",
+        "states",
+        Bug("axis_add.v", "{s_axis_tvalid[0], s_axis_tvalid[1]}", "2'b11"),
+        *({"POSITIONS": positions, "DYED": dyed} for dyed in (0, 1) for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2, "DYED": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "lookup",
+        "states",
+        Bug("lookup.v", "enable = !valid_reg || ready", "enable = 1'b1"),
+        *({"POSITIONS": positions} for positions in (2, 1, 3)),
+        {"CHANNELS": 2, "LANES": 1, "PER_CHANNEL": 1},
+        {"CHANNELS": 3, "LANES": 2, "PER_CHANNEL": 1},
+        {"PIXELS": 2, "POSITIONS": 4},
+        {"FIFO_DEPTH": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_W)", ".REPEATS(1)"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "FACTOR_H": rows, "FACTOR_W": columns}
+            for rows in (2, 1, 3)
+            for columns in (2, 3)
+            for height in (2, 1)
+            for width in (2, 1, 3)
+        ),
+        {"CHANNELS": 2, "LANES": 1},
+        {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "upsample",
+        "states",
+        Bug("upsample.v", ".REPEATS(FACTOR_H)", ".REPEATS(1)"),
+        *({"WIDTH": width, "FACTOR_W": 1} for width in (1, 2, 3)),
+        quick=0,
     ),
     *_each(
         "frame_check",
@@ -197,6 +324,16 @@ PROOFS = [
         {"LATE": 0},
         *({"KERNEL": kernel, "PACE": pace} for kernel in (2, 3) for pace in (4, 5, 8)),
         {"KERNEL": 3, "PACE": 12, "LIMIT": 12},
+        *_shapes(3, dilated=True),
+        {"HEIGHT": 3, "WIDTH": 4, "DILATION_H": 2, "PACE": 8, "LIMIT": 12},
+    ),
+    *_each(
+        "sliding_window",
+        "states",
+        Bug("column_reader.v", "{GROUP_BITS{outside_reg}} & PAD", "{GROUP_BITS{1'b0}}"),
+        IMAGE | {"PAD_CODE": 1},
+        IMAGE | {"PAD_CODE": 1, "PIXELS": 2},
+        quick=0,
     ),
     *_each(
         "sliding_window",
@@ -225,6 +362,7 @@ PROOFS = [
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
         {"REPEATS": 3},
+        *_shapes(3, dilated=True),
     ),
     *_each(
         "pixel_reader",
@@ -234,6 +372,7 @@ PROOFS = [
         *_sizes(3, 4, [1, 2]),
         IMAGE | {"CHANNELS": 2, "LANES": 1},
         IMAGE | {"REPEATS": 2},
+        IMAGE | {"PAD_CODE": 1},
         quick=0,
     ),
     *_each(
@@ -242,6 +381,7 @@ PROOFS = [
         Bug("pool_tree.v", "enable = !valid_reg[LEVELS] || m_result_ready", "enable = 1'b1"),
         *_sizes(2, 4, [0, 1]),
         *_sizes(3, 3, [0, 1, 2]),
+        *_shapes(3, dilated=False),
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
@@ -251,10 +391,8 @@ PROOFS = [
         "avgpool2d",
         "states",
         Bug("pool_tree.v", "one + two", "one"),
-        *(
-            {name: value for name, value in size.items() if name != "PADDING"}
-            for size in _sizes(2, 4, [0])
-        ),
+        *_sizes(2, 4, [0]),
+        *_shapes(2, dilated=False),
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2, "LANES": 1},
         {"HEIGHT": 4, "WIDTH": 4, "CHANNELS": 2},
         {"HEIGHT": 4, "WIDTH": 4, "PIXELS": 2},
@@ -265,15 +403,33 @@ PROOFS = [
     *_each(
         "running_max",
         "states",
-        Bug("running_max.v", "first_reg || x > previous", "x > previous"),
+        Bug("running_pool.v", "first_reg || x > so_far", "x > so_far"),
         *(
             {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel}
             for kernel in (2, 3)
             for height in range(kernel, 6)
             for width in range(kernel, 6)
         ),
+        {"HEIGHT": 4, "WIDTH": 5, "KERNEL_H": 2, "KERNEL_W": 3},
+        {"HEIGHT": 1, "WIDTH": 5, "KERNEL_H": 1, "KERNEL_W": 2},
+        {"HEIGHT": 5, "WIDTH": 2, "KERNEL_H": 3, "KERNEL_W": 1},
         {"CHANNELS": 2, "LANES": 1},
         {"CHANNELS": 3, "LANES": 2},
+    ),
+    *_each(
+        "avgpool2d",
+        "states",
+        Bug("running_pool.v", "first_reg ? {RESULT{1'b0}} : so_far", "so_far"),
+        *(
+            {"HEIGHT": height, "WIDTH": width, "KERNEL": kernel, "STRIDE": kernel, "RUNNING": 1}
+            for kernel in (2, 3)
+            for height in range(kernel, 5)
+            for width in range(kernel, 5)
+        ),
+        {"CHANNELS": 2, "LANES": 1, "RUNNING": 1},
+        {"CHANNELS": 2, "LANES": 1, "HEIGHT": 2, "WIDTH": 2, "RUNNING": 1},
+        {"CHANNELS": 3, "LANES": 2, "RUNNING": 1},
+        {"OUT_WIDTH": 32, "RUNNING": 1},
     ),
     *_each(
         "fc",
@@ -315,6 +471,7 @@ PROOFS = [
         CONV | {"SIMD": 2, "PE": 2, "OUT_CHANNELS": 3},
         CONV | {"SIMD": 3, "CHANNELS": 2},
         CONV | {"SIMD": 1, "CHANNELS": 2, "LANES": 2},
+        *(CONV | {"PADDING": 0, "SIMD": 2} | shape for shape in _shapes(2, dilated=True)),
     ),
     *_each(
         "pixel_conv2d",
@@ -327,12 +484,39 @@ PROOFS = [
         CONV | {"PE": 2, "OUT_CHANNELS": 3},
         CONV | {"CHANNELS": 2},
         CONV | {"CHANNELS": 2, "LANES": 2},
+        *(CONV | {"PADDING": 0} | shape for shape in _shapes(2, dilated=True)),
+    ),
+    # Taps from memory, in words of whole pixels, of a beat for one or two groups, of two beats.
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("pixel_reader.v", "part_done && (WORDS == 1 || part_reg == PART_LAST)", "part_done"),
+        *(
+            DEPTHWISE | {"CHANNELS": 2} | size
+            for size in CONV_SIZES
+            if size["KERNEL"] > 1 or size["STRIDE"] == 1
+        ),
+        *(DEPTHWISE | {"CHANNELS": 2, "PADDING": 0} | shape for shape in _shapes(2, dilated=True)),
+        DEPTHWISE | {"CHANNELS": 2, "MULTIPLIER": 2},
+        DEPTHWISE | {"CHANNELS": 4, "LANES": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 4, "PE": 2, "KERNEL": 1, "PADDING": 0},
+    ),
+    *_each(
+        "depthwise_conv2d",
+        "states",
+        Bug("depthwise_conv2d.v", "CHANNEL % WORD) +:", "0) +:"),
+        DEPTHWISE | {"CHANNELS": 3, "PE": 2, "KERNEL": 1, "PADDING": 0},
+        DEPTHWISE | {"CHANNELS": 2, "LANES": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 4},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 3, "PE": 2},
+        DEPTHWISE | {"CHANNELS": 2, "SIMD": 2, "MULTIPLIER": 2, "PE": 3},
+        quick=0,
     ),
     # An accumulator of one bit is 0 or -1: rounding always gives 0.
     *_each(
         "requantise",
         "z3",
-        Bug("requantise.v", "negative ? 8'd0 : above", "above"),
+        Bug("clamp_code.v", "!at_least(quotient, CODE_LOW)", "1'b0"),
         {"ACC_WIDTH": 1},
     ),
     *_each(
@@ -341,5 +525,51 @@ PROOFS = [
         Bug("requantise.v", "extended[0] && quotient[0]", "extended[0]"),
         *({"ACC_WIDTH": width} for width in range(2, 33)),
         quick=4,
+    ),
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "beyond[POINT-2:LAST+9]", "beyond[POINT-2:LAST+10]"),
+        *(
+            {"SHIFT": shift, "EXACT": exact}
+            for exact in (1, 2)
+            for shift in (24, 17, 18, 23, 25, 26, 34, 44)
+        ),
+    ),
+    # The window is finer than the product.
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "odd    = quotient[0]", "odd    = 1'b0"),
+        *({"SHIFT": shift, "EXACT": exact} for exact in (1, 2) for shift in (1, 2, 9, 16)),
+    ),
+    *_each(
+        "scale_round",
+        "z3",
+        Bug("scale_round.v", "round_up = fraction[POINT-1]", "round_up = 1'b0"),
+        *({"SHIFT": shift, "EXACT": 0} for shift in (1, 2, 9, 34)),
+        {"SHIFT": 9, "EXACT": 0, "WIDTH": 4},
+        {"SHIFT": 9, "EXACT": 0, "WIDTH": 30},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("digit_sum.v", ".take_b(digit[place])", ".take_b(1'b1)"),
+        *({"CLOCKS": clocks} for clocks in (2, 3)),
+        {"CLOCKS": 2, "SCALE_WIDTH": 4},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("digit_sum.v", "{1'b0, digit}", "{digit[DIGIT-1], digit}"),
+        {},
+        {"SCALE_WIDTH": 2, "ACC_WIDTH": 4},
+    ),
+    *_each(
+        "scale_requantise",
+        "IC3",
+        Bug("scale_product.v", "total + parts", "parts"),
+        {"SCALE_WIDTH": 18, "ACC_WIDTH": 2, "SHIFT": 15},
+        quick=0,
     ),
 ]

@@ -21,18 +21,18 @@ from pathlib import Path
 
 from rich.table import Table
 
-from convstream.model.base import errors
+from convstream.model.base import errors, places
 from convstream.model.base.errors import UserError
+from convstream.model.base.places import PACKAGE
 from convstream.sim.cluster import cores
-from convstream.sim.design import ROOT
 from convstream.sim.report import console, write_json
 
 from . import certificate
 from .proofs import PROOFS, SAYS, Bug, Proof, rom_files
 
 HARNESSES = Path(__file__).parent
-RTL = ROOT / "rtl"
-BUILD = ROOT / "build" / "formal"
+RTL = PACKAGE / "rtl"
+BUILD = PACKAGE / "build" / "formal"
 TIMEOUT_S = 600
 DEPTH = 20  # clocks in which a planted bug must show, where not all states are visited
 MOST_STATES = 20_000_000  # a machine with 8 GB holds them
@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
     for program in PROGRAMS:
         if shutil.which(program, path=path) is None:
             raise UserError(
-                f"{program} is not installed; install it with: pip install -e '.[formal]'"
+                f"{program} is not installed; install it with: {places.extra('formal')}"
             )
     return os.environ | {"PATH": path}
 
@@ -256,12 +256,14 @@ def main() -> int:
             "cores": cores(),
         }
         write_json(BUILD / "report.json", content)
-    print(f"{len(results)} proofs and their twins, {len(failed)} failed; {BUILD.relative_to(ROOT)}")
+    print(
+        f"{len(results)} proofs and their twins, {len(failed)} failed; {BUILD.relative_to(PACKAGE)}"
+    )
     for slug in failed:
         print(f"failed: {slug}", file=sys.stderr)
     return int(bool(failed))
 
 
 if __name__ == "__main__":
-    os.chdir(ROOT)
+    os.chdir(PACKAGE)
     errors.run(main)

@@ -9,6 +9,8 @@ module running_max_formal #(
     parameter WIDTH    = 3,
     parameter CHANNELS = 1,
     parameter KERNEL   = 2,
+    parameter KERNEL_H = KERNEL,
+    parameter KERNEL_W = KERNEL,
     parameter LANES    = CHANNELS,
     parameter FIFO_DEPTH = 1,
     parameter MARK_WIDTH = $clog2(LANES + 1)
@@ -24,8 +26,8 @@ module running_max_formal #(
     wire               s_axis_tready, m_axis_tlast, m_axis_tvalid;
 
     running_max #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .LANES(LANES),
-        .FIFO_DEPTH(FIFO_DEPTH)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL_H(KERNEL_H),
+        .KERNEL_W(KERNEL_W), .LANES(LANES), .FIFO_DEPTH(FIFO_DEPTH)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -33,8 +35,8 @@ module running_max_formal #(
         .m_axis_tready(m_axis_tready)
     );
     axis_pool #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(KERNEL),
-        .LANES(LANES), .LIMIT(2)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL_H(KERNEL_H),
+        .KERNEL_W(KERNEL_W), .STRIDE_H(KERNEL_H), .STRIDE_W(KERNEL_W), .LANES(LANES), .LIMIT(2)
     ) pool (
         .clk(clk), .rst(rst), .mark(mark),
         .s_tdata(s_axis_tdata), .s_tvalid(s_axis_tvalid), .s_tready(s_axis_tready),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every pixel of an image is in the windows that cover it, where they cover it, and nowhere else;
-// windows come in raster order, each image's last one marked.
+// Every pixel of an image is in the windows that cover it, where they cover it, and nowhere else, and
+// so is the padding's code; windows come in raster order, each image's last one marked.
 
 `default_nettype none
 
@@ -10,8 +10,19 @@ module sliding_window_formal #(
     parameter WIDTH    = 3,
     parameter CHANNELS = 1,
     parameter KERNEL   = 2,
+    parameter KERNEL_H = KERNEL,
+    parameter KERNEL_W = KERNEL,
     parameter STRIDE   = 1,
+    parameter STRIDE_H = STRIDE,
+    parameter STRIDE_W = STRIDE,
     parameter PADDING  = 0,
+    parameter PAD_TOP  = PADDING,
+    parameter PAD_LEFT = PADDING,
+    parameter PAD_BOTTOM = PADDING,
+    parameter PAD_RIGHT = PADDING,
+    parameter DILATION_H = 1,
+    parameter DILATION_W = 1,
+    parameter PAD_CODE = 0,
     parameter LANES    = CHANNELS,
     parameter PIXELS   = 1,
     parameter PACE     = 1,
@@ -26,10 +37,12 @@ module sliding_window_formal #(
     input wire                  m_window_ready
 );
 
-    localparam OUT_PIXELS = (PIXELS > STRIDE) ? PIXELS / STRIDE : 1;
-    localparam OUT_HEIGHT = (HEIGHT + 2*PADDING - KERNEL) / STRIDE + 1;
-    localparam STEPS      = ((WIDTH + 2*PADDING - KERNEL) / STRIDE + 1) / OUT_PIXELS;
-    localparam TAPS       = KERNEL * KERNEL * CHANNELS;
+    localparam OUT_PIXELS = (PIXELS > STRIDE_W) ? PIXELS / STRIDE_W : 1;
+    localparam SPAN_H     = (KERNEL_H - 1)*DILATION_H + 1;
+    localparam SPAN_W     = (KERNEL_W - 1)*DILATION_W + 1;
+    localparam OUT_HEIGHT = (HEIGHT + PAD_TOP + PAD_BOTTOM - SPAN_H) / STRIDE_H + 1;
+    localparam STEPS      = ((WIDTH + PAD_LEFT + PAD_RIGHT - SPAN_W) / STRIDE_W + 1) / OUT_PIXELS;
+    localparam TAPS       = KERNEL_H * KERNEL_W * CHANNELS;
 
     wire [8*PIXELS*LANES-1:0]    s_axis_tdata;
     wire [8*OUT_PIXELS*TAPS-1:0] m_window;
@@ -38,8 +51,11 @@ module sliding_window_formal #(
     wire [7:0]                   out_row, step, unused_part, y, x, channel;
 
     sliding_window #(
-        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS), .KERNEL(KERNEL), .STRIDE(STRIDE),
-        .PADDING(PADDING), .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE), .LATE(LATE)
+        .HEIGHT(HEIGHT), .WIDTH(WIDTH), .CHANNELS(CHANNELS),
+        .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W),
+        .PAD_TOP(PAD_TOP), .PAD_LEFT(PAD_LEFT), .PAD_BOTTOM(PAD_BOTTOM), .PAD_RIGHT(PAD_RIGHT),
+        .DILATION_H(DILATION_H), .DILATION_W(DILATION_W), .PAD_CODE(PAD_CODE),
+        .LANES(LANES), .PIXELS(PIXELS), .PACE(PACE), .LATE(LATE)
     ) dut (
         .clk(clk), .rst(rst),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
@@ -74,7 +90,7 @@ module sliding_window_formal #(
     reg         taken = 1'b0;
     always @(posedge clk) begin
         taken       <= take && !rst;
-        taken_place <= (take && dyed) ? place : 0;
+        taken_place <= (take && (dyed || PAD_CODE != 0)) ? place : 0;
     end
 
     wire       there = (LATE != 0) ? taken : m_window_valid;
@@ -85,17 +101,21 @@ module sliding_window_formal #(
     genvar i, pixel, ky, kx;
     generate
         for (pixel = 0; pixel < OUT_PIXELS; pixel = pixel + 1) begin : gen_pixel
-            for (ky = 0; ky < KERNEL; ky = ky + 1) begin : gen_ky
-                for (kx = 0; kx < KERNEL; kx = kx + 1) begin : gen_kx
+            for (ky = 0; ky < KERNEL_H; ky = ky + 1) begin : gen_ky
+                for (kx = 0; kx < KERNEL_W; kx = kx + 1) begin : gen_kx
                     // Its row and column in the image, padding added.
-                    wire [7:0] tap_y = there_row*STRIDE[7:0] + ky;
-                    wire [7:0] tap_x = (there_step*OUT_PIXELS[7:0] + pixel)*STRIDE[7:0] + kx;
+                    wire [7:0] tap_y = there_row*STRIDE_H[7:0] + ky*DILATION_H;
+                    wire [7:0] tap_x = (there_step*OUT_PIXELS[7:0] + pixel)*STRIDE_W[7:0]
+                                     + kx*DILATION_W;
+                    wire       outside = tap_y < PAD_TOP || tap_y >= PAD_TOP + HEIGHT
+                                      || tap_x < PAD_LEFT || tap_x >= PAD_LEFT + WIDTH;
                     for (i = 0; i < CHANNELS; i = i + 1) begin : gen_channel
-                        localparam TAP = ((pixel*KERNEL + ky)*KERNEL + kx)*CHANNELS + i;
+                        localparam TAP = ((pixel*KERNEL_H + ky)*KERNEL_W + kx)*CHANNELS + i;
                         assign m_bits[TAP] = m_window[8*TAP];
                         always @* if (there)
-                            assert (m_bits[TAP] == (there_dyed && tap_y == y + PADDING
-                                                    && tap_x == x + PADDING && i == channel));
+                            assert (m_bits[TAP] == ((PAD_CODE != 0 && outside)
+                                                    || (there_dyed && tap_y == y + PAD_TOP
+                                                        && tap_x == x + PAD_LEFT && i == channel)));
                     end
                 end
             end

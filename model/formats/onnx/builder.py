@@ -9,6 +9,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.limits import MAX_EXPONENT
+from convstream.model.network.codes import Codes, exponent_of
 
 PRODUCER = "convstream"
 
@@ -30,17 +31,41 @@ class Builder:
         self.nodes.append(helper.make_node(op_type, inputs, [f"{name}:0"], name, **attributes))
         return f"{name}:0"
 
-    def quantise(self, name: str, tensor: str, exponent: int) -> str:
-        """Real values as uint8 of scale 2**-exponent."""
-        return self._scaled("QuantizeLinear", name, tensor, exponent, np.uint8)
+    def quantise(self, name: str, tensor: str, codes: Codes) -> str:
+        """Real values as codes."""
+        return self._scaled("QuantizeLinear", name, tensor, *self.codes(codes))
 
-    def dequantise(self, name: str, tensor: str, exponent: int, dtype: type) -> str:
-        """Integers of type `dtype` and scale 2**-exponent as real values."""
-        return self._scaled("DequantizeLinear", name, tensor, exponent, dtype)
+    def dequantise(self, name: str, tensor: str, codes: Codes) -> str:
+        """Codes as real values."""
+        return self._scaled("DequantizeLinear", name, tensor, *self.codes(codes))
 
-    def _scaled(self, op_type: str, name: str, tensor: str, exponent: int, dtype: type) -> str:
-        if abs(exponent) > MAX_EXPONENT:
-            raise UserError(f"{name}: scale 2**{-exponent} is too extreme; rescale the network")
-        scale = self.constant(f"scale_2^{-exponent}", np.array(2.0**-exponent, np.float32))
-        zero = self.constant(f"zero_{np.dtype(dtype).name}", np.array(0, dtype))
-        return self.node(op_type, name, tensor, scale, zero)
+    def dequantise_integers(
+        self, name: str, tensor: str, scale: np.ndarray, dtype: type[np.signedinteger]
+    ) -> str:
+        """Integers of type `dtype` and of the float32 scales of their channels as real values."""
+        if len(scale) == 1:
+            return self._scaled("DequantizeLinear", name, tensor, float(scale[0]), dtype(0))
+        scales = self.constant(f"{name}_scale", scale)
+        zeros = self.constant(f"{name}_zero", np.zeros(len(scale), dtype))
+        return self.node("DequantizeLinear", name, tensor, scales, zeros, axis=0)
+
+    @staticmethod
+    def codes(codes: Codes) -> tuple[float, np.integer]:
+        """Scale and zero point, of the type that the file has."""
+        if codes.signed:
+            return codes.scale, np.int8(codes.zero_point - 128)
+        return codes.scale, np.uint8(codes.zero_point)
+
+    def _scaled(self, op_type: str, name: str, tensor: str, scale: float, zero: np.integer) -> str:
+        exponent = exponent_of(scale)
+        if not 2.0**-MAX_EXPONENT <= scale <= 2.0**MAX_EXPONENT:
+            raise UserError(f"{name}: scale {scale:.9g} is too extreme; rescale the network")
+        text = f"{scale:.9g}" if exponent is None else f"2^{-exponent}"
+        point = f"zero_{zero.dtype.name}" if zero == 0 else f"zero_{zero.dtype.name}_{zero}"
+        return self.node(
+            op_type,
+            name,
+            tensor,
+            self.constant(f"scale_{text}", np.array(scale, np.float32)),
+            self.constant(point, np.array(zero)),
+        )

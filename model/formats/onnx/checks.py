@@ -10,6 +10,8 @@ from onnx import AttributeProto, NodeProto, TensorProto, helper
 
 from convstream.model.base.errors import UserError
 
+MICROSOFT = "com.microsoft"
+
 
 @contextmanager
 def blame(node: NodeProto) -> Iterator[None]:
@@ -40,11 +42,16 @@ def is_standard(node: NodeProto) -> bool:
     return node.domain in ("", "ai.onnx")
 
 
+def is_known(node: NodeProto) -> bool:
+    """Whether it is that, or ONNX Runtime's own."""
+    return is_standard(node) or node.domain == MICROSOFT
+
+
 def inputs(node: NodeProto, least: int, most: int) -> list[str]:
     """Names of the inputs, "" for each optional one that is not there."""
     if not least <= len(node.input) <= most or not all(node.input[:least]):
         expected = f"{least} to {most}" if least < most else str(least)
-        raise UserError(f"{len(node.input)} inputs, expected {expected}")
+        raise UserError(f"{len(node.input)} inputs, expected {expected}; export it again")
     return [*node.input, *[""] * (most - len(node.input))]
 
 
@@ -60,7 +67,10 @@ def attributes(node: NodeProto, **defaults: Any) -> dict[str, Any]:
     for attribute in node.attribute:
         default = defaults.get(attribute.name)
         if default is None or attribute.type != types[type(default)]:
-            raise UserError(f"attribute {text(attribute.name)} is unknown or of the wrong type")
+            raise UserError(
+                f"attribute {text(attribute.name)} is unknown or of the wrong type; export it "
+                "without"
+            )
         value = helper.get_attribute_value(attribute)
         values[attribute.name] = (
             value.decode("ascii", "replace") if isinstance(value, bytes) else type(default)(value)
@@ -72,33 +82,4 @@ def expect(found: dict[str, Any], **expected: Any) -> None:
     """Refuse attributes that differ from the one value that is possible."""
     for name, value in expected.items():
         if found[name] != value:
-            raise UserError(f"{name} {found[name]}, expected {value}")
-
-
-def window(node: NodeProto, kernel: list[int] | None = None, **more: Any) -> dict[str, Any]:
-    """Attributes of a Conv or a pool, `more` besides those of its window.
-
-    `kernel`, `stride` and `padding` among them are the window's, the same both ways. kernel: the
-    shape where the node does not give one.
-    """
-    values = attributes(
-        node,
-        kernel_shape=[],
-        strides=[1, 1],
-        pads=[0] * 4,
-        dilations=[1, 1],
-        auto_pad="",
-        **more,
-    )
-    values["kernel_shape"] = values["kernel_shape"] or kernel or []
-    for name, count in (("kernel_shape", 2), ("strides", 2), ("dilations", 2), ("pads", 4)):
-        sizes = values[name]
-        if len(sizes) != count or len(set(sizes)) != 1:
-            raise UserError(f"{name} {sizes[:8]}, expected {count} equal ones")
-    if values["dilations"][0] != 1:
-        raise UserError(f"dilations {values['dilations']}, expected 1")
-    if values["auto_pad"] not in ("", "NOTSET"):
-        raise UserError(f"auto_pad {text(values['auto_pad'])}, expected explicit pads")
-    for name, source in (("kernel", "kernel_shape"), ("stride", "strides"), ("padding", "pads")):
-        values[name] = values[source][0]
-    return values
+            raise UserError(f"{name} {found[name]}, expected {value}; export it that way")

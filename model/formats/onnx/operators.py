@@ -5,86 +5,166 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
 from convstream.model.base.errors import UserError
-from convstream.model.formats.onnx.assembly import Assembly, State, Tensor
-from convstream.model.formats.onnx.checks import attributes, inputs, type_name
+from convstream.model.formats.onnx import joins, qlinear, shapes
+from convstream.model.formats.onnx.assembly import Assembly
+from convstream.model.formats.onnx.checks import MICROSOFT, attributes, inputs, is_standard, text
+from convstream.model.formats.onnx.functions import POINTWISE
 from convstream.model.formats.onnx.layers import LAYERS, Read
+from convstream.model.formats.onnx.tensors import State, Tensor
 
 
 def _quantise(assembly: Assembly, node: NodeProto) -> Tensor:
-    exponent, zero = assembly.constants.scale(node)
-    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
-        raise UserError(f"makes {type_name(zero)}, expected uint8")
-    return assembly.quantised(assembly.data(node), exponent)
+    codes = assembly.constants.codes(assembly.constants.scale(node))
+    x = assembly.data(node)
+    return x if x.state is State.TAIL else assembly.quantised(x, codes)
 
 
 def _dequantise(assembly: Assembly, node: NodeProto) -> Tensor:
-    exponent, zero = assembly.constants.scale(node)
-    if (zero or TensorProto.UINT8) != TensorProto.UINT8:
-        raise UserError(f"its zero point is {type_name(zero)}, its input uint8")
-    return assembly.dequantised(assembly.data(node), exponent)
-
-
-def _add(assembly: Assembly, node: NodeProto) -> Tensor:
-    """The bias after a MatMul, which is read nowhere else."""
-    names = inputs(node, 2, 2)
-    attributes(node)
-    data = [name for name in names if name in assembly.tensors]
-    maker = assembly.wiring.makers.get(data[0])
-    if (
-        len(data) != 1
-        or maker is None
-        or maker.op_type != "MatMul"
-        or len(assembly.wiring.readers[data[0]]) > 1
-    ):
-        raise UserError("expected only to add the bias right after a MatMul")
-    (bias,) = set(names) - set(data)
-    x = assembly.tensors[data[0]]
-    assembly.set_bias(x.place, bias)
-    return x
+    x = assembly.data(node)
+    if x.state is State.TAIL:
+        return x
+    codes = assembly.constants.codes(assembly.constants.scale(node), x.signed)
+    return assembly.dequantised(x, codes)
 
 
 def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
     inputs(node, 1, 1)
     attributes(node)
+    return _clamped(assembly, node, 0.0, math.inf)
+
+
+def _clip(assembly: Assembly, node: NodeProto) -> Tensor:
+    """Its limits are attributes up to opset 10, then inputs."""
+    _, *names = inputs(node, 1, 3)
+    found = attributes(node, min=-math.inf, max=math.inf)
+    low, high = (
+        assembly.constants.number(name) if name else value
+        for name, value in zip(names, (found["min"], found["max"]), strict=True)
+    )
+    return _clamped(assembly, node, low, high)
+
+
+def _clamped(assembly: Assembly, node: NodeProto, low: float, high: float) -> Tensor:
     x = assembly.data(node)
-    if x.state is State.CODES:
-        raise UserError("its input is quantised, expected a DequantizeLinear before it")
-    return replace(x, rectified=x.state is State.SUMS)
+    if x.state in (State.CODES, State.INDICES):
+        raise UserError(
+            "its input is quantised, expected a DequantizeLinear before it; quantise with "
+            "onnxruntime.quantization.quantize_static"
+        )
+    if x.parts:
+        # What a clamp does to each, it does to all behind each other.
+        parts = tuple(replace(part, function=(*part.function, node)) for part in x.parts)
+        return replace(x, parts=parts)
+    if x.state is State.REAL:
+        return replace(x, function=(*x.function, node))
+    return replace(x, low=_between(x.low, low, high), high=_between(x.high, low, high))
 
 
-def _flatten(assembly: Assembly, node: NodeProto) -> Tensor:
-    inputs(node, 1, 1)
+def _between(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+def _pointwise(assembly: Assembly, node: NodeProto) -> Tensor:
+    """A function of each value alone."""
+    data = [assembly.tensors[name] for name in node.input if name in assembly.tensors]
+    x = data[0]
+    if len(data) > 1:
+        raise UserError(
+            "it takes two tensors, expected one and constants; of two tensors only Add and Concat "
+            "are layers"
+        )
+    if x.state is not State.REAL or x.parts:
+        raise UserError(
+            f"its input is {x.state.value}, expected a DequantizeLinear before it; quantise every "
+            "tensor, as onnxruntime.quantization.quantize_static does"
+        )
+    return replace(x, function=(*x.function, node))
+
+
+def _add(assembly: Assembly, node: NodeProto) -> Tensor:
+    data = [assembly.tensors[name] for name in node.input if name in assembly.tensors]
+    if len(data) == 1 and data[0].state is State.REAL:
+        return _pointwise(assembly, node)
+    return joins.read_add(assembly, node)
+
+
+def _tail(assembly: Assembly, node: NodeProto) -> Tensor:
+    """Softmax or ArgMax of the classes, which stays outside."""
     x = assembly.data(node)
-    axis = attributes(node, axis=1)["axis"]
-    if axis not in (1, -1 if x.flat else -3):
-        raise UserError(f"axis {axis}, expected 1")
-    return replace(x, flat=True)
-
-
-def _reshape(assembly: Assembly, node: NodeProto) -> Tensor:
-    """A flatten, or the way back to N x C x H x W."""
-    x = assembly.data(node)
-    _, target = inputs(node, 2, 2)
-    zero_is_zero = attributes(node, allowzero=0)["allowzero"]
-    sizes = assembly.constants.values(target, TensorProto.INT64).reshape(-1).tolist()
-    batch = {-1, assembly.batch} - {0} if zero_is_zero else {-1, assembly.batch, 0}
-    features = math.prod(x.shape)
-    if len(sizes) == 2 and sizes[0] != -1 and sizes[1] == -1:
-        sizes[1] = features
-    if sizes[0] not in batch or sizes[1:] not in ([features], list(x.shape)):
-        raise UserError(f"to {sizes[:8]}, expected a flatten to [0, {features}]")
-    return replace(x, flat=len(sizes) == 2)
+    axis = attributes(node, axis=-1 if assembly.wiring.opset >= 13 else 1, keepdims=1,
+                      select_last_index=0)["axis"]  # fmt: skip
+    axis = axis + len(x.dims) + 1 if axis < 0 else axis
+    classes = 1 if x.flat else (x.channel_axis or 0) + 1
+    if axis != classes:
+        raise UserError(f"axis {axis}, expected {classes}, the classes; end the graph before it")
+    if x.state not in (State.REAL, State.SUMS, State.TAIL, State.CODES):
+        raise UserError(f"its input is {x.state.value}; quantise the network first")
+    if x.state is not State.TAIL:
+        assembly.end = node.input[0], x
+    return replace(x, state=State.TAIL)
 
 
 OPERATORS: dict[str, Read] = {
     "DequantizeLinear": _dequantise,
     "QuantizeLinear": _quantise,
     **{op_type: read for form in LAYERS.values() for op_type, read in form.read.items()},
+    **dict.fromkeys(POINTWISE, _pointwise),
+    **qlinear.STANDARD,
     "Add": _add,
+    "ArgMax": _tail,
+    "Cast": joins.read_cast,
+    "Clip": _clip,
+    "Dropout": shapes.read_nothing,
+    "Flatten": shapes.read_flatten,
+    "Identity": shapes.read_nothing,
+    "LogSoftmax": _tail,
     "Relu": _relu,
-    "Flatten": _flatten,
-    "Reshape": _reshape,
+    "Reshape": shapes.read_reshape,
+    "Softmax": _tail,
+    "Squeeze": shapes.read_squeeze,
+    "Transpose": shapes.read_transpose,
+    "Unsqueeze": shapes.read_unsqueeze,
 }
+OF_MICROSOFT: dict[str, Read] = {
+    "DequantizeLinear": _dequantise,
+    "QuantizeLinear": _quantise,
+    **qlinear.MICROSOFT,
+    "QLinearSoftmax": _tail,
+}
+
+_DYNAMIC = "it quantises while it runs; use onnxruntime.quantization.quantize_static instead"
+_RECURRENT = "recurrent layers are none here; use one-dimensional convolutions over time"
+_FUSED = "the file is one that ONNX Runtime has optimised; give the one before that"
+WAYS_OUT = {
+    **dict.fromkeys(("GRU", "LSTM", "RNN", "Loop", "Scan", "If"), _RECURRENT),
+    **dict.fromkeys(
+        ("ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
+         "MatMulIntegerToFloat"),
+        _DYNAMIC,
+    ),
+    **dict.fromkeys(("FusedConv", "FusedGemm", "FusedMatMul", "NhwcMaxPool"), _FUSED),
+    "ConvTranspose": "use Upsample(mode='nearest') and a Conv instead",
+    "Attention": "attention is none here; use convolutions",
+    "MultiHeadAttention": "attention is none here; use convolutions",
+    "LayerNormalization": "use BatchNorm, which is folded into the layer before it",
+    "InstanceNormalization": "use BatchNorm, which is folded into the layer before it",
+    "Pad": "give the padding to the Conv or the pool behind it",
+}  # fmt: skip
+
+
+def reader_of(node: NodeProto) -> Read:
+    """What reads a node. Raises `UserError` where nothing does."""
+    table = OF_MICROSOFT if node.domain == MICROSOFT else OPERATORS if is_standard(node) else {}
+    if node.op_type in table:
+        return table[node.op_type]
+    if node.op_type in WAYS_OUT:
+        raise UserError(f"unsupported operator; {WAYS_OUT[node.op_type]}")
+    layers = ", ".join(op_type for form in LAYERS.values() for op_type in form.read)
+    domain = "" if is_standard(node) else f" of {text(node.domain)}"
+    raise UserError(
+        f"unsupported operator{domain}; expected one of {layers}, or functions of single values: "
+        "compute it outside the network, or cut the graph before it with onnx.utils.extract_model"
+    )

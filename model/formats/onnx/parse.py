@@ -23,7 +23,10 @@ def parse(path: Path) -> onnx.ModelProto:
             raise UserError("no such file; expected an ONNX file")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise UserError(f"{size >> 20} MiB, expected at most {MAX_FILE_BYTES >> 20} MiB")
+            raise UserError(
+                f"{size >> 20} MiB, expected at most {MAX_FILE_BYTES >> 20} MiB; use a smaller "
+                "network"
+            )
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read ({getattr(error, 'strerror', error)})") from None
@@ -33,9 +36,11 @@ def parse(path: Path) -> onnx.ModelProto:
         _check_structure(memoryview(content), _BULK, MAX_STRUCTURE_BYTES)
         model = onnx.ModelProto.FromString(content)
     except (DecodeError, UnicodeDecodeError):
-        raise UserError("not an ONNX file, or a damaged one") from None
+        raise UserError("not an ONNX file, or a damaged one; export it again") from None
     if not (model.ir_version and model.opset_import and model.HasField("graph")):
-        raise UserError("not an ONNX file, or a damaged one: it holds no version or no graph")
+        raise UserError(
+            "not an ONNX file, or a damaged one: it holds no version or no graph; export it again"
+        )
     versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if not 10 <= (version := versions.get("ai.onnx", 0)) <= newest:

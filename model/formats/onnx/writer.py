@@ -12,9 +12,11 @@ from onnx import TensorProto, helper
 
 from convstream.model.base.files import write_atomically
 from convstream.model.formats.onnx.builder import PRODUCER, Builder
-from convstream.model.formats.onnx.layers import LAYERS
+from convstream.model.formats.onnx.layers import LAYERS, Form
+from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE, Node
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.layers.base import Site
+from convstream.model.network.quantised import QuantisedNetwork
 
 OPSET = 13  # the first in which every operator of this form has its present meaning
 IR_VERSION = 8
@@ -30,10 +32,10 @@ def write_onnx(quantised: QuantisedNetwork, path: str | os.PathLike) -> None:
 
 @dataclass(frozen=True)
 class _Codes:
-    """A tensor of uint8: its name in the file, its scale 2**-exponent, and whether it is flat."""
+    """A tensor of codes: its name in the file, what they stand for, and whether it is flat."""
 
     name: str
-    exponent: int
+    codes: Codes
     flat: bool = False
 
 
@@ -41,29 +43,31 @@ def to_model(quantised: QuantisedNetwork) -> onnx.ModelProto:
     """The network as an ONNX model."""
     network = quantised.network
     builder = Builder()
-    made = {IMAGE: _Codes("image", quantised.input_exponent)}
+    image_codes = quantised.codes[IMAGE]
+    made = {IMAGE: _Codes("image", image_codes)}
     for node in network.nodes:
         form = LAYERS[type(node.layer)]
-        own = quantised.parameters.get(node.name)
         inputs = [
-            _input(builder, node, at, made[name], form.flat) for at, name in enumerate(node.inputs)
+            _input(builder, node, at, made[name], form) for at, name in enumerate(node.inputs)
         ]
-        real = form.write(builder, node, inputs + _weights(builder, node.name, own))
-        if node is network.output:
+        site = quantised.site(node.name)
+        real = form.write(builder, node, inputs + _weights(builder, node.name, site), site)
+        if form.of_codes:
+            assert site.output is not None
+            real = builder.dequantise(f"{node.name}_real", real, site.output)
+        if site.output is None:
             break
-        if own is None or own.output_exponent is None:
-            exponent = made[node.inputs[0]].exponent
-        else:
-            exponent = own.output_exponent
-            if own.weight is not None:
-                real = builder.node("Relu", f"{node.name}_relu", real)
-        codes = builder.quantise(f"{node.name}_output", real, exponent)
-        made[node.name] = _Codes(codes, exponent, form.flat)
+        if node.layer.accumulates:
+            real = _activation(builder, node, site.output, real)
+        codes = builder.quantise(f"{node.name}_output", real, site.output)
+        made[node.name] = _Codes(codes, site.output, form.flat)
+        real = codes
     if not form.flat:
         builder.node("Flatten", "logits_flatten", real, axis=1)
     builder.nodes[-1].output[0] = "logits"
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *network.input_shape])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", network.classes])
+    image = helper.make_tensor_value_info("image", _type(image_codes), ["N", *network.input_shape])
+    given = TensorProto.FLOAT if site.output is None else _type(site.output)
+    logits = helper.make_tensor_value_info("logits", given, ["N", network.classes])
     graph = helper.make_graph(
         builder.nodes, network.name, [image], [logits], list(builder.constants.values())
     )
@@ -75,24 +79,43 @@ def to_model(quantised: QuantisedNetwork) -> onnx.ModelProto:
     )
 
 
-def _input(builder: Builder, node: Node, at: int, codes: _Codes, flat: bool) -> str:
-    """A node's input as real values, flat or N x C x H x W as its layer wants it."""
+def _input(builder: Builder, node: Node, at: int, codes: _Codes, form: Form) -> str:
+    """A node's input, flat or N x C x H x W, as real values or codes, as its layer wants it."""
     name = f"{node.name}_{at + 1}" if at else node.name
     tensor = codes.name
-    if flat and not codes.flat:
+    if form.flat and not codes.flat:
         tensor = builder.node("Flatten", f"{name}_flatten", tensor, axis=1)
-    elif codes.flat and not flat:
+    elif codes.flat and not form.flat:
         shape = np.array([0, *node.in_shapes[at]], np.int64)
         target = builder.constant(f"{name}_shape", shape)
         tensor = builder.node("Reshape", f"{name}_reshape", tensor, target)
-    return builder.dequantise(f"{name}_input", tensor, codes.exponent, np.uint8)
+    real = builder.dequantise(f"{name}_input", tensor, codes.codes)
+    return builder.quantise(f"{name}_codes", real, codes.codes) if form.of_codes else real
 
 
-def _weights(builder: Builder, name: str, own: Parameters | None) -> list[str]:
+def _weights(builder: Builder, name: str, site: Site) -> list[str]:
     """Weights and biases as real values, if there are any."""
-    if own is None or own.weight is None or own.bias is None:
+    if site.weight is None or site.weight_scale is None or site.bias is None:
         return []
-    weight = builder.constant(f"{name}.weight", own.weight)
-    weight = builder.dequantise(f"{name}_weight", weight, own.weight_exponent, np.int8)
-    bias = builder.constant(f"{name}.bias", own.bias)
-    return [weight, builder.dequantise(f"{name}_bias", bias, own.sum_exponent, np.int32)]
+    weight = builder.constant(f"{name}.weight", site.weight)
+    weight = builder.dequantise_integers(f"{name}_weight", weight, site.weight_scale, np.int8)
+    bias = builder.constant(f"{name}.bias", site.bias)
+    scale = np.float32(site.inputs[0].scale) * site.weight_scale
+    return [weight, builder.dequantise_integers(f"{name}_bias", bias, scale, np.int32)]
+
+
+def _activation(builder: Builder, node: Node, codes: Codes, real: str) -> str:
+    """The Relu or Clip that leaves just the range of `codes`."""
+    if (codes.low, codes.high) == (codes.zero_point, 255):
+        return builder.node("Relu", f"{node.name}_relu", real) if node.weight_shape else real
+    if (codes.low, codes.high) == (0, 255):
+        return real
+    low, high = (
+        builder.constant(f"{node.name}_{end}", np.array(codes.real(np.array(code)), np.float32))
+        for end, code in (("low", codes.low), ("high", codes.high))
+    )
+    return builder.node("Clip", f"{node.name}_clip", real, low, high)
+
+
+def _type(codes: Codes) -> int:
+    return TensorProto.INT8 if codes.signed else TensorProto.UINT8

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.layers.window import PoolStage
-from convstream.model.hardware.stage import Setting, Wiring
-from convstream.model.hardware.timing import Edge, Process
+from convstream.model.hardware.layers.running import RunningStage
+from convstream.model.hardware.stage import Setting, Wiring, requantise
 from convstream.model.network.layers import AvgPool, Layer, Shape
 
 
-class AvgPoolStage(PoolStage):
+class AvgPoolStage(RunningStage):
     """An average pool."""
+
+    most_at_once = 4
 
     @property
     def module(self) -> str:
         return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        own = wiring.own
-        assert own is not None
-        requantise = [] if own.shift is None else [Setting("SHIFT", own.shift, named=True)]
+        if self.running:
+            reading = [Setting("RUNNING", 1)]
+        else:
+            reading = [
+                *self.placing_settings(wiring.pad_code),
+                Setting("PIXELS", self.pixels, default=1),
+                Setting("PACE", self.pace),
+            ]
         return [
             *self.pool_settings(wiring),
-            Setting("STRIDE", self.window_layer.stride),
-            Setting("PIXELS", self.pixels, default=1),
-            Setting("PACE", self.pace),
-            *requantise,
-            Setting("OUT_WIDTH", self.out_bits, default=8),
+            *reading,
+            *requantise(wiring.rounding),
+            Setting("OUT_WIDTH", wiring.out_bits, default=8),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
         ]
-
-    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
-        (source,) = sources
-        yield from self.window_processes(source, sink, images)
 
     # Fuzz
 
@@ -42,6 +40,12 @@ class AvgPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel = choices.of([kernel for kernel in (2, 4, 1) if kernel <= min(shape[1:])])
-        stride = kernel if choices.now_and_then(2) else choices.integer(1, 4)
-        return AvgPool(kernel, stride)
+        if choices.now_and_then(3):
+            # Windows of any size that do not overlap, up to that of a global pool.
+            rows, columns = (2 ** choices.integer(0, size.bit_length() - 1) for size in shape[1:])
+            return AvgPool((rows, columns), (rows, columns))
+        window = limits.window(choices, shape, (2, 4, 1))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            return AvgPool(window.kernel, window.kernel)
+        return AvgPool(window.kernel, window.stride, window.padding, count_include_pad=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from convstream.model.hardware.layers.window import Rows, WindowStage, write_row
 from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.layers import Conv, Layer, Shape
+from convstream.model.network.layers.windows import Window
 
 
 class ConvStage(ComputeStage, WindowStage):
@@ -26,6 +28,11 @@ class ConvStage(ComputeStage, WindowStage):
         return self.pixels == 1 and self.folding.simd == self.in_shape[0]
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        groups = cast(Conv, self.node.layer).groups
+        return super().attributes | ({"groups": groups} if groups > 1 else {})
+
+    @property
     def columns(self) -> int:
         return 0 if self.pixelwise else super().columns
 
@@ -34,8 +41,7 @@ class ConvStage(ComputeStage, WindowStage):
         return "pixel_conv2d" if self.pixelwise else "conv2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer = cast(Conv, self.node.layer)
-        channels, height, width = self.in_shape
+        _, height, width = self.in_shape
         folding = [
             Setting("LANES", wiring.lanes),
             Setting("PE", self.folding.pe, named=True),
@@ -46,30 +52,58 @@ class ConvStage(ComputeStage, WindowStage):
         return [
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
-            Setting("IN_CHANNELS", channels),
-            Setting("OUT_CHANNELS", layer.out_channels),
-            Setting("KERNEL", layer.kernel),
-            Setting("STRIDE", layer.stride, default=1),
-            Setting("PADDING", layer.padding, default=0),
+            *self.channel_settings(),
+            *self.kernel_settings,
+            *self.placing_settings(wiring.pad_code, usual_stride=1),
             *folding,
             *self.compute_settings(wiring),
+        ]
+
+    def channel_settings(self) -> list[Setting]:
+        """The parameters that say how many channels there are."""
+        return [
+            Setting("IN_CHANNELS", self.in_shape[0]),
+            Setting("OUT_CHANNELS", self.out_shape[0]),
         ]
 
     # Order of ROM words
 
     def weight_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """(OC, IC, K, K) to (OC, window), ordered by (ky, kx, ic) with ic fastest."""
-        return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        """(OC, IC/groups, KH, KW) to (OC, window), ordered by (ky, kx, ic) with ic fastest.
+
+        Weights of other groups' channels are zeros.
+        """
+        shape = len(weight), self.window_channels, *weight.shape[2:]
+        dense = np.zeros(shape, weight.dtype)
+        np.put_along_axis(dense, self._channels, weight, 1)
+        return dense.transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
     def matrix_weight(self, matrix: np.ndarray) -> np.ndarray:
-        channels, in_channels, kernel, _ = self._weight_shape
-        matrix = matrix.reshape(channels, kernel, kernel, in_channels)
-        return np.ascontiguousarray(matrix.transpose(0, 3, 1, 2))
+        kernel = self.geometric.kernel
+        dense = matrix.reshape(len(matrix), *kernel, -1).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(np.take_along_axis(dense, self._channels, 1))
+
+    @property
+    def _channels(self) -> np.ndarray:
+        """The channel of each weight in the window, (OC, IC/groups, 1, 1)."""
+        channels, group, *_ = self._weight_shape
+        groups = self.in_shape[0] // group
+        first = np.arange(channels) // (channels // groups) * group
+        return (first[:, None] + np.arange(group))[:, :, None, None] % self.window_channels
+
+    @property
+    def window_channels(self) -> int:
+        """Input channels of an output channel's window."""
+        return self.in_shape[0]
+
+    @property
+    def window(self) -> int:
+        return self.window_channels * self.geometric.taps
 
     # Timing
 
     def pipeline(self, sink: Edge) -> Compute:
-        return Compute(self.folding.simd, sink)
+        return self.compute(sink)
 
     def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
         (source,) = sources
@@ -84,13 +118,15 @@ class ConvStage(ComputeStage, WindowStage):
         """`pixel_reader` and the pipeline behind it."""
         compute = self.pipeline(sink)
         width = self.in_shape[2]
+        window = self.geometric
+        across, span, left = window.stride[1], window.span[1], window.padding[1]
         channel_folds, window_folds = self.channel_folds, self.window_folds
         for image in range(images):
             for sweep in range(rows.out_height):
                 top = sweep * rows.stride - rows.padding
-                newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+                newest = image * rows.height + min(top + rows.span, rows.height) - 1
                 for step in range(rows.steps):
-                    right = min(step * rows.stride - rows.padding + rows.kernel, width) - 1
+                    right = min(step * across - left + span, width) - 1
                     index = newest * width + right
                     while len(rows.written) <= index:
                         yield
@@ -109,13 +145,29 @@ class ConvStage(ComputeStage, WindowStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel, padding = limits.window(choices, shape, range(1, 8))
-        stride = choices.integer(1, 4)
+        channels, (window, macs) = shape[0], cls.draw_window(choices, shape, limits)
+        groups = 1
+        if choices.now_and_then(8):
+            groups = choices.of(
+                [groups for groups in range(1, max(2, channels)) if not channels % groups]
+            )
+        each = math.ceil(limits.channels(choices, macs) / groups)
+        return cls.convolution(each * groups, window, groups)
 
-        def macs(stride: int) -> int:
-            positions = Conv(1, kernel, stride, padding).out_shape(shape)[1:]
-            return shape[0] * kernel**2 * math.prod(positions)
+    @staticmethod
+    def convolution(channels: int, window: Window, groups: int) -> Conv:
+        """The convolution to so many channels."""
+        sizes = window.kernel, window.stride, window.padding, window.dilation
+        return Conv(channels, *sizes, groups)
 
-        while macs(stride) > limits.macs:
-            stride += 1
-        return Conv(limits.channels(choices, macs(stride)), kernel, stride, padding)
+    @staticmethod
+    def draw_window(choices: Choices, shape: Shape, limits: Limits) -> tuple[Window, int]:
+        """A window, and the multiply-accumulates of each input channel once."""
+        window = limits.window(choices, shape, range(1, 8), dilated=True)
+
+        def macs(window: Window) -> int:
+            return shape[0] * window.taps * math.prod(window.positions(shape))
+
+        while macs(window) > limits.macs:
+            window = replace(window, stride=(window.stride[0] + 1, window.stride[1] + 1))
+        return window, macs(window)

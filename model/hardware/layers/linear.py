@@ -10,7 +10,7 @@ import numpy as np
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.stage import ComputeStage, Setting, Wiring
 from convstream.model.hardware.stream_order import arrival_order
-from convstream.model.hardware.timing import Compute, Edge, Process, Times
+from convstream.model.hardware.timing import Edge, Process, Times
 from convstream.model.network.graph import Node
 from convstream.model.network.layers import Layer, Linear, Shape
 
@@ -18,9 +18,12 @@ from convstream.model.network.layers import Layer, Linear, Shape
 class LinearStage(ComputeStage):
     """A fully connected layer."""
 
-    takes_all = True
     ordered = True
     converts = True
+
+    @property
+    def takes_all(self) -> bool:
+        return True
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
@@ -80,7 +83,7 @@ class LinearStage(ComputeStage):
     def _input_major(self, source: Edge, sink: Edge, converter: _Converter, images: int) -> Process:
         """Uses each chunk for all outputs as it comes."""
         chunks = _Chunks(converter, source)
-        compute = Compute(self.folding.simd, sink)
+        compute = self.compute(sink)
         groups = self.channel_folds
         for _ in range(images):
             for chunk in range(converter.chunks):
@@ -115,7 +118,7 @@ class LinearStage(ComputeStage):
 
     def _output_major(self, sink: Edge, kept: Times, freed: Times, images: int) -> Process:
         """Goes through its whole vector once for each group of outputs."""
-        compute = Compute(self.folding.simd, sink)
+        compute = self.compute(sink)
         chunks, groups = self.window_folds, self.channel_folds
         fetched = -1
         for image in range(images):

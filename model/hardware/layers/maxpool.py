@@ -1,66 +1,29 @@
-"""How a max-pool is built: `maxpool2d`, or `running_max` if its windows do not overlap."""
+"""How a max-pool is built: `maxpool2d`, or `running_max`."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-
 from convstream.model.hardware.draws import Choices, Limits
-from convstream.model.hardware.layers.window import PoolStage
+from convstream.model.hardware.layers.running import RunningStage
 from convstream.model.hardware.stage import Setting, Wiring
-from convstream.model.hardware.timing import Edge, Pipeline, Process
 from convstream.model.network.layers import Layer, MaxPool, Shape
 
 
-class MaxPoolStage(PoolStage):
+class MaxPoolStage(RunningStage):
     """A max-pool."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it stores maxima instead of pixels: see rtl/running_max.v."""
-        layer = self.window_layer
-        side_by_side = layer.stride == layer.kernel and layer.padding == 0
-        return self.compact and self.pixels == 1 and side_by_side
 
     @property
     def module(self) -> str:
         return "running_max" if self.running else "maxpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
-        layer = self.window_layer
         settings = self.pool_settings(wiring)
         if not self.running:
             settings += [
-                Setting("STRIDE", layer.stride),
-                Setting("PADDING", layer.padding, default=0),
+                *self.placing_settings(pad_code=0),
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]
         return [*settings, Setting("FIFO_DEPTH", wiring.fifo_depth, named=True)]
-
-    # Timing
-
-    def processes(self, sources: Sequence[Edge], sink: Edge, images: int) -> Iterable[Process]:
-        (source,) = sources
-        if self.running:
-            yield self._maxima(source, sink, images)
-        else:
-            yield from self.window_processes(source, sink, images)
-
-    def _maxima(self, source: Edge, sink: Edge, images: int) -> Process:
-        """`running_max`, which accepts a beat whenever its pipeline moves."""
-        pipeline = Pipeline(2, sink)
-        _, height, width = self.in_shape
-        kernel, folds = self.window_layer.kernel, self.channel_folds
-        for _ in range(images):
-            for row, column in itertools.product(range(height), range(width)):
-                for _ in range(folds):
-                    while source.empty or sink.full:
-                        yield
-                    pipeline.enter(source.written[len(source.read)] + 1)
-                    source.read.append(pipeline.entered)
-                    if row % kernel == column % kernel == kernel - 1:
-                        pipeline.leave()
 
     # Fuzz
 
@@ -68,7 +31,9 @@ class MaxPoolStage(PoolStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        kernel, padding = limits.window(choices, shape, range(2, 5))
-        if kernel <= min(shape[1:]) and choices.now_and_then(2):
-            return MaxPool(kernel, kernel)  # windows that do not overlap, as in most networks
-        return MaxPool(kernel, choices.integer(1, 4), padding)
+        window = limits.window(choices, shape, range(2, 5))
+        (rows, columns), (_, height, width) = window.kernel, shape
+        if rows <= height and columns <= width and choices.now_and_then(2):
+            # Windows that do not overlap, as in most networks.
+            return MaxPool(window.kernel, window.kernel)
+        return MaxPool(window.kernel, window.stride, window.padding)

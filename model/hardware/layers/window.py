@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.stage import Setting, Stage, Wiring
 from convstream.model.hardware.timing import Compute, Edge, Pipeline, Process, Times
 from convstream.model.network.graph import Node
-from convstream.model.network.layers.windows import Window
+from convstream.model.network.layers.windows import Window, Windowed
+
+
+def uneven(sizes: Sequence[int]) -> bool:
+    """Whether sizes differ from direction to direction."""
+    return len(set(sizes)) > 1
+
+
+def banks_for(taps: int, dilation: int) -> int:
+    """The fewest banks, at least `taps`, that hold rows `dilation` apart side by side."""
+    return next(
+        banks
+        for banks in itertools.count(taps)
+        if all(tap * dilation % banks for tap in range(1, taps))
+    )
+
+
+def _window(node: Node) -> Window:
+    return cast(Windowed, node.layer).window
+
+
+def _sizes(name: str, sizes: tuple[int, int], default: int | None = None) -> list[Setting]:
+    """One parameter, or one for rows and one for columns where these differ."""
+    if not uneven(sizes):
+        return [Setting(name, sizes[0], default=default)]
+    return [
+        Setting(f"{name}_{way}", size, default=default)
+        for way, size in zip("HW", sizes, strict=True)
+    ]
 
 
 class WindowStage(Stage):
@@ -23,17 +52,17 @@ class WindowStage(Stage):
     reader: ClassVar[int] = 3
 
     @property
-    def window_layer(self) -> Window:
-        """The layer, as a `Window`."""
-        return cast(Window, self.node.layer)
+    def geometric(self) -> Window:
+        """The layer's window."""
+        return _window(self.node)
 
     @property
     def stride(self) -> int:
-        return self.window_layer.stride
+        return self.geometric.stride[0]
 
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
-        stride = cast(Window, node.layer).stride
+        stride = _window(node).stride[1]
         if pixels % stride and stride % pixels:
             raise UserError(
                 f"{node.name} takes {pixels} of them a beat, which its stride {stride} does not fit"
@@ -48,25 +77,49 @@ class WindowStage(Stage):
 
     @property
     def geometry(self) -> str:
-        layer = self.window_layer
-        text = f"{layer.kernel}x{layer.kernel}"
-        if layer.stride > 1:
-            text += f" stride {layer.stride}"
-        if layer.padding:
-            text += f" pad {layer.padding}"
-        return text
+        return str(self.geometric)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        layer = self.window_layer
-        return {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+        window = self.geometric
+        sizes: dict[str, tuple[int, ...]] = {
+            "kernel": window.kernel,
+            "stride": window.stride,
+            "padding": window.padding,
+        }
+        if window.dilation != (1, 1):
+            sizes["dilation"] = window.dilation
+        return {name: list(size) if uneven(size) else size[0] for name, size in sizes.items()}
+
+    @property
+    def kernel_settings(self) -> list[Setting]:
+        """KERNEL, or one for rows and one for columns."""
+        return _sizes("KERNEL", self.geometric.kernel)
+
+    def placing_settings(self, pad_code: int, usual_stride: int | None = None) -> list[Setting]:
+        """The window's other parameters. usual_stride: the module's default."""
+        window = self.geometric
+        padding = [Setting("PADDING", window.padding[0], default=0)]
+        if uneven(window.padding):
+            names = ("PAD_TOP", "PAD_LEFT", "PAD_BOTTOM", "PAD_RIGHT")
+            padding = [
+                Setting(name, size, default=0)
+                for name, size in zip(names, window.padding, strict=True)
+            ]
+        if any(window.padding):
+            padding.append(Setting("PAD_CODE", pad_code, default=0))
+        dilation = (
+            Setting(f"DILATION_{way}", size, default=1)
+            for way, size in zip("HW", window.dilation, strict=True)
+        )
+        return [*_sizes("STRIDE", window.stride, usual_stride), *padding, *dilation]
 
     # Columns of a window, in groups of `pixels`; the names are those of rtl/sliding_window.v.
 
     @property
     def slide(self) -> int:
         """Columns by which an output beat moves on."""
-        return self.out_pixels * self.window_layer.stride // self.pixels
+        return self.out_pixels * self.geometric.stride[1] // self.pixels
 
     @property
     def first(self) -> int:
@@ -90,9 +143,9 @@ class WindowStage(Stage):
 
     @property
     def _right(self) -> int:
-        layer = self.window_layer
-        last = (self.out_pixels - 1) * layer.stride + layer.kernel - 1
-        return (last - layer.padding) // self.pixels
+        window = self.geometric
+        last = (self.out_pixels - 1) * window.stride[1] + window.span[1] - 1
+        return (last - window.padding[1]) // self.pixels
 
     @property
     def columns(self) -> int:
@@ -106,7 +159,8 @@ class WindowStage(Stage):
         """`sliding_window` and the pipeline behind it."""
         rows = Rows(self)
         # Whole slots, one row of each bank: ROWS of rtl/sliding_window.v.
-        rows.rows = rows.kernel * math.ceil(rows.rows / rows.kernel)
+        banks = banks_for(self.geometric.kernel[0], self.geometric.dilation[0])
+        rows.rows = banks * math.ceil(rows.rows / banks)
         yield write_rows(rows, source, images)
         yield _windows(rows, self, sink, images)
 
@@ -121,33 +175,33 @@ class PoolStage(WindowStage):
         average in the rows that complete any. A convolution has no such bound: it may be catching
         up.
         """
-        return max(1, cycles // (self.output_groups * self.window_layer.stride))
+        return max(1, cycles // (self.output_groups * self.stride))
 
     def pool_settings(self, wiring: Wiring) -> list[Setting]:
         """The parameters of all pools."""
         channels, height, width = self.in_shape
-        layer = self.window_layer
         return [
             Setting("HEIGHT", height),
             Setting("WIDTH", width),
             Setting("CHANNELS", channels),
-            Setting("KERNEL", layer.kernel),
+            *self.kernel_settings,
             Setting("LANES", wiring.lanes),
         ]
 
     def pipeline(self, sink: Edge) -> Pipeline:
         """A tree over the window's taps, one level per clock: LEVELS of rtl/pool_tree.v."""
-        return Pipeline(max(1, (self.window_layer.kernel**2 - 1).bit_length()), sink)
+        return Pipeline(max(1, (self.geometric.taps - 1).bit_length()), sink)
 
 
 class Rows:
     """Geometry and times shared by the row writer and the window reader of a stage."""
 
     def __init__(self, stage: WindowStage) -> None:
-        layer, pixels = stage.window_layer, stage.pixels
+        window, pixels = stage.geometric, stage.pixels
         _, self.height, width = stage.in_shape
         _, self.out_height, out_width = stage.out_shape
-        self.padding, self.stride, self.kernel = layer.padding, layer.stride, layer.kernel
+        kernel, self.stride, self.span = window.kernel[0], window.stride[0], window.span[0]
+        self.padding, _, below, _ = window.padding  # above the image
         self.groups = width // pixels
         self.beats = math.ceil(stage.in_shape[0] / stage.lanes)
         self.steps = out_width // stage.out_pixels
@@ -156,13 +210,14 @@ class Rows:
         most, pace = max(self.first, self.slide), stage.pace
         reader = stage.reader
         # Clocks to read a column, and columns that are read ahead; None: of no later window.
-        self.rows_read = layer.kernel if pace >= layer.kernel * most + reader else 1
+        self.rows_read = kernel if pace >= kernel * most + reader else 1
         # While a row's last windows take none, the columns of the next row's first ones are read.
         between = min(self.steps, stage.sweep) - self.slides
         self.queue = None if pace >= most + reader else max(most, between) + reader
         # Rows that fit into the line memories: ROWS of rtl/pixel_reader.v.
-        unused = (self.height + 2 * layer.padding - layer.kernel) % layer.stride
-        self.rows = max(layer.kernel + layer.stride, 2 * layer.kernel - 2 * layer.padding + unused)
+        padding = self.padding + below
+        unused = (self.height + padding - self.span) % self.stride
+        self.rows = max(self.span + self.stride, 2 * self.span - padding + unused)
         self.written: Times = []  # of each group of columns, row by row
         self.freed: list[tuple[int, int]] = []  # (rows before this one, are free from this clock)
 
@@ -176,13 +231,14 @@ def write_rows(rows: Rows, edge: Edge, images: int) -> Process:
                 yield
             oldest, free = rows.freed[seen]
             seen += 1
-        start = len(edge.read)
-        end = start + rows.groups * rows.beats
+        end = (row + 1) * rows.groups * rows.beats
         while len(edge.read) < end:
             while edge.empty:
                 yield
             edge.take(free, end - len(edge.read))
-        rows.written.extend(edge.read[start + rows.beats - 1 :: rows.beats])
+            rows.written.extend(
+                edge.read[len(rows.written) * rows.beats + rows.beats - 1 :: rows.beats]
+            )
 
 
 def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process:
@@ -198,7 +254,7 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
     for image in range(images):
         for sweep in range(rows.out_height):
             top = sweep * rows.stride - rows.padding
-            newest = image * rows.height + min(top + rows.kernel, rows.height) - 1
+            newest = image * rows.height + min(top + rows.span, rows.height) - 1
             column = 0
             for step in range(rows.steps):
                 wanted = first if step == 0 else slide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.codes import Codes
+from convstream.model.network.rounding import Rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,17 +47,46 @@ FAST = Way()
 EXACT_IN_FLOAT32 = 2**24
 
 
+class Site(NamedTuple):
+    """What a layer meets at its place in a quantised network.
+
+    weight: int8; weight_scale: float32 (channels,) or (1,); bias: int32 (channels,); all None where
+    it has no weights. inputs: of each of its tensors. output: None where its int32 sums leave.
+    shape: of the first input.
+    """
+
+    weight: np.ndarray | None = None
+    weight_scale: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    inputs: tuple[Codes, ...] = (Codes(1.0),)
+    output: Codes | None = None
+    shape: Shape = (1, 1, 1)
+
+    @property
+    def zero_point(self) -> int:
+        """Of the first input: the code of a real 0, and so of the padding."""
+        return self.inputs[0].zero_point
+
+    @property
+    def code_bias(self) -> np.ndarray:
+        """int64 (channels,): b - zx * sum(w), since w * (x - zx) summed is w * x less that."""
+        assert self.weight is not None and self.bias is not None
+        sums = self.weight.reshape(len(self.weight), -1).sum(axis=1, dtype=np.int64)
+        return self.bias.astype(np.int64) - self.zero_point * sums
+
+
 class Layer(ABC):
     """An operator of a network, without its weights.
 
     kind: what `network.json` calls it. stem: of its nodes' names. accumulates: it gives sums, of a
-    scale of their own, which are requantised; otherwise codes leave at the scale they came in.
-    monotone: it may change places with a ReLU and with rounding.
+    scale of their own, which are requantised. passes: codes leave that stand for what they stood
+    for as they came in. monotone: it may change places with a ReLU and with rounding.
     """
 
     kind: ClassVar[str]
     stem: ClassVar[str]
     accumulates: ClassVar[bool] = True
+    passes: ClassVar[bool] = False
     monotone: ClassVar[bool] = False
 
     def node_name(self, number: int, total: int) -> str:
@@ -69,18 +101,39 @@ class Layer(ABC):
         """Shape of the weights, output channels first; None: it has neither weights nor biases."""
         return None
 
+    def padded_size(self, shape: Shape) -> int:
+        """Values of an input image of `shape` with its padding."""
+        return math.prod(shape)
+
     @property
-    def sum_exponent(self) -> int:
-        """Bits by which the sums of a layer without weights are finer than its input."""
+    def sum_exponent(self) -> int | None:
+        """Bits by which sums without weights are finer than their input; None: no whole number."""
         return 0
 
-    @abstractmethod
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        """Largest |accumulator| of any uint8 input; 255 where codes go through."""
+    def sum_scale(self, site: Site) -> np.ndarray:
+        """float64 (channels,) or (1,): the scale of its sums."""
+        return np.array([site.inputs[0].scale * 2.0 ** -(self.sum_exponent or 0)])
 
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
-    ) -> tuple[np.ndarray, ...]:
+    def rounding(self, site: Site) -> Rounding | None:
+        """How its sums become codes of `site.output`; None: it gives codes itself."""
+        if not self.accumulates:
+            return None
+        assert site.output is not None
+        return Rounding.real(self.sum_scale(site), site.output)
+
+    def accumulator_bound(self, site: Site) -> int:
+        """Largest |accumulator| of any codes; 255 where it gives codes itself."""
+        return 255
+
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest accumulators of any codes: int64 (channels,) or (1,) each."""
+        return np.zeros(1, np.int64), np.full(1, 255)
+
+    def pad_code(self, site: Site) -> int:
+        """The code of the padding: that of a real 0."""
+        return site.zero_point
+
+    def operands(self, site: Site) -> tuple[np.ndarray, ...]:
         """What `integers` computes with, made once for many batches."""
         return ()
 
@@ -110,22 +163,43 @@ def exact_dtype(bound: int) -> type[np.floating]:
 
 
 class Weighted(Layer):
-    """A layer whose accumulators are bias + sum of weight * input."""
+    """A layer whose accumulators are bias + sum of weight * (input - its zero point)."""
 
-    def accumulator_bound(self, weight: np.ndarray | None, bias: np.ndarray | None) -> int:
-        """Max over channels of 255*sum|w| + |b|."""
-        if weight is None or bias is None:
-            raise UserError(f"{self}: no weights; give it int8 weights and int32 biases")
-        magnitudes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
-        return int((255 * magnitudes + np.abs(bias.astype(np.int64))).max())
+    def sum_scale(self, site: Site) -> np.ndarray:
+        assert site.weight_scale is not None
+        return site.inputs[0].scale * site.weight_scale.astype(np.float64)
 
-    def operands(
-        self, weight: np.ndarray | None, bias: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights as a matrix and biases as a column, of a float type that holds every sum."""
-        dtype = exact_dtype(self.accumulator_bound(weight, bias))
-        assert weight is not None and bias is not None
-        return weight.reshape(len(weight), -1).astype(dtype), bias.astype(dtype)[:, None]
+    def rounding(self, site: Site) -> Rounding | None:
+        assert site.weight_scale is not None and site.output is not None
+        return Rounding.scaled(site.inputs[0].scale, site.weight_scale, site.output)
+
+    def accumulator_bound(self, site: Site) -> int:
+        """Max over channels of sum|w| * max|x - zx| + |b|."""
+        largest = max(site.zero_point, 255 - site.zero_point)
+        return _bound(site.weight, site.bias, largest)
+
+    def accumulator_range(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
+        assert site.weight is not None
+        weight = 255 * site.weight.reshape(len(site.weight), -1).astype(np.int64)
+        least, most = np.minimum(weight, 0).sum(axis=1), np.maximum(weight, 0).sum(axis=1)
+        return site.code_bias + least, site.code_bias + most
+
+    def operands(self, site: Site) -> tuple[np.ndarray, ...]:
+        """Weights as a matrix, biases as a column, of a float type that holds every partial sum,
+        and the code of the padding.
+        """
+        bias = site.code_bias
+        dtype = exact_dtype(_bound(site.weight, bias, 255))
+        assert site.weight is not None
+        matrix = site.weight.reshape(len(site.weight), -1).astype(dtype)
+        return matrix, bias.astype(dtype)[:, None], np.array(site.zero_point, np.uint8)
+
+
+def _bound(weight: np.ndarray | None, bias: np.ndarray | None, largest: int) -> int:
+    """Max over channels of sum|w| * largest + |b|."""
+    assert weight is not None and bias is not None
+    magnitudes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+    return int((largest * magnitudes + np.abs(bias.astype(np.int64))).max())
 
 
 # Refusals

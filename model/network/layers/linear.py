@@ -17,6 +17,7 @@ from convstream.model.network.layers.base import (
     Gradients,
     Passes,
     Shape,
+    Site,
     Way,
     Weighted,
 )
@@ -46,7 +47,7 @@ class Linear(Weighted):
         return (self.out_features, math.prod(shape))
 
     def integers(self, inputs: Arrays, operands: Arrays) -> np.ndarray:
-        (x,), (weight, bias) = inputs, operands
+        (x,), (weight, bias, _) = inputs, operands
         acc = weight @ x.reshape(len(x), -1).T.astype(weight.dtype)
         acc += bias
         return acc.T[:, :, None, None]
@@ -87,7 +88,9 @@ def fc(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
             f"the input {x.shape}; expected OUT x IN and OUT"
         )
     layer = Linear(len(weight))
-    return base.int32(layer.integers([x], layer.operands(weight, bias))[:, :, 0, 0])
+    return base.int32(
+        layer.integers([x], layer.operands(Site(weight=weight, bias=bias)))[:, :, 0, 0]
+    )
 
 
 # Floats
