@@ -4,7 +4,7 @@ The sound netlist and the faulty one run side by side, on any inputs; what has n
 starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
 stands beside a low tvalid is not compared: nobody may look at it. Nor is what follows an image of
 another length than those of the module's bench, where the module has a tlast for images, or what
-comes before a `restart`, where the module has one.
+comes before a `restart` and after the module has `expired`, where it has these.
 
 The first attempt takes the module without those inside it that have registers: they may answer
 anything, the same on both sides, and what they are given is compared as well. That is more than
@@ -89,12 +89,12 @@ IMAGES = """
     end
 """
 
-# In a module that has no reset but this, nobody looks before.
+# In a module that has no reset but this, nobody looks before, nor once the time is up.
 RESTART = """
     reg  restarted = 1'b0;
     wire wrong = !restarted;
     always @(posedge clk)
-        restarted <= restarted || restart;
+        restarted <= restart || (restarted && !\\expired.sound );
 """
 
 
