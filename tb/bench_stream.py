@@ -15,9 +15,11 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
+from outlet import Outlet
 from testbench import Sink, Source, Stall, Testbench
 
 from convstream.model.hardware import rom
+from convstream.model.hardware.timing import Edge, run
 
 CASE = json.loads(Path("case.json").read_text())
 TRAFFIC = importlib.import_module(CASE["bench"]).TRAFFIC(CASE["parameters"], CASE["seed"])
@@ -72,7 +74,7 @@ class Bench(Testbench):
         ]
 
     async def finish(self) -> None:
-        """Run until all is out, compare, and see that nothing follows."""
+        """Run until all is out, compare data and clocks, and see that nothing follows."""
         wanted = len(self.expected) * TRAFFIC.sink.beats
         # No pause of a sound module or of the stall patterns is longer than this.
         patience = 8 * TRAFFIC.interval + 1000
@@ -90,7 +92,32 @@ class Bench(Testbench):
             f"{TRAFFIC.module}: nothing moves any more; {came} of {wanted} beats came out, "
             f"{left} beats were not taken"
         )
+        self.compare_clocks()
         await self.silence(20)
+
+    def compare_clocks(self) -> None:
+        """Every beat since the reset moved when the schedule says, given when the bench stalled."""
+        images = len(self.expected)
+        sources = [Edge(None, [clock - 1 for clock in source.offers]) for source in self.inputs]
+        depth = TRAFFIC.parameters.get("FIFO_DEPTH", TRAFFIC.fifo_depth)
+        sink = Outlet(depth, chances=self.output.chances)
+        processes = [*TRAFFIC.processes(sources, sink, images)]
+        if not processes:
+            return
+        run([*processes, sink.leave(images * TRAFFIC.sink.beats)], [*sources, sink])
+        out = [beat.cycle for beat in self.output.beats]
+        for name, clocks, expected in (
+            *(
+                (f"input {number}", source.takes, edge.read)
+                for number, (source, edge) in enumerate(zip(self.inputs, sources, strict=True))
+            ),
+            ("output", out, sink.read),
+        ):
+            for index, (clock, wanted) in enumerate(zip(clocks, expected, strict=True)):
+                assert clock == wanted, (
+                    f"{TRAFFIC.module}: {name} beat {index} moved at clock {clock}, "
+                    f"expected {wanted}"
+                )
 
 
 @cocotb.test()
@@ -115,12 +142,13 @@ async def images(dut, stall: Stall) -> None:
 
 @cocotb.test()
 async def long_stalls(dut) -> None:
-    """Each side stops in mid-image and before the last beat, until all is full or empty."""
+    """Each side stops anywhere and before the last beat, until all is full or empty."""
     bench = Bench(dut)
     await bench.start()
     for side, beats, moved in bench.sides():
         most = 30 if isinstance(side, Sink) else 0
-        for phase in sorted({beats // 2, beats - 1})[-1 if TRAFFIC.interval > 200 else 0 :]:
+        anywhere = bench.rng.randrange(beats)
+        for phase in sorted({anywhere, beats - 1})[-1 if TRAFFIC.interval > 200 else 0 :]:
             bench.send(2 + most // beats)
             end = moved() + beats - (moved() - phase) % beats
             await bench.until(lambda moved=moved, end=end: moved() >= end, 8 * TRAFFIC.interval)

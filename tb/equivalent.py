@@ -3,7 +3,8 @@
 The sound netlist and the faulty one run side by side, on any inputs; what has no initial value
 starts at 0. ABC's IC3 then proves that their outputs never differ, for any number of clocks. What
 stands beside a low tvalid is not compared: nobody may look at it. Nor is what follows an image of
-another length than those of the module's bench, where the module has a tlast for images.
+another length than those of the module's bench, where the module has a tlast for images, or what
+comes before a `restart` and after the module has `expired`, where it has these.
 
 The first attempt takes the module without those inside it that have registers: they may answer
 anything, the same on both sides, and what they are given is compared as well. That is more than
@@ -20,7 +21,7 @@ from convstream.fpga import flow
 from convstream.model.base.errors import ToolError
 from tb.formal.yosys_abc import MODULE
 
-LIMIT_S = 10  # for an attempt; most proofs take a tenth of a second
+LIMIT_S = 30  # for an attempt; most proofs take a tenth of a second of an idle core
 MOST_LATCHES = 2000  # to look for those of both sides that are always equal
 
 FLATTEN = """
@@ -86,6 +87,14 @@ IMAGES = """
         if (rst)
             count <= 0;
     end
+"""
+
+# In a module that has no reset but this, nobody looks before, nor once the time is up.
+RESTART = """
+    reg  restarted = 1'b0;
+    wire wrong = !restarted;
+    always @(posedge clk)
+        restarted <= restart || (restarted && !\\expired.sound );
 """
 
 
@@ -189,6 +198,9 @@ def _differ(ports: dict, inside: dict, beats: int) -> str:
         # What is inside may look at more.
         beside = f"\\{valid}.sound && " if valid != name and valid in ports else ""
         terms.append(f"({beside}\\{name}.sound != \\{name}.faulty )")
-    lines.append(IMAGES.format(last=beats - 1) if beats else "    wire wrong = 1'b0;")
+    if beats:
+        lines.append(IMAGES.format(last=beats - 1))
+    else:
+        lines.append(RESTART if "restart" in ports else "    wire wrong = 1'b0;")
     lines.append(f"    assign differ = !wrong && ({' || '.join(terms)});")
     return "\n".join(["module differ (", *lines, "endmodule", ""])

@@ -72,7 +72,8 @@ LEFT_OUT = {
 }
 
 # The optimisations take out what nobody can see: bits that are constant, and cells that nothing
-# reads. A fault there would survive any test.
+# reads. A fault there would survive any test. A $pmux has no meaning where a fault sets two of its
+# selecting bits, a tree of multiplexers has.
 LIST = """
 read_verilog {macros} {sources}
 {chparams}
@@ -83,6 +84,7 @@ proc
 flatten -noscopeinfo
 setattr -mod -unset keep_hierarchy *
 opt -full
+pmuxtree
 wreduce
 opt -full
 opt_clean -purge

@@ -89,12 +89,16 @@ async def capacity(dut) -> None:
     stages = 2 + math.ceil(math.log2(lanes))
     bench = Testbench(dut, case["seed"])
     source = bench.source(Stream.axis(dut, "s_axis"))
-    await bench.reset()
-    dut.m_axis_tready.value = 0
-    source.send([0] * (stages + 1))
-    for _ in range(2 * stages + 10):
-        await bench.step()
-    assert source.taken == stages, f"argmax: holds {source.taken} beats, expected {stages}"
+    for gap in (0, 1, stages):  # clocks between beats
+        await bench.reset()
+        dut.m_axis_tready.value = 0
+        for _ in range(stages + 1):
+            source.send([0])
+            for _ in range(gap):
+                await bench.step()
+        for _ in range(2 * stages + 10):
+            await bench.step()
+        assert source.taken == stages, f"argmax: holds {source.taken} beats, expected {stages}"
 
 
 @on_simulators(CASES)

@@ -119,5 +119,5 @@ def test_axis_add(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool,bench_timing,test_axis_add",
+        tests="bench_stream,bench_pool,test_axis_add",
     )

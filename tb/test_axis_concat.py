@@ -54,7 +54,7 @@ def test_axis_concat(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool,bench_timing",
+        tests="bench_stream,bench_pool",
     )
 
 

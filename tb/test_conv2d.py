@@ -11,6 +11,7 @@ from stages import lone_stage, window_of
 from testbench import Layout
 from traffic import Weighted
 
+from convstream.model.hardware.layers.conv import ConvStage
 from convstream.model.hardware.stage import Folding
 from convstream.model.network.layers import Conv
 from convstream.model.network.layers.conv import conv2d
@@ -103,10 +104,17 @@ def draw(rng: random.Random) -> dict:
         )
 
 
+class WindowedStage(ConvStage):
+    """A convolution as conv2d builds it, where export would take a pixel_conv2d too."""
+
+    pixelwise = False
+
+
 class Conv2d(Weighted):
     """Random weights; expected values from the reference."""
 
     module = "conv2d"
+    kind: type[ConvStage] = WindowedStage
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
@@ -119,7 +127,8 @@ class Conv2d(Weighted):
         out_shape = layer.out_shape(in_shape)
         out_pixels = max(1, p["PIXELS"] // window.stride[1])
         folding = Folding(p["PE"], p["SIMD"])
-        self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
+        node = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"]).node
+        self.stage = self.kind(node, p["LANES"], p["PIXELS"], folding)
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         self.make_weights()
         bits = self.parameters["OUT_WIDTH"]

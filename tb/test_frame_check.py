@@ -28,7 +28,7 @@ class Bench(Testbench):
         self.input = self.source(Stream.axis(dut, "s_axis"))
         self.output = self.sink(Stream.axis(dut, "m_axis"))
         self.flags = self.sink(Stream.axis(dut, "m_flag"), pace=self.beats)
-        self.monitors.append(self._count_errors)
+        self.monitors += [self._count_errors, self._hurry]
         self.expected: list[tuple[int, int]] = []
         self.expected_flags: list[int] = []
         self.errors = 0
@@ -36,6 +36,16 @@ class Bench(Testbench):
     def _count_errors(self) -> None:
         assert str(self.dut.frame_error.value) in "01", "frame_check: frame_error is X"
         self.errors += int(self.dut.frame_error.value)
+
+    def _hurry(self) -> None:
+        """A beat moves in each clock in which only a flag that nobody takes could prevent it."""
+        dut = self.dut
+        offered = dut.s_axis_tvalid.value == 1 and dut.m_axis_tready.value == 1
+        held = dut.m_flag_tvalid.value == 1 and dut.m_flag_tready.value == 0
+        moved = [*self.input.takes[-1:], *(beat.cycle for beat in self.output.beats[-1:])]
+        assert held or not offered or self.cycle in moved, (
+            f"frame_check: nothing moves in clock {self.cycle}"
+        )
 
     async def start(self, cycles: int = 2) -> None:
         """Reset; forget the images sent so far."""

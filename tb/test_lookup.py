@@ -62,5 +62,5 @@ def test_lookup(simulate, simulator, name, parameters):
         simulator=simulator,
         name=name,
         parameters=parameters,
-        tests="bench_stream,bench_pool,bench_timing",
+        tests="bench_stream,bench_pool",
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cocotb
 import numpy as np
+from outlet import Outlet
 from runner import on_simulators
 from stages import lone_stage
 from testbench import Layout, Stall, Stream, Testbench
 from traffic import Weighted
 
 from convstream.model.hardware.stage import Folding
+from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers import Linear
 from convstream.model.network.layers.linear import fc
 
@@ -89,7 +91,8 @@ class MatrixVector(Weighted):
         pe, simd, groups, chunks, inner = (
             p[key] for key in ("PE", "SIMD", "GROUPS", "CHUNKS", "GROUP_INNER")
         )
-        rows, columns = groups * pe - (pe > 1), chunks * simd - (simd > 1)
+        rows = groups * pe - (pe > 1 and groups > 1)
+        columns = chunks * simd - (simd > 1 and chunks > 1)
         layer, in_shape = Linear(rows), (columns, 1, 1)
         self.stage = lone_stage(layer, in_shape, Folding(pe, simd, bool(inner)), columns, 1)
         once = range(chunks)
@@ -118,6 +121,20 @@ class MatrixVector(Weighted):
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         return Stream.axis(dut, "s_axis", late=True), Stream.axis(dut, "m_axis")
+
+    def processes(self, sources: Sequence[Edge], sink: Outlet, images: int) -> Iterable[Process]:
+        return [self._beats(*sources, sink, images)]
+
+    def _beats(self, source: Edge, sink: Outlet, images: int) -> Process:
+        """Takes beat by beat, while there is credit."""
+        compute = self.stage.compute(sink)
+        for chunk in self.source.order * (VECTORS * images):
+            while source.empty or sink.full:
+                yield
+            compute.enter(source.written[len(source.read)] + 1)
+            source.read.append(compute.entered)
+            if chunk == self.parameters["CHUNKS"] - 1:
+                compute.leave()
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
         vectors = images.transpose(0, 2, 3, 1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from runner import on_simulators
-from stages import window_of
+from stages import lone_stage, window_of
 from testbench import Layout
 from traffic import Traffic
 
@@ -92,6 +93,8 @@ class MaxPool2d(Traffic):
         self.layer = MaxPool(window.kernel, stride, window.padding)
         in_shape = (p["CHANNELS"], p["HEIGHT"], p["WIDTH"])
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
+        stage = lone_stage(self.layer, in_shape, None, p["LANES"], p["PIXELS"])
+        self.stage = replace(stage, compact=bool(p.get("RUNNING", self.module == "running_max")))
         out_pixels = max(1, p["PIXELS"] // self.layer.window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), p["LANES"], out_pixels)
         self.interval = max(self.source.beats, self.sink.beats)

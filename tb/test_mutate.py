@@ -135,6 +135,33 @@ def test_what_changes_nothing_is_proved():
     assert equivalent._prove(folder, "m", module["ports"], inside, mutants, 0) == {5}
 
 
+def test_nobody_looks_once_the_time_is_up():
+    """Whether `count` stops there or goes on changes nothing; that it never starts does."""
+    folder = mutate.BUILD / "test-restart"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "m.v").write_text("""
+        module same (input a, output y);
+            assign y = a;
+        endmodule
+        module m (input clk, input restart, output expired);
+            reg [1:0] count;
+            wire stop;
+            assign expired = count[1];
+            same up (.a(count[1]), .y(stop));
+            always @(posedge clk)
+                count <= restart ? 2'd0 : stop ? count : count + 2'd1;
+        endmodule
+    """)
+    script = "read_verilog m.v; hierarchy -top m; proc; write_rtlil sound.il; write_json sound.json"
+    flow.run("yosys", ["-q", "-p", script], folder, "yosys.log")
+    module = json.loads((folder / "sound.json").read_text())["modules"]["m"]
+    mutants = {
+        number: f"mutate -mode const{number} -module m -cell up -port a -portbit 0"
+        for number in (0, 1)
+    }
+    assert equivalent.find(folder, "m", module, mutants) == {0}
+
+
 def test_coverage_adds_up(tmp_path):
     """Over simulations and instances; constant functions are left out."""
     source = tmp_path / "m.v"

@@ -9,6 +9,8 @@ import test_conv2d
 from runner import on_simulators, refuse
 from test_conv2d import Conv2d
 
+from convstream.model.hardware.layers.conv import ConvStage
+
 
 def case(height, width, ic, oc, kernel, pe=1, **others) -> dict:
     """Parameters of a pixel_conv2d, the usual ones by position."""
@@ -45,6 +47,7 @@ class PixelConv2d(Conv2d):
     """A conv2d whose SIMD is its input channels."""
 
     module = "pixel_conv2d"
+    kind = ConvStage
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters | {"SIMD": parameters["IN_CHANNELS"]}, seed)

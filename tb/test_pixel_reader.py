@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from outlet import Direct, Outlet
 from runner import on_simulators, refuse
+from stages import lone_stage
 from test_sliding_window import SlidingWindow, case
 from testbench import Layout, Stream
+
+from convstream.model.hardware.layers.conv import ConvStage
+from convstream.model.hardware.stage import Folding
+from convstream.model.network.layers import Conv
 
 CASES = {
     "lanes_do_not_divide": case(5, 6, 3, 3, LANES=2, PADDING=1, REPEATS=2),
@@ -34,6 +40,13 @@ CASES = {
 }
 
 
+class Pixels(ConvStage):
+    """A convolution without what follows its pixels."""
+
+    def pipeline(self, sink: Outlet) -> Direct:
+        return Direct(sink)
+
+
 class PixelReader(SlidingWindow):
     """A row of windows is an output row of C channels: its windows' pixels, each REPEATS times."""
 
@@ -45,6 +58,11 @@ class PixelReader(SlidingWindow):
         self.channels = self.source.channels
         pixels = self.sink.width * self.repeats * self.layer.window.taps
         self.sink = Layout(self.channels, self.sink.height, pixels, self.channels)
+        window, lanes = self.layer.window, self.parameters["LANES"]
+        layer = Conv(self.repeats, window.kernel, window.stride, window.padding, window.dilation)
+        folding = Folding(1, self.channels)
+        node = lone_stage(layer, self.stage.in_shape, folding, lanes).node
+        self.stage = Pixels(node, lanes, 1, folding)
         self.interval = max(self.source.beats, self.sink.beats)
 
     def streams(self, dut) -> tuple[Stream, Stream]:

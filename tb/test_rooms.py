@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sorted(path for room in ("model", "sim", "fpga") for path in (ROOT / room).rglob("*.py"))
-VERILOG = sorted((ROOT / "rtl").glob("*.v"))
+VERILOG = sorted(path for room in ("rtl", "fpga/rtl") for path in (ROOT / room).glob("*.v"))
 # From the ground up; rooms on one floor do not know each other.
 FLOORS = (
     ("convstream.model.base",),

@@ -152,18 +152,19 @@ async def many_images(dut) -> None:
 
 @cocotb.test()
 async def many_clocks(dut) -> None:
-    """cycles has 32 bits: it counts on from any number, to which the bench sets it."""
+    """cycles and differing count on from any number, to which the bench sets them."""
     bench = Bench(dut)
     await bench.idle()
     for bit in range(3, 32):
         await bench.start(1)
         await bench.clock(run=1, pixels_taken=1)
         dut.cycles.value = (1 << bit) - 4 + bench.rng.randrange(4)
+        dut.differing.value = bench.rng.getrandbits(16)
         await bench.clock(run=1)
-        begun = int(dut.cycles.value)
-        await bench.image(8, 0)
+        begun, differing = int(dut.cycles.value), int(dut.differing.value)
+        await bench.image(8, 1)
         await bench.idle(done=1)
-        bench.check(begun + 8, 0)
+        bench.check(begun + 8, (differing + 1) % (1 << 16))
 
 
 @on_simulators({"images": {}})

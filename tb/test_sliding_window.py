@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from outlet import Direct, Outlet
 from runner import on_simulators
 from stages import lone_stage, window_of
 from testbench import Layout, Stream
 from traffic import Traffic
 
+from convstream.model.hardware.layers.conv import ConvStage
 from convstream.model.hardware.stage import Folding
 from convstream.model.network import reference
 from convstream.model.network.layers import Conv
@@ -73,10 +77,22 @@ CASES = {
 }
 
 
+@dataclass(frozen=True)
+class Windows(ConvStage):
+    """A convolution without what follows its windows."""
+
+    channel_folds = window_folds = 1
+    reader: int = 3
+
+    def pipeline(self, sink: Outlet) -> Direct:
+        return Direct(sink)
+
+
 class SlidingWindow(Traffic):
     """A window is an output image of K*K*C channels, element (ky, kx, c) in channel order."""
 
     module = "sliding_window"
+    fifo_depth = None
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
@@ -90,10 +106,14 @@ class SlidingWindow(Traffic):
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])
         out_pixels = max(1, p["PIXELS"] // window.stride[1])
         self.sink = Layout(*self.layer.out_shape(in_shape), elements, out_pixels)
-        folding = Folding(1, channels + 1)  # with which no convolution is pixelwise
-        columns = lone_stage(self.layer, in_shape, folding, p["LANES"], p["PIXELS"]).columns
-        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], columns)
         self.late = bool(p["LATE"])
+        folding = Folding(1, channels + 1)  # with which no convolution is pixelwise
+        node = lone_stage(self.layer, in_shape, folding, p["LANES"], p["PIXELS"]).node
+        reader = 2 if self.late else 3
+        self.stage = Windows(
+            node, p["LANES"], p["PIXELS"], folding, spacing=p["PACE"], reader=reader
+        )
+        self.interval = max(self.source.beats, self.sink.beats * p["PACE"], self.stage.columns)
 
     def streams(self, dut) -> tuple[Stream, Stream]:
         names = ("m_window", "m_window_valid", "m_window_ready", "m_window_last")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import cocotb
 import numpy as np
 from runner import on_simulators
-from testbench import Beat, Layout, Testbench
+from testbench import Beat, Layout, Stall, Testbench
 from traffic import Traffic
 
 
@@ -95,6 +96,31 @@ async def no_pauses(dut) -> None:
         assert (len(sink.beats), taken) == (size, size), (
             f"vector_buffer: {len(sink.beats)} of {size} beats came out in {taken} clocks"
         )
+
+
+@cocotb.test()
+async def holds_two_vectors(dut) -> None:
+    """With the output stalled it takes two vectors, also after all that random stalls bring."""
+    case = json.loads(Path("case.json").read_text())
+    traffic = VectorBuffer(case["parameters"], case["seed"])
+    bench = Testbench(dut, case["seed"], Stall.BOTH)
+    source, sink = (
+        end(stream, pace=traffic.sink.beats)
+        for end, stream in zip((bench.source, bench.sink), traffic.streams(dut), strict=True)
+    )
+    await bench.reset()
+    count = max(5, 300 // traffic.sink.beats)
+    for image in traffic.images(count, traffic.rng):
+        source.send(traffic.source.pack(image))
+    await bench.until(lambda: len(sink.beats) == count * traffic.sink.beats, 1000)
+    taken = source.taken
+    source.go(itertools.repeat(True))
+    sink.go(itertools.repeat(False))
+    source.send([0] * (3 * traffic.source.beats))
+    for _ in range(3 * traffic.source.beats + 20):
+        await bench.step()
+    found, wanted = source.taken - taken, 2 * traffic.source.beats
+    assert found == wanted, f"vector_buffer: holds {found} beats, expected {wanted}"
 
 
 @on_simulators(CASES)

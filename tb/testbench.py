@@ -223,13 +223,13 @@ class Stream:
 class Source:
     """Drives a stream; a beat once offered stays until it is taken, the idle bus holds garbage.
 
-    In Icarus, half of what nobody may look at is X.
+    In Icarus, half of what nobody may look at is X. offers, takes: clock cycles in which each beat
+    was first on the bus, and in which it was taken.
     """
 
     def __init__(self, stream: Stream, rng: random.Random, go: Iterator[bool]) -> None:
         self.stream = stream
         self.queue: deque[tuple[int | LogicArray, int]] = deque()
-        self.taken = 0
         self.clear()
         self._rng = rng
         self._go = go
@@ -239,9 +239,15 @@ class Source:
     def clear(self) -> None:
         """Forget what is queued and what was taken: a reset."""
         self.queue.clear()
-        self.taken = 0
+        self.offers: list[int] = []
+        self.takes: list[int] = []
         self._late: int | LogicArray | None = None
         self._offered = False
+
+    @property
+    def taken(self) -> int:
+        """How many beats were taken."""
+        return len(self.takes)
 
     def send(self, beats: list[int], last: bool = True, unused: list[int] | None = None) -> None:
         """Queue an image; tlast is on its last beat unless `last` is False.
@@ -263,13 +269,15 @@ class Source:
         if not clean:
             return False
         ready = self.stream.read("ready")
+        if self._offered and len(self.offers) == len(self.takes):
+            self.offers.append(cycle)
         if not (ready and self._offered):
             return False
         self._offered = False
         data, _ = self.queue.popleft()
         if self.stream.late:
             self._late = data
-        self.taken += 1
+        self.takes.append(cycle)
         return True
 
     def drive(self, reset: bool) -> None:
@@ -316,7 +324,10 @@ class Source:
 
 
 class Sink:
-    """Takes a stream; checks that no beat holds an X, nor a stalled one vanishes or changes."""
+    """Takes a stream; checks that no beat holds an X, nor a stalled one vanishes or changes.
+
+    chances: clock cycles in which it was ready.
+    """
 
     def __init__(
         self, stream: Stream, rng: random.Random, go: Iterator[bool], patient: bool
@@ -331,6 +342,7 @@ class Sink:
     def clear(self) -> None:
         """Forget the beats: a reset."""
         self.beats = []
+        self.chances: list[int] = []
         self._late: Beat | None = None  # its data comes with the next clock
         self._stalled: tuple | None = None
         self._valid = self._ready = 0
@@ -347,6 +359,8 @@ class Sink:
         if self._late is not None:
             self.beats.append(replace(self._late, data=self.stream.read("data")))
             self._late = None
+        if self._ready:
+            self.chances.append(cycle)
         self._valid = self.stream.read("valid")
         assert self._valid or self._stalled is None, f"{name}: tvalid fell before tready came"
         if not self._valid:
@@ -398,6 +412,7 @@ class Testbench:
         self.sinks: list[Sink] = []
         self.monitors: list[Callable[[], None]] = []
         self._in_reset = True
+        self._starting = False
         self._clean = False
         self._combinational = not hasattr(dut, "clk")
         if self._combinational:
@@ -422,6 +437,9 @@ class Testbench:
 
     async def step(self) -> None:
         """One clock cycle."""
+        if self._starting:
+            self._starting = False
+            self._drive()
         await self._edge
         self.cycle += 1
         moved = False
@@ -432,6 +450,9 @@ class Testbench:
             monitor()
         # The first edge in reset sets the registers: from the next one on outputs must be known.
         self._clean = not self._in_reset
+        self._drive()
+
+    def _drive(self) -> None:
         for endpoint in (*self.sources, *self.sinks):
             endpoint.drive(self._in_reset)
 
@@ -445,14 +466,16 @@ class Testbench:
         self.power_up()
 
     def power_up(self) -> None:
-        """Start afresh without a reset: at time 0 the initial values of the registers must do."""
+        """Start afresh without a reset: at time 0 the initial values of the registers must do.
+
+        What is sent before the next `step` is there from the first clock on.
+        """
         self._set_rst(0)
         self._in_reset = False
-        self._clean = True
+        self._clean = self._starting = True
         self.idle = 0
         for endpoint in (*self.sources, *self.sinks):
             endpoint.clear()
-            endpoint.drive(False)
 
     def _set_rst(self, value: int) -> None:
         if not self._combinational:

@@ -7,14 +7,17 @@ import itertools
 import math
 import operator
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from outlet import Outlet
 from testbench import Beat, Layout, Stream
 
 from convstream.model.hardware import rom, scaling
-from convstream.model.hardware.stage import Stage
+from convstream.model.hardware.stage import ComputeStage, Stage
+from convstream.model.hardware.timing import Edge, Process
 from convstream.model.network.layers.base import Site
 from convstream.model.network.rounding import Rounding
 
@@ -31,6 +34,8 @@ class Traffic:
     interval: clocks an image takes in the steady state, with no stalls.
     zero_lanes: lanes beyond the last channel must be zero at the output.
     drops_lanes: those at the input may hold X.
+    stage: what the schedule knows the module as, if it does.
+    fifo_depth: of the FIFO at its end, unless there is a FIFO_DEPTH; None if it has no FIFO.
     memories: name and text of the files that the module reads with $readmemh.
     hashes: its signature has a hash of each of `hashed`, of words as such texts, the first one in
     the lower bits.
@@ -43,6 +48,8 @@ class Traffic:
     zero_lanes = True
     drops_lanes = True
     hashes = False
+    stage: Stage | None = None
+    fifo_depth: int | None = 2
 
     def __init__(self, parameters: dict, seed: str) -> None:
         self.parameters = dict(parameters)
@@ -84,6 +91,10 @@ class Traffic:
     def compute(self, images: np.ndarray) -> np.ndarray:
         """Expected output images, count x channels x height x width."""
         raise NotImplementedError
+
+    def processes(self, sources: Sequence[Edge], sink: Outlet, images: int) -> Iterable[Process]:
+        """How the schedule moves the beats of `images` images; none if it has no such module."""
+        return () if self.stage is None else self.stage.processes(sources, sink, images)
 
     def users(self, image: np.ndarray) -> list[int | None]:
         """Expected tuser of each beat of an output image."""
@@ -165,7 +176,8 @@ class Weighted(Traffic):
     SCALE_EXACT has random scales that need this form, one for all channels if it has a ONE_SCALE.
     """
 
-    stage: Stage
+    stage: ComputeStage
+    fifo_depth = 16
     hashes = True
 
     def make_weights(self) -> None:
@@ -270,18 +282,23 @@ class Weighted(Traffic):
         bits = [half + (1 << bit) for bit in range(1, max(1, self.shift - 1))]
         bits += [sign << bit for bit in range(self.shift + 8, width - 1) for sign in (1, -1)]
         sums = np.array([half - 1, half, half + 1, half + (1 << self.shift), *bits])
+        ties = len(sums) - len(bits)
         windows = []
         for lane in range(self.stage.folding.pe):
             missing = np.full(len(sums), True)
             for channel in range(lane, len(weight), self.stage.folding.pe):
                 own = weight[channel]
                 windows += [(sign * own > 0) * 255 for sign in (-1, 1)]
-                even = 2 * self.rng.integers(np.where(sums >> self.shift + 8, 8, 128)) << self.shift
-                wanted = sums + even - self.bias[channel]
+                most = np.where(sums >> self.shift + 8, 7, 127)
+                half_result = self.rng.integers(most + 1)
+                wanted = sums + (2 * half_result << self.shift) - self.bias[channel]
                 reached = self._reach(own, wanted)
-                missing[: len(sums) - len(bits)] = True
+                missing[:ties] = True
                 windows += [*reached[missing]]
                 missing &= reached @ own != wanted
+                # Each bit of the results is now 0, now 1.
+                change = (most - 2 * half_result)[:ties]
+                windows += [*self._reach(own, wanted[:ties] + (2 * change << self.shift))]
         return [windows[index].astype(np.uint8) for index in self.rng.permutation(len(windows))]
 
     def _reach(self, weight: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -252,7 +252,8 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
     channel_folds, window_folds = stage.channel_folds, stage.window_folds
     first, slide, slides, groups = rows.first, rows.slide, rows.slides, rows.groups
     queue, written, reader, unbounded = rows.queue, rows.written, stage.reader, sink.depth is None
-    taken: deque[int] = deque()  # loads that took the last `queue` columns
+    taken: deque[int] = deque()  # loads that took the columns for which others wait
+    count = 0  # columns read
     granted = -1  # load of the window before
     column_read = used = -1
     for image in range(images):
@@ -274,17 +275,16 @@ def _windows(rows: Rows, stage: WindowStage, sink: Edge, images: int) -> Process
                         clock = max(clock, written[index] + 1)
                     if queue is None:
                         clock = max(clock, granted + 1)
-                    elif len(taken) == queue:
+                    elif count >= queue:
                         clock = max(clock, taken.popleft() + 1)
                     column_read = clock + rows.rows_read - 1
                     column += 1
+                    count += 1
                 if wanted:
                     load = max(load, column_read + reader)
                 granted = load
                 if queue is not None:
                     taken.extend([load] * wanted)
-                    while len(taken) > queue:
-                        taken.popleft()
                 if step == slides:
                     last = sweep == rows.out_height - 1
                     oldest = rows.height if last else max(top + rows.stride, 0)
