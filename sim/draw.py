@@ -71,8 +71,9 @@ def choose(quantised: QuantisedNetwork, source: str) -> Subject:
         label = None if labels is None else int(labels[index])
         return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
     images, _ = read_user_images(source, network.input_shape, quantised.codes[IMAGE])
-    tests = data.load_images("test").images[:, None]
-    sample = tests if tests.shape[1:] == network.input_shape else images
+    sample = images
+    if len(images) == 1 and network.input_shape == data.DIGIT:
+        sample = data.load_images("test").images[:, None]
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
 
 
