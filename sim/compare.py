@@ -4,9 +4,10 @@
     convstream compare simplecnn -n 2000 --slow 20
 
 Two networks are compared. The int8 one of `network.onnx` is computed by all six: NumPy, slow and
-fast, and PyTorch in floating point that rounds as int8 does, the int8 reference, ONNX Runtime, and
-the RTL in Verilator; their logits are the same integers. The float one of `float.npz`, from which
-it was made, is computed by the first three, whose logits are equal but for float32's rounding.
+fast, and PyTorch in floating point that rounds as int8 does (where all scales are powers of two),
+the int8 reference, ONNX Runtime, and the RTL in Verilator; their logits are the same integers. The
+float one of `float.npz`, from which it was made, is computed by the first three, whose logits are
+equal but for float32's rounding.
 """
 
 from __future__ import annotations

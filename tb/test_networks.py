@@ -103,5 +103,6 @@ def test_several_pixels_a_beat(pixels, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "BUILD", tmp_path / "build")
     images = str(tmp_path / "images.npy")
     assert run.main(["--net", str(out), "--sim", "icarus", "--images", images]) == 0
-    written = json.loads((tmp_path / "build" / name / "report.json").read_text())
+    folder = tmp_path / "build" / manifest.label(str(out))
+    written = json.loads((folder / "report.json").read_text())
     assert written["cycles_per_image"] <= 1.01 * 784 / pixels
