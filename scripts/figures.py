@@ -7,7 +7,7 @@ A page marks a region with `<!-- figures: NAME -->` and `<!-- end -->`. The text
 block NAME of docs/figures/regions.md.jinja, filled in from docs/figures/*.json. Those files are
 copies of the reports that runs leave in build/. A newer report replaces a copy if its run was
 complete: the same network or board, no fewer images or cases, no module left out. Foldings need no
-run and are computed here.
+run and are computed here; the table of layers comes from the code itself.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.sim import report
+from scripts import layers
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/*.md")
@@ -184,7 +185,9 @@ def refresh(root: Path) -> None:
 
 
 def read(root: Path) -> dict[str, Any]:
-    """Figures by file name, `networks` from mem/, and what several regions derive from them."""
+    """Figures by file name, `networks` from mem/, what several regions derive from them, and what
+    the code's own tables of layers say.
+    """
     folder = root / "docs" / "figures"
     figures = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     runs, modules = figures["sim"], figures["mutate"]["modules"]
@@ -202,6 +205,8 @@ def read(root: Path) -> dict[str, Any]:
         "ecp5": built,
         "ecp5_command": command,
         "main": runs[built["network"]],
+        "supported": layers.supported(),
+        "refused": layers.refused(),
     }
 
 
@@ -264,11 +269,10 @@ def fill(text: str, texts: dict[str, str]) -> str:
 
 
 def differences(root: Path) -> list[str]:
-    """A line for each region of a page that differs from docs/figures/."""
+    """A line for each region of a page that differs from docs/figures/ or from the code."""
     texts = regions(root)
     return [
-        f"{path.relative_to(root)}: figures {name} are not those in docs/figures/; "
-        "run: make figures"
+        f"{path.relative_to(root)}: figures {name} are out of date; run: make figures"
         for path in pages(root)
         for name, text in REGION.findall(path.read_text(encoding="utf-8"))
         if texts.get(name) != text

@@ -23,10 +23,10 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import command
 from convstream.model.hardware import manifest as manifests
 from convstream.model.learning import data
-from convstream.model.learning.image_files import load_user_images
+from convstream.model.learning.image_files import read_user_images
 from convstream.model.network import reference
 from convstream.model.network.codes import exponent_of
-from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.graph import IMAGE, Node
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim import options, tools
 from convstream.sim.design import Design
@@ -60,8 +60,9 @@ class Subject:
     sample: np.ndarray
 
 
-def choose(network: Network, source: str) -> Subject:
+def choose(quantised: QuantisedNetwork, source: str) -> Subject:
     """The test image of number `source`, or the one in the file of that name."""
+    network = quantised.network
     if source.lstrip("-").isdecimal():
         remedy = "name a file with --image"
         images, labels, name, _ = data.load_for(network.input_shape, remedy=remedy)
@@ -69,9 +70,10 @@ def choose(network: Network, source: str) -> Subject:
         data.check_number(index, images, name)
         label = None if labels is None else int(labels[index])
         return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
-    images = load_user_images(source, network.input_shape)
-    tests = data.load_images("test").images[:, None]
-    sample = tests if tests.shape[1:] == network.input_shape else images
+    images, _ = read_user_images(source, network.input_shape, quantised.codes[IMAGE])
+    sample = images
+    if len(images) == 1 and network.input_shape == data.DIGIT:
+        sample = data.load_images("test").images[:, None]
     return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
 
 
@@ -271,7 +273,7 @@ def main(network: str, image: str, rtl: bool, sim: str, out: Path | None) -> int
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
     design = Design.read(manifests.find(network))
     quantised = design.read_network(Path(design.folder))
-    subject = choose(quantised.network, image)
+    subject = choose(quantised, image)
     out = out or BUILD / design.label
     simulated = None
     if rtl:

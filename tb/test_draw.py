@@ -176,6 +176,9 @@ def test_the_command_draws_test_images_and_files(exported, tmp_path, capsys):
         assert (tmp_path / "build" / label(exported, "mini") / name).is_file()
     picture = tmp_path / "seven.png"
     Image.fromarray(load_images("test").images[0]).save(picture)
+    floats = tmp_path / "seven.npy"
+    np.save(floats, load_images("test").images[:1].astype(np.float32) / 256)
+    assert draw.main([str(exported), "--image", str(floats), "--out", str(tmp_path / "npy")]) == 0
     arguments = [str(exported), "--image", str(picture), "--out", str(tmp_path / "out")]
     assert draw.main([*arguments, "--rtl", "--sim", "icarus"]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["histograms.png", "seven.png"]

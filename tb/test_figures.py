@@ -13,6 +13,9 @@ import fuzz
 import pytest
 
 from convstream.model.base.errors import UserError
+from convstream.model.formats.onnx.operators import OF_MICROSOFT, OPERATORS, WAYS_OUT
+from convstream.model.formats.tflite import operators as tflite
+from convstream.model.hardware.layers import STAGES
 from scripts import figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +66,20 @@ def test_regions_within_a_sentence_do_not_begin_a_line() -> None:
             assert not begins or begins[0] == line, f"{path.name}: {line}"
 
 
+def test_every_layer_and_operator_is_in_the_table() -> None:
+    """As the code's tables have them, which `test_pages_have_the_figures` compares row by row."""
+    text = figures.regions(ROOT)["layers"]
+    rows = [line.strip("| ").split(" | ") for line in text.strip().splitlines()[2:]]
+    assert len(rows) == len(STAGES)
+    modules = {name for row in rows for name in re.findall(r"\[(\w+)\]", row[1])}
+    assert modules == {m for stages in STAGES.values() for one in stages for m in one.modules}
+    onnx = {name for row in rows for name in row[2].split(", ")}
+    assert {"QLinearConv", "LeakyRelu", "Concat"} <= onnx <= {*OPERATORS, *OF_MICROSOFT}
+    for name in (*OPERATORS, *OF_MICROSOFT, *tflite.OPERATORS):
+        assert re.search(rf"\b{name}\b", text + figures.regions(ROOT)["between"]), name
+    assert not onnx & set(WAYS_OUT)
+
+
 def test_a_changed_figure_is_told(copy: Path) -> None:
     page = copy / "docs" / "boards.md"
     page.write_text(page.read_text().replace("39.4 MHz", "41.0 MHz"))
@@ -90,7 +107,9 @@ def test_a_run_of_as_many_images_replaces_the_old_one(copy: Path) -> None:
     new = old | {"mismatches": 3}
     leave(copy, "sim/lenet5/report.json", new)
     assert refreshed(copy, "sim")["lenet5"] == new
-    assert "docs/verification.md: figures logits are not" in "\n".join(figures.differences(copy))
+    assert "docs/verification.md: figures logits are out of date" in "\n".join(
+        figures.differences(copy)
+    )
 
 
 @pytest.mark.parametrize("change", [{"images": 200}, {"dataset": "digits"}, {"network": "my"}])

@@ -19,6 +19,7 @@ from convstream.model.base import places
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest as manifests
+from convstream.model.hardware.layers import STAGES
 from convstream.model.learning.augment import augment
 from convstream.model.learning.imitation import minimise, solve_last
 from convstream.model.learning.initial import initial_network
@@ -32,7 +33,16 @@ from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import to_integers
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Linear,
+    MaxPool,
+    Table,
+    Upsample,
+)
 from convstream.model.train import load_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -299,6 +309,31 @@ def test_several_starts(seed):
     for name, array in trained.parameters.items():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, again.parameters[name])
+
+
+def test_every_layer_that_is_trainable_trains(seed):
+    layers = [
+        (Conv(4, 3, stride=2, padding=1), [-1]),
+        (Conv(4, 3, padding=1), [0]),
+        (Add(), [0, 1]),
+        (MaxPool(2, 2), [2]),
+        (Upsample(2, 2), [3]),
+        (AvgPool(2, 2), [4]),
+        (Linear(10), [5]),
+    ]
+    assert {type(layer) for layer, _ in layers} == {one for one in STAGES if one.trainable}
+    data = digits(seed, 200)
+    recipe = Recipe(epochs=1, tune_epochs=1, batch=50)
+    trained = train(NumpyBackend(int(seed)), Network.graph("all", layers), data, data, recipe)
+    assert reference.predict(trained.quantised, data.pixels).shape == (200, 10)
+
+
+@pytest.mark.parametrize("layer", [Concat(), Table.of(np.arange(256, dtype=np.uint8))])
+def test_others_are_refused(seed, layer):
+    network = Network.chain("my", (Conv(2, 3), layer, Linear(10)))
+    data = digits(seed, 20)
+    with pytest.raises(UserError, match=f"{layer.kind}1?: a {layer.kind} is not trained here"):
+        train(NumpyBackend(int(seed)), network, data, data, Recipe())
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ class Stage(ABC):
     compact: bool = False
     scaling: Scaling | None = None
 
+    # The modules of rtl/ that compute such nodes.
+    modules: ClassVar[tuple[str, ...]]
     # Whether it has a folding, whose PE an output beat then holds; otherwise as many as come in.
     foldable: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
@@ -241,9 +243,9 @@ class Stage(ABC):
     # Description
 
     @property
-    @abstractmethod
     def module(self) -> str:
-        """The module of rtl/ that computes it."""
+        """The one of `modules` that computes it."""
+        return self.modules[0]
 
     @property
     @abstractmethod

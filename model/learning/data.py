@@ -39,6 +39,7 @@ MD5 = {
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 DOWNLOAD_TIMEOUT_S = 10
+DIGIT = (1, 28, 28)  # shape of an image
 WHITE = 127  # mean of an image that is mostly white
 
 # How the digits that stand in for MNIST are rendered.
@@ -137,7 +138,7 @@ def load_for(
 
 def _warn_inverted(found: Images) -> None:
     """Say so where images of MNIST's shape are mostly white: its digits are white on black."""
-    if found.images.shape[1:] != (1, 28, 28) or found.names is None:
+    if found.images.shape[1:] != DIGIT or found.names is None:
         return
     white = np.flatnonzero(found.images.mean(axis=(1, 2, 3)) > WHITE)
     if len(white):

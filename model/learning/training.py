@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from convstream.model.base.errors import UserError
 from convstream.model.learning.augment import augment
 from convstream.model.learning.backend import Backend, Model
 from convstream.model.learning.initial import initial_network
@@ -75,7 +76,16 @@ def train(
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Trained:
-    """Train and quantise a network. threads: processors to use, all of them if None."""
+    """Train and quantise a network. threads: processors to use, all of them if None.
+
+    Raises `UserError` where a layer cannot be trained, or as `train_float` does.
+    """
+    for node in network.nodes:
+        if not node.layer.trainable:
+            raise UserError(
+                f"{node.name}: a {node.layer.kind} is not trained here; train the network in "
+                "PyTorch, then run convstream quantise"
+            )
     with backend.limited(threads):
         model, float_stage, float_score = train_float(
             backend, network, training, validation, recipe, teacher=teacher, progress=progress

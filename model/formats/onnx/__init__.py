@@ -1,7 +1,7 @@
 """ONNX: the one canonical form of a quantised network, and foreign files of the same kind.
 
-The form is plain QDQ: integers stand in the file, DequantizeLinear gives them their power-of-two
-scale, and Conv, Gemm, Relu and pools are ordinary float operators: any ONNX tool opens it.
+The form is plain QDQ: integers stand in the file, DequantizeLinear gives them their scale,
+and Conv, Gemm, Relu and pools are ordinary float operators: any ONNX tool opens it.
 How each layer is read and written stands in one table, in `layers.py`.
 """
 

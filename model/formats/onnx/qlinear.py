@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +12,10 @@ from convstream.model.formats.onnx import joins, layers
 from convstream.model.formats.onnx.assembly import Assembly
 from convstream.model.formats.onnx.checks import attributes, expect, inputs, text
 from convstream.model.formats.onnx.functions import common
+from convstream.model.formats.onnx.layers import Read
 from convstream.model.formats.onnx.tensors import Tensor
 from convstream.model.network.codes import Codes
+from convstream.model.network.layers import Add, AvgPool, Concat, Conv, Layer, Linear, Table
 
 
 def _codes(assembly: Assembly, scale: str, zero: str, signed: bool = False) -> Codes:
@@ -131,7 +132,7 @@ def _read_concat(assembly: Assembly, node: NodeProto) -> Tensor:
     return assembly.concatenated([assembly.quantised(part, codes) for part in parts])
 
 
-def _of_one(first: int, output: int) -> Callable[[Assembly, NodeProto], Tensor]:
+def _of_one(first: int, output: int) -> Read:
     """A function of one tensor, at input `first`; scale and zero point of the result at `output`.
 
     ONNX Runtime says what it makes of each code.
@@ -159,14 +160,23 @@ TWO_TENSORS = (
     "layers"
 )
 
-STANDARD = {"QLinearConv": _read_conv, "QLinearMatMul": _read_matmul}
-MICROSOFT = {
-    "QGemm": _read_gemm,
-    "QLinearAdd": _read_add,
-    "QLinearAveragePool": _read_average,
-    "QLinearConcat": _read_concat,
-    "QLinearGlobalAveragePool": _read_global_average,
-    "QLinearLeakyRelu": _of_one(0, 3),
-    "QLinearMul": _of_one(0, 6),
-    "QLinearSigmoid": _of_one(0, 3),
+LAYERS: dict[type[Layer], dict[str, Read]] = {
+    Conv: {"QLinearConv": _read_conv},
+    Linear: {"QLinearMatMul": _read_matmul, "QGemm": _read_gemm},
+    AvgPool: {
+        "QLinearAveragePool": _read_average,
+        "QLinearGlobalAveragePool": _read_global_average,
+    },
+    Add: {"QLinearAdd": _read_add},
+    Concat: {"QLinearConcat": _read_concat},
+    Table: {
+        "QLinearLeakyRelu": _of_one(0, 3),
+        "QLinearMul": _of_one(0, 6),
+        "QLinearSigmoid": _of_one(0, 3),
+    },
 }
+_READERS = {op_type: read for readers in LAYERS.values() for op_type, read in readers.items()}
+_OF_ONNX = ("QLinearConv", "QLinearMatMul")
+
+STANDARD = {op_type: _READERS[op_type] for op_type in _OF_ONNX}
+MICROSOFT = {op_type: read for op_type, read in _READERS.items() if op_type not in _OF_ONNX}

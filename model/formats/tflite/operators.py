@@ -17,6 +17,7 @@ from convstream.model.network.layers import (
     AvgPool,
     Concat,
     Conv,
+    Layer,
     Linear,
     MaxPool,
     Table,
@@ -227,19 +228,18 @@ def _reshape(assembly: Assembly, operator: Operator) -> None:
     assembly.reshape(operator)
 
 
+LAYERS: dict[type[Layer], dict[str, Read]] = {
+    Conv: {"CONV_2D": _conv, "DEPTHWISE_CONV_2D": _depthwise},
+    Linear: {"FULLY_CONNECTED": _linear},
+    MaxPool: {"MAX_POOL_2D": _maxpool},
+    AvgPool: {"AVERAGE_POOL_2D": _avgpool},
+    Add: {"ADD": _add},
+    Concat: {"CONCATENATION": _concat},
+    Upsample: {"RESIZE_NEAREST_NEIGHBOR": _upsample},
+    Table: {"QUANTIZE": _requantise, "RELU": _relu, "RELU6": _relu, "RELU_N1_TO_1": _relu},
+}
 OPERATORS: dict[str, Read] = {
-    "CONV_2D": _conv,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "FULLY_CONNECTED": _linear,
-    "MAX_POOL_2D": _maxpool,
-    "AVERAGE_POOL_2D": _avgpool,
-    "ADD": _add,
-    "CONCATENATION": _concat,
-    "RESIZE_NEAREST_NEIGHBOR": _upsample,
-    "RELU": _relu,
-    "RELU6": _relu,
-    "RELU_N1_TO_1": _relu,
-    "QUANTIZE": _requantise,
+    **{kind: read for readers in LAYERS.values() for kind, read in readers.items()},
     "RESHAPE": _reshape,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,

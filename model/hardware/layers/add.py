@@ -18,11 +18,8 @@ from convstream.model.network.layers.base import Site
 class AddStage(PointwiseStage):
     """A sum of two tensors, beat by beat."""
 
+    modules = ("axis_add",)
     registers = 3
-
-    @property
-    def module(self) -> str:
-        return "axis_add"
 
     @property
     def geometry(self) -> str:

@@ -12,11 +12,8 @@ from convstream.model.network.layers import AvgPool, Layer, Shape
 class AvgPoolStage(RunningStage):
     """An average pool."""
 
+    modules = ("avgpool2d",)
     most_at_once = 4
-
-    @property
-    def module(self) -> str:
-        return "avgpool2d"
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         if self.running:

@@ -17,6 +17,8 @@ from convstream.model.network.layers import Concat, Layer, Shape
 class ConcatStage(Stage):
     """The inputs' beats of each group of pixels in turn."""
 
+    modules = ("axis_concat",)
+
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         return pixels
@@ -30,10 +32,6 @@ class ConcatStage(Stage):
     def _turns(self) -> list[int]:
         """Beats of a group, of each input."""
         return [math.ceil(shape[0] / self.lanes) for shape in self.node.in_shapes]
-
-    @property
-    def module(self) -> str:
-        return "axis_concat"
 
     @property
     def geometry(self) -> str:

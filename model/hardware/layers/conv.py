@@ -21,6 +21,7 @@ from convstream.model.network.layers.windows import Window
 class ConvStage(ComputeStage, WindowStage):
     """A convolution."""
 
+    modules = ("conv2d", "pixel_conv2d")
     reader = 2
 
     @property
@@ -39,7 +40,7 @@ class ConvStage(ComputeStage, WindowStage):
 
     @property
     def module(self) -> str:
-        return "pixel_conv2d" if self.pixelwise else "conv2d"
+        return self.modules[self.pixelwise]
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         _, height, width = self.in_shape

@@ -18,6 +18,7 @@ class DepthwiseStage(ConvStage):
     channels are in registers, which pays where all channels are computed at once.
     """
 
+    modules = ("depthwise_conv2d",)
     cuts_pixels = True
 
     @classmethod
@@ -38,7 +39,7 @@ class DepthwiseStage(ConvStage):
 
     @property
     def module(self) -> str:
-        return "depthwise_conv2d"
+        return self.modules[0]
 
     def channel_settings(self) -> list[Setting]:
         channels = self.in_shape[0]

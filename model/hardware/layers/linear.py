@@ -19,6 +19,7 @@ from convstream.model.network.layers import Layer, Linear, Shape
 class LinearStage(ComputeStage):
     """A fully connected layer."""
 
+    modules = ("fc",)
     ordered = True
     converts = True
 
@@ -29,10 +30,6 @@ class LinearStage(ComputeStage):
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         return 1
-
-    @property
-    def module(self) -> str:
-        return "fc"
 
     @property
     def geometry(self) -> str:

@@ -11,9 +11,11 @@ from convstream.model.network.layers import Layer, MaxPool, Shape
 class MaxPoolStage(RunningStage):
     """A max-pool."""
 
+    modules = ("maxpool2d", "running_max")
+
     @property
     def module(self) -> str:
-        return "running_max" if self.running else "maxpool2d"
+        return self.modules[self.running]
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         settings = self.pool_settings(wiring)

@@ -17,11 +17,8 @@ from convstream.model.network.layers.base import Site
 class TableStage(PointwiseStage):
     """A table for all channels, or for each."""
 
+    modules = ("lookup",)
     registers = 1
-
-    @property
-    def module(self) -> str:
-        return "lookup"
 
     @property
     def geometry(self) -> str:

@@ -19,6 +19,8 @@ from convstream.model.network.layers import Layer, Shape, Upsample
 class UpsampleStage(Stage):
     """Nearest-neighbour upsampling: it repeats rows, and pixels."""
 
+    modules = ("upsample",)
+
     @classmethod
     def pixels_out(cls, node: Node, pixels: int) -> int:
         if pixels > 1:
@@ -32,10 +34,6 @@ class UpsampleStage(Stage):
     @property
     def growth(self) -> Fraction:
         return Fraction(self._layer.rows)
-
-    @property
-    def module(self) -> str:
-        return "upsample"
 
     @property
     def geometry(self) -> str:

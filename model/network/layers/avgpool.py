@@ -1,4 +1,4 @@
-"""2-D average pool, whose mean is a sum, and a division when it is requantised."""
+"""2-D average pool: exact sums, divided when they are requantised."""
 
 from __future__ import annotations
 

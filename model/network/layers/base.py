@@ -80,7 +80,8 @@ class Layer(ABC):
 
     kind: what `network.json` calls it. stem: of its nodes' names. accumulates: it gives sums, of a
     scale of their own, which are requantised. passes: codes leave that stand for what they stood
-    for as they came in. monotone: it may change places with a ReLU and with rounding.
+    for as they came in. monotone: it may change places with a ReLU and with rounding. trainable:
+    `convstream train` takes it.
     """
 
     kind: ClassVar[str]
@@ -88,6 +89,7 @@ class Layer(ABC):
     accumulates: ClassVar[bool] = True
     passes: ClassVar[bool] = False
     monotone: ClassVar[bool] = False
+    trainable: ClassVar[bool] = True
 
     def node_name(self, number: int, total: int) -> str:
         """Name of the `number`-th of `total` nodes with this stem, counted from 1."""

@@ -21,6 +21,7 @@ class Concat(Layer):
 
     kind = "concat"
     stem = "concat"
+    trainable = False
     accumulates = False
     passes = True
 

@@ -1,4 +1,4 @@
-"""Functions of one code, as tables of 256."""
+"""Functions of one code, as tables of 256 bytes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Table(Layer):
 
     kind = "table"
     stem = "table"
+    trainable = False
     accumulates = False
 
     @classmethod
