@@ -406,13 +406,12 @@ class Case:
             for name, f in self.folded.foldings.items()
         ]
         network = self.quantised.network
-        shifts = {
-            node.name: rounding.shift
-            for node in self.quantised.network.nodes
-            if (rounding := self.quantised.rounding(node.name)) is not None
-        }
+        nodes = [
+            f"{node.name} = {node.layer} of {', '.join(node.inputs)}" for node in network.nodes
+        ]
         return (
-            f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
-            f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "
-            f"{shifts}, stalls {self.stall_in} % and {self.stall_out} %, seed {self.seed}"
+            f"{'; '.join(nodes)} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
+            f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, "
+            f"{dict(self.quantised.codes)}, stalls {self.stall_in} % and {self.stall_out} %, seed "
+            f"{self.seed}"
         )
