@@ -92,7 +92,7 @@ def _complaints(case: Case, rtl: Path, folder: Path) -> Iterable[str]:
         for place in np.argwhere(found != wanted)[:1]:
             index = tuple(place.tolist())
             yield f"{node}{list(index)}: PyTorch {found[index]}, reference {wanted[index]}"
-    expected = features[quantised.network.output.name].reshape(len(images), -1)
+    expected = features[quantised.network.output.name].reshape(len(images), -1).astype(np.int32)
     if compared_with_runtime(quantised, onnx):
         found = predictor(onnx, quantised, threads=1)(images)
         for image, index in np.argwhere(found != expected)[:1]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(32, MAX_MACS, any_scale=True)
 BLOCKS = ("layer", "residual", "projection", "concat")
-REVERSED = Table.of(255 - np.arange(256))
+REVERSED = Table.of(np.arange(255, -1, -1).astype(np.uint8))
 
 
 def random_graph(
