@@ -110,6 +110,11 @@ def prepare(
     path = files.own(source)
     manifest.verify(source)
     quantised = files.read(path, manifest.read(source)["name"])
+    if not quantised.gives_sums:
+        raise UserError(
+            f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "
+            "leave its output unquantised"
+        )
     folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
     export(quantised, folder, folded=folded, source=path)
     project = Project(board, chip, folded, pll, baud, divisor, folder)

@@ -1,28 +1,57 @@
-"""Random quantised graphs: residual blocks, with and without a projection, and concatenations."""
+"""Random graphs, of residual blocks and concatenations, and the cases that `make fuzz` draws."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from random_networks import STALLS, Case, Choices, random_folding
+from random_networks import (
+    MAX_MACS,
+    STALLS,
+    Case,
+    Choices,
+    DrawnChoices,
+    draw_layer,
+    random_chain,
+    random_folding,
+    random_shape,
+)
+from random_numbers import random_numbers
 
+from convstream.model.hardware.draws import Limits
+from convstream.model.hardware.folding import PIXELS_PER_BEAT
 from convstream.model.hardware.scaling import scalings
-from convstream.model.network.codes import Codes
-from convstream.model.network.graph import IMAGE, Network
-from convstream.model.network.layers import Add, Concat, Conv, Layer, Linear, MaxPool, Shape
-from convstream.model.network.layers.base import Site
-from convstream.model.network.quantised import Parameters, QuantisedNetwork
+from convstream.model.network.graph import Network
+from convstream.model.network.layers import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Layer,
+    Linear,
+    MaxPool,
+    Shape,
+    Table,
+)
 
-BLOCKS = ("plain", "residual", "projection", "concat", "pool")
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+LIMITS = Limits(32, MAX_MACS, any_scale=True)
+BLOCKS = ("layer", "residual", "projection", "concat")
+REVERSED = Table.of(np.arange(255, -1, -1).astype(np.uint8))
 
 
-def random_graph(choices: Choices, max_size: int = 10, max_blocks: int = 3) -> Network:
-    """A graph of 1 to `max_blocks` blocks on small images, at whose end there may be any layer."""
-    drawn = _Drawn(
-        (choices.integer(1, 3), choices.integer(3, max_size), choices.integer(3, max_size))
-    )
+def random_graph(
+    choices: Choices, max_size: int = 10, max_blocks: int = 3, multiple: int = 1
+) -> Network:
+    """A graph of 1 to `max_blocks` blocks on small images, at whose end there may be any layer.
+
+    multiple: divides the width of the input.
+    """
+    drawn = _Drawn(random_shape(choices, max_size, multiple))
     for _ in range(choices.integer(1, max_blocks)):
         drawn.block(choices, choices.of(BLOCKS))
     if all(layer.weight_shape((1, 1, 1)) is None for layer, _ in drawn.layers):
@@ -53,17 +82,15 @@ class _Drawn:
 
     def block(self, choices: Choices, kind: str) -> None:
         before = self.at
-        channels = self.shape(before)[0]
-        if kind == "plain":
-            stride = choices.integer(1, 2)
-            self.add(Conv(choices.integer(1, 6), 3, stride=stride, padding=1), before)
-        elif kind == "pool":
-            self.add(MaxPool(3, choices.integer(1, 2), padding=1), before)
+        if kind == "layer":
+            layer = draw_layer(choices, self.shape(before), LIMITS)
+            self.add(Conv(2, 1) if isinstance(layer, Linear) else layer, before)
         elif kind == "residual":
-            long = before
-            for _ in range(choices.integer(1, 2)):
-                long = self.add(Conv(channels, 3, padding=1), long)
-            self.add(Add(), *choices.of([(long, before), (before, long)]))
+            long = self._keeping(choices, before)
+            if choices.now_and_then(2):
+                long = self._keeping(choices, long)
+            short = self.add(REVERSED, before) if choices.now_and_then(4) else before
+            self.add(Add(), *choices.of([(long, short), (short, long)]))
         elif kind == "projection":
             stride, wider = choices.integer(1, 2), choices.integer(1, 6)
             long = self.add(Conv(wider, 3, stride=stride, padding=1), before)
@@ -73,67 +100,53 @@ class _Drawn:
             branches = [self._branch(choices, before) for _ in range(choices.integer(2, 3))]
             self.add(Concat(), *branches)
 
+    def _keeping(self, choices: Choices, before: int) -> int:
+        """A layer that keeps the shape."""
+        channels = self.shape(before)[0]
+        layers = (
+            Conv(channels, 3, padding=1),
+            Conv(channels, 1),
+            Conv(channels, 3, padding=1, groups=channels),
+            Conv(channels, (1, 3), padding=(0, 2, 0, 2), dilation=(1, 2)),
+            AvgPool(3, 1, padding=1),
+            MaxPool(3, 1, padding=1),
+        )
+        return self.add(choices.of(layers), before)
+
     def _branch(self, choices: Choices, before: int) -> int:
         """A branch of a concatenation, of a multiple of the channels, so that any lanes suit."""
         channels = self.shape(before)[0]
-        layers = (None, Conv(channels, 1), Conv(2 * channels, 3, padding=1), MaxPool(3, 1, 1))
+        layers = (
+            None, Conv(channels, 1), Conv(2 * channels, 3, padding=1), MaxPool(3, 1, 1), REVERSED
+        )  # fmt: skip
         layer = choices.of(layers)
         return before if layer is None else self.add(layer, before)
 
 
 def graph_case(choices: Choices) -> Case:
     """A graph with any scales and folding, under stalls."""
-    quantised = quantise_graph(choices.data(), random_graph(choices), choices.now_and_then(2))
+    quantised = random_numbers(choices, random_graph(choices), choices.now_and_then(2))
     folded = replace(random_folding(choices, quantised.network), scalings=scalings(quantised))
     stalls = choices.of(STALLS), choices.of(STALLS)
     return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-def quantise_graph(rng: np.random.Generator, network: Network, exact: bool) -> QuantisedNetwork:
-    """Random weights, and scales with which most codes neither vanish nor saturate.
-
-    exact: all scales are powers of two. Zero points are 0.
-    """
-    codes = _codes(rng, network, exact)
-    parameters: dict[str, Parameters] = {}
-    values = {IMAGE: rng.integers(0, 256, (4, *network.input_shape), np.uint8)}
-    for node in network.nodes:
-        inputs = [values[name] for name in node.inputs]
-        output = codes[node.name]
-        weight = bias = scale = None
-        if node.weight_shape is not None:
-            weight = rng.integers(-128, 128, node.weight_shape).astype(np.int8)
-            bias = rng.integers(-2000, 2001, len(weight)).astype(np.int32)
-            sums = node.layer.integers(inputs, node.layer.operands(Site(weight=weight, bias=bias)))
-            factor = 250 / max(1, np.abs(sums).max()) * output.scale / codes[node.inputs[0]].scale
-            scales = factor * rng.uniform(0.5, 1, len(weight))
-            if exact:
-                scales = 2.0 ** np.floor(np.log2(scales[:1]))
-            scale = scales.astype(np.float32)
-            parameters[node.name] = Parameters(weight, scale, bias)
-        site = Site(weight, scale, bias, tuple(codes[name] for name in node.inputs), output)
-        y = node.layer.integers(inputs, node.layer.operands(site))
-        rounding = None if node.layer.passes else node.layer.rounding(site)
-        values[node.name] = y if rounding is None else rounding.codes(y)
-    makers = {node.name for node in network.nodes if not node.layer.passes} | {IMAGE}
-    if network.output.layer.accumulates:
-        makers.remove(network.output.name)
-    return QuantisedNetwork(network, parameters, {name: codes[name] for name in makers})
+def random_case(choices: Choices) -> Case:
+    """A chain on inputs up to 40 x 40, or a graph on smaller ones: about a second to simulate."""
+    multiple = choices.of(PIXELS_PER_BEAT)
+    if choices.now_and_then(2):
+        network = random_graph(choices, max_size=14, multiple=multiple)
+    else:
+        network = random_chain(choices, LIMITS, max_size=40, multiple=multiple)
+    quantised = random_numbers(choices, network, powers=not choices.now_and_then(2))
+    folded = random_folding(choices, network)
+    smooth = not choices.now_and_then(2)
+    stalls = (0, 0) if smooth else (choices.of(STALLS), choices.of(STALLS))
+    return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
 
 
-def _codes(rng: np.random.Generator, network: Network, exact: bool) -> dict[str, Codes]:
-    """Random ones by node and IMAGE: the same where a layer passes codes on."""
-    codes: dict[str, Codes] = {}
-    for name in [IMAGE, *(node.name for node in network.nodes)]:
-        scale = 2.0 ** rng.integers(-5, -2) if exact else np.float32(rng.uniform(0.03, 0.2))
-        codes[name] = Codes(float(scale))
-    changed = True
-    while changed:
-        changed = False
-        for node in network.nodes:
-            for name in node.inputs if node.layer.passes else ():
-                if codes[name] != codes[node.name]:
-                    least = min(codes[name], codes[node.name], key=lambda c: c.scale)
-                    codes[name] = codes[node.name] = least
-                    changed = True
-    return codes
+def cases() -> SearchStrategy[Case]:
+    """`random_case` as a strategy of hypothesis."""
+    from hypothesis import strategies
+
+    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()

@@ -1,4 +1,4 @@
-"""Random quantised networks: chains of layers that nobody thought of, for tests of every kind.
+"""Random networks and foldings: chains of layers that nobody thought of, for tests of every kind.
 
 There is one generator. It takes its choices either from NumPy, for tests that want some network, or
 from hypothesis, which can then shrink a network that fails: the first of several options, and the
@@ -30,7 +30,7 @@ from convstream.model.network import reference
 from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import IMAGE, Network
-from convstream.model.network.layers import Layer, Linear, Shape
+from convstream.model.network.layers import Layer, Linear, Shape, Table
 from convstream.model.network.layers.base import Site, int32
 from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import QuantisedNetwork
@@ -112,22 +112,33 @@ def random_network(
     max_macs: float = math.inf,
     multiple: int = 1,
 ) -> QuantisedNetwork:
-    """A chain of 1 to `max_layers` convolutions, max-pools and fully connected layers.
+    """A chain as of `random_chain` that power-of-two scales suit, of layers that can be trained.
 
-    The input is 1..max_size x 1..max_size of 1..8 channels; kernels 1 to 7, strides 1 to 4,
-    paddings 0 to K-1, pools 2 to 4. Weights are random, sparse or all at one extreme, biases now
-    and then as large as int32 accumulators allow; most shifts are such that activations neither die
-    nor all saturate, the others anything from 0 up. multiple: divides the width of the input.
-    max_macs: of a layer; one that would take more gets fewer channels, or a larger stride.
+    Weights are random, sparse or all at one extreme, biases now and then as large as int32
+    accumulators allow; most shifts are such that activations neither die nor all saturate, the
+    others anything from 0 up.
     """
     choices = _choices(choices)
-    channels = choices.integer(1, 8)
-    height, width = (
-        step * choices.integer(1, min(max_size, choices.of([SMALL, max_size])) // step)
-        for step in (1, multiple)
-    )
-    shape = input_shape = (channels, height, width)
     limits = Limits(max_channels, max_macs)
+    network = random_chain(choices, limits, name, max_size, max_layers, multiple)
+    return power_of_two(network, random_parameters(choices, network))
+
+
+def random_chain(
+    choices: Choices,
+    limits: Limits,
+    name: str = "random",
+    max_size: int = 20,
+    max_layers: int = 5,
+    multiple: int = 1,
+) -> Network:
+    """A chain of 1 to `max_layers` layers.
+
+    The input is 1..max_size x 1..max_size of 1..8 channels; kernels 1 to 7, strides 1 to 4,
+    paddings 0 to K-1, pools 2 to 4. multiple: divides the width of the input. A layer beyond
+    `limits` gets fewer channels, or a larger stride.
+    """
+    shape = input_shape = random_shape(choices, max_size, multiple)
     layers: list[Layer] = []
     last = False
     while not last:
@@ -137,8 +148,17 @@ def random_network(
         bare = all(layer.weight_shape(input_shape) is None for layer in layers)
         layers.append(_layer(choices, shape, limits, flat, last, bare))
         shape = layers[-1].out_shape(shape)
-    network = Network.chain(name, layers, input_shape)
-    return power_of_two(network, random_parameters(choices, network))
+    return Network.chain(name, layers, input_shape)
+
+
+def random_shape(choices: Choices, max_size: int, multiple: int = 1) -> Shape:
+    """1..8 channels of 1..max_size x 1..max_size; multiple: divides the width."""
+    channels = choices.integer(1, 8)
+    height, width = (
+        step * choices.integer(1, max(1, min(max_size, choices.of([SMALL, max_size])) // step))
+        for step in (1, multiple)
+    )
+    return channels, height, width
 
 
 def random_window(
@@ -184,10 +204,10 @@ def random_parameters(
             continue
         weight = bias = None
         if node.weight_shape is not None:
-            weight = _weight(choices, node.weight_shape)
+            weight = random_weight(choices, node.weight_shape)
             bias = np.zeros(len(weight), np.int32)
             acc = layer.integers(inputs, layer.operands(Site(weight=weight, bias=bias)))
-            bias = _bias(choices, weight, int(np.abs(acc).max()))
+            bias = random_bias(choices, weight, int(np.abs(acc).max()))
         operands = layer.operands(Site(weight=weight, bias=bias))
         acc = int32(layer.integers(inputs, operands))
         if choices.now_and_then(10):
@@ -254,17 +274,27 @@ def _choices(source: np.random.Generator | Choices) -> Choices:
 def _layer(
     choices: Choices, shape: Shape, limits: Limits, flat: bool, last: bool, bare: bool
 ) -> Layer:
-    builds = [stage for stages in STAGES.values() for stage in stages]
-    stages = [stage for stage in builds for _ in range(stage.frequency)]
-    layer = choices.of(stages).draw(choices, shape, limits)
+    layer = draw_layer(choices, shape, limits)
     # What comes after a flattened layer is flat; the last layer gives sums, and some have weights.
     fits = not (flat and not isinstance(layer, Linear))
     if last:
-        fits &= layer.accumulates and not (bare and layer.weight_shape(shape) is None)
+        fits &= limits.any_scale or layer.accumulates
+        fits &= not (bare and layer.weight_shape(shape) is None)
     return layer if fits else STAGES[Linear][0].draw(choices, shape, limits)
 
 
-def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
+def draw_layer(choices: Choices, shape: Shape, limits: Limits) -> Layer:
+    """Any layer of one input."""
+    builds = [stage for stages in STAGES.values() for stage in stages]
+    stages = [stage for stage in builds for _ in range(stage.frequency)]
+    layer = choices.of(stages).draw(choices, shape, limits)
+    if isinstance(layer, Table) and not limits.any_scale:
+        layer = STAGES[Linear][0].draw(choices, shape, limits)
+    return layer
+
+
+def random_weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
+    """int8 of a shape: any, sparse, or all at one extreme."""
     kind, rng = choices.of(WEIGHTS), choices.data()
     if kind == "any":
         weight = rng.integers(-128, 128, shape)
@@ -279,7 +309,7 @@ def _weight(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
     return weight.astype(np.int8)
 
 
-def _bias(choices: Choices, weight: np.ndarray, spread: int) -> np.ndarray:
+def random_bias(choices: Choices, weight: np.ndarray, spread: int) -> np.ndarray:
     """Mostly of the size of the sums, or at the ends of what int32 accumulators leave to them."""
     extreme, rng = choices.now_and_then(15), choices.data()
     if extreme:
@@ -309,22 +339,22 @@ def random_folding(
         groups = rows * columns // beat[node.name]
         group = lanes[node.name]
         whole = beat[node.name] > 1 or group.whole
+        common = math.gcd(*group.multiples)
+        if len(group.folded) > 1:
+            # The streams that join have equal lanes: those of the one that was first.
+            common = math.gcd(common, *(folded.out_shape[0] for folded in group.folded))
         parallel = [
             pe
             for pe in range(1, channels + 1)
-            if groups * math.ceil(channels / pe) <= max_clocks and not (whole and channels % pe)
+            if groups * math.ceil(channels / pe) <= max_clocks
+            and not (whole and channels % pe)
+            and common % pe == 0
         ]
         if group.image:
             parallel = [network.input_shape[0]]
-        elif len(group.folded) > 1:
-            # The streams that join have equal lanes: those of the one that was first.
-            first = foldings.get(group.folded[0].name)
-            fewest = min(folded.out_shape[0] for folded in group.folded)
-            common = math.gcd(*group.multiples, *(n.out_shape[0] for n in group.folded))
-            parallel = (
-                [first.pe] if first else [pe for pe in range(1, fewest + 1) if common % pe == 0]
-            )
-        pe = _size(choices, parallel or [channels], channels)
+        elif len(group.folded) > 1 and group.folded[0].name in foldings:
+            parallel = [foldings[group.folded[0].name].pe]
+        pe = _size(choices, parallel or [common or channels], channels)
         most_chunks = max(1, max_clocks // (groups * math.ceil(channels / pe)))
         least = math.ceil(window / most_chunks)
         most = max(least, min(window, MAX_MULTIPLIERS // (pe * beat[node.name])))
@@ -376,31 +406,12 @@ class Case:
             for name, f in self.folded.foldings.items()
         ]
         network = self.quantised.network
-        shifts = {
-            node.name: rounding.shift
-            for node in self.quantised.network.nodes
-            if (rounding := self.quantised.rounding(node.name)) is not None
-        }
+        nodes = [
+            f"{node.name} = {node.layer} of {', '.join(node.inputs)}" for node in network.nodes
+        ]
         return (
-            f"{network.layers} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
-            f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, shifts "
-            f"{shifts}, stalls {self.stall_in} % and {self.stall_out} %, seed {self.seed}"
+            f"{'; '.join(nodes)} on {network.input_shape}, PE x SIMD {', '.join(foldings)}, "
+            f"{self.folded.pixels} pixel(s) a beat{', compact' * self.folded.compact}, "
+            f"{dict(self.quantised.codes)}, stalls {self.stall_in} % and {self.stall_out} %, seed "
+            f"{self.seed}"
         )
-
-
-def random_case(choices: np.random.Generator | Choices) -> Case:
-    """A network of inputs up to 40 x 40 that takes about a second to simulate."""
-    choices = _choices(choices)
-    multiple = choices.of(PIXELS_PER_BEAT)
-    quantised = random_network(choices, max_size=40, max_macs=MAX_MACS, multiple=multiple)
-    folded = random_folding(choices, quantised.network)
-    smooth = not choices.now_and_then(2)
-    stalls = (0, 0) if smooth else (choices.of(STALLS), choices.of(STALLS))
-    return Case(quantised, folded, *stalls, choices.integer(0, 2**16))
-
-
-def cases() -> SearchStrategy[Case]:
-    """`random_case` as a strategy of hypothesis."""
-    from hypothesis import strategies
-
-    return strategies.composite(lambda draw: random_case(DrawnChoices(draw)))()

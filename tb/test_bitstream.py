@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from convstream.fpga import build, flow, identity
 from convstream.fpga.boards import BOARDS, ICE40, find
 from convstream.model.base.errors import ToolError, UserError
 from convstream.model.export import export
+from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest
+from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
@@ -69,6 +72,17 @@ def test_refused(arguments, expected, monkeypatch, build_folder):
     with pytest.raises(UserError, match=expected) as error:
         build.main(arguments.split())
     assert "\n" not in str(error.value)
+    assert not build_folder.exists() or not files(build_folder)
+
+
+def test_codes_are_refused(tiny, monkeypatch, tmp_path, build_folder):
+    """Boards send int32 sums."""
+    monkeypatch.setattr(flow, "run", None)
+    sums = read_onnx(Path(tiny) / "network.onnx")
+    codes = {**sums.codes, sums.network.output.name: Codes(1.0)}
+    export(replace(sums, codes=codes), tmp_path / "coded")
+    with pytest.raises(UserError, match="tiny gives codes, expected int32 sums, which boards send"):
+        build.main(["--net", str(tmp_path / "coded"), "--board", "ulx3s"])
     assert not build_folder.exists() or not files(build_folder)
 
 

@@ -11,8 +11,9 @@ import fuzz
 import numpy as np
 import pytest
 from clocks import check, folded_at_random
-from random_graphs import graph_case, quantise_graph, random_graph
+from random_graphs import graph_case, random_graph
 from random_networks import Choices, generator
+from random_numbers import random_numbers
 
 from convstream.model.base.errors import UserError
 from convstream.model.export import export
@@ -107,7 +108,7 @@ needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="need
 
 
 def exact(rng: np.random.Generator, network: Network, folder: Path, powers: bool) -> None:
-    quantised = quantise_graph(rng, network, powers)
+    quantised = random_numbers(Choices(rng), network, powers)
     folded = replace(folded_at_random(rng, network), scalings=scalings(quantised))
     check(rng, quantised, folded, folder / "net")
     found = buffers(folded)
@@ -213,7 +214,7 @@ def test_some_rows_of_a_large_graph_tell_of_all(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_description_of_a_graph(tmp_path: Path) -> None:
-    quantised = quantise_graph(generator("1", "graph"), GRAPHS["codes"], True)
+    quantised = random_numbers(Choices(generator("1", "graph")), GRAPHS["codes"], powers=True)
     folded = solve(quantised.network)
     found = buffers(folded)
     described = json.loads(json.dumps(manifest.describe(quantised, folded, found)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,24 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_graphs import assert_equal_networks
 from oracles import as_integers, fits_float32, run_onnx, run_torch
-from random_networks import generator, random_images, random_network, random_parameters
+from random_graphs import LIMITS, random_graph
+from random_networks import (
+    Choices,
+    generator,
+    random_chain,
+    random_images,
+    random_network,
+    random_parameters,
+)
+from random_numbers import random_numbers
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.network import reference
+from convstream.model.network.codes import Codes
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers import Add, AvgPool, Conv, Linear, MaxPool
 from convstream.model.network.quantised import QuantisedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +75,34 @@ def check_in_onnx_runtime(path: Path, quantised: QuantisedNetwork, images: np.nd
             for name, values in found.items():
                 wanted = expected[name]
                 np.testing.assert_array_equal(values.reshape(wanted.shape), wanted, err_msg=name)
+
+
+@pytest.mark.parametrize("case", range(30))
+def test_random_numbers(seed, case, tmp_path):
+    """Any layers, graphs, scales, zero points, types and activations are read as written."""
+    choices = Choices(generator(seed, "numbers", case))
+    network = random_graph(choices) if case % 2 else random_chain(choices, LIMITS)
+    quantised = random_numbers(choices, network, powers=case % 3 == 0)
+    path = tmp_path / "network.onnx"
+    write_onnx(quantised, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert_equal_networks(read_onnx(path), quantised)
+
+
+@pytest.mark.parametrize("layer", [AvgPool(2, 1), Add()], ids=str)
+def test_activation_without_weights(layer, tmp_path):
+    """A pool and a sum, rectified at a zero point that is not 0, and clamped."""
+    for low, high in ((40, 255), (0, 255), (30, 200)):
+        places = [0, 0] if isinstance(layer, Add) else [0]
+        layers = [(Conv(2, 1), [-1]), (layer, places)]
+        network = Network.graph("net", layers, (2, 3, 3))
+        rng = np.random.default_rng(1)
+        quantised = random_numbers(Choices(rng), network, powers=True)
+        codes = Codes(0.25, 40, low, high)
+        quantised = replace(quantised, codes={**quantised.codes, network.output.name: codes})
+        path = tmp_path / "network.onnx"
+        write_onnx(quantised, path)
+        assert_equal_networks(read_onnx(path), quantised)
 
 
 def test_most_random_networks_reach_onnx_runtime(seed):

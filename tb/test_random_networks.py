@@ -67,9 +67,9 @@ def test_a_failure_becomes_a_regression(tmp_path: Path) -> None:
     """A fault planted in the Verilog fails again, and only there, when read from the file."""
     rtl = tmp_path / "rtl"
     shutil.copytree(RTL, rtl)
-    requantise = (rtl / "requantise.v").read_text()
-    assert "8'd255" in requantise
-    (rtl / "requantise.v").write_text(requantise.replace("8'd255", "8'd254"))
+    clamp = (rtl / "clamp_code.v").read_text()
+    assert "? HIGH[7:0]" in clamp
+    (rtl / "clamp_code.v").write_text(clamp.replace("? HIGH[7:0]", "? 8'd254"))
     found = (hunt(f"1/{index}", partial(check, rtl=rtl), shrink=False) for index in range(20))
     failure = next(failure for failure in found if isinstance(failure, Failure))
     path = save(failure.case, failure.message, tmp_path / "regressions")

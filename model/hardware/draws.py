@@ -34,10 +34,14 @@ class Choices(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest layer: output channels, and multiply-accumulates an image."""
+    """The largest layer: output channels, and multiply-accumulates an image.
+
+    any_scale: scales may be any, so that layers need not suit powers of two.
+    """
 
     most_channels: int
     macs: float
+    any_scale: bool = False
 
     def channels(self, choices: Choices, macs: int) -> int:
         """A number of output channels, given the multiply-accumulates of one."""
@@ -50,8 +54,9 @@ class Limits:
     ) -> Window:
         """A window that fits images of `shape`, with a stride of 1 to 4; mostly a square one."""
         _, height, width = shape
-        if choices.now_and_then(3):
-            rows = _Line.draw(choices, height, kernels, dilated)
+        if height == 1 or choices.now_and_then(3):
+            signal = height == 1 and not choices.now_and_then(3)
+            rows = _Line.draw(choices, height, [1] if signal else kernels, dilated)
             columns = _Line.draw(choices, width, kernels, dilated)
             return Window(
                 (rows.kernel, columns.kernel),

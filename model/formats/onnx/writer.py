@@ -57,7 +57,7 @@ def to_model(quantised: QuantisedNetwork) -> onnx.ModelProto:
             real = builder.dequantise(f"{node.name}_real", real, site.output)
         if site.output is None:
             break
-        if node.layer.accumulates:
+        if not (node.layer.passes or form.of_codes):
             real = _activation(builder, node, site.output, real)
         codes = builder.quantise(f"{node.name}_output", real, site.output)
         made[node.name] = _Codes(codes, site.output, form.flat)
@@ -106,10 +106,10 @@ def _weights(builder: Builder, name: str, site: Site) -> list[str]:
 
 def _activation(builder: Builder, node: Node, codes: Codes, real: str) -> str:
     """The Relu or Clip that leaves just the range of `codes`."""
-    if (codes.low, codes.high) == (codes.zero_point, 255):
-        return builder.node("Relu", f"{node.name}_relu", real) if node.weight_shape else real
-    if (codes.low, codes.high) == (0, 255):
+    if (codes.low, codes.high) == (0, 255) and (codes.zero_point or not node.weight_shape):
         return real
+    if (codes.low, codes.high) == (codes.zero_point, 255):
+        return builder.node("Relu", f"{node.name}_relu", real)
     low, high = (
         builder.constant(f"{node.name}_{end}", np.array(codes.real(np.array(code)), np.float32))
         for end, code in (("low", codes.low), ("high", codes.high))

@@ -7,6 +7,7 @@ from convstream.model.hardware.layers.running import RunningStage
 from convstream.model.hardware.settings import Setting, Wiring, requantise
 from convstream.model.hardware.timing import Edge, Pipeline
 from convstream.model.network.layers import AvgPool, Layer, Shape
+from convstream.model.network.layers.avgpool import WHOLE_IMAGES
 
 
 class AvgPoolStage(RunningStage):
@@ -48,6 +49,12 @@ class AvgPoolStage(RunningStage):
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
+        if limits.any_scale and choices.now_and_then(4):
+            return AvgPool(shape[1:], shape[1:], rule=WHOLE_IMAGES)
+        if limits.any_scale and choices.now_and_then(2):
+            window = limits.window(choices, shape, range(2, 6))
+            inside = choices.now_and_then(2)
+            return AvgPool(window.kernel, window.stride, window.padding, not inside)
         if choices.now_and_then(3):
             # Windows of any size that do not overlap, up to that of a global pool.
             rows, columns = (2 ** choices.integer(0, size.bit_length() - 1) for size in shape[1:])

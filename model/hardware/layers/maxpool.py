@@ -21,7 +21,7 @@ class MaxPoolStage(RunningStage):
         settings = self.pool_settings(wiring)
         if not self.running:
             settings += [
-                *self.placing_settings(pad_code=0),
+                *self.placing_settings(),
                 Setting("PIXELS", self.pixels, default=1),
                 Setting("PACE", self.pace),
             ]

@@ -39,6 +39,8 @@ class TableStage(PointwiseStage):
             Setting("TABLE_FILE", wiring.file("table")),
         ]
 
+    frequency = 1
+
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
         count = shape[0] if choices.now_and_then(3) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, cast
@@ -74,11 +75,12 @@ class UpsampleStage(Stage):
 
     # Fuzz
 
-    frequency = 0
+    frequency = 1
 
     @classmethod
     def draw(cls, choices: Choices, shape: Shape, limits: Limits) -> Layer:
-        return Upsample(choices.integer(1, 3), choices.integer(1, 3))
+        most = 3 if math.prod(shape) <= 1000 else 1
+        return Upsample(choices.integer(1, most), choices.integer(1, most))
 
 
 def _keep(source: Edge, freed: Times, vectors: int, chunks: int) -> Process:

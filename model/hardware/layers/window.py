@@ -97,7 +97,7 @@ class WindowStage(Stage):
         """KERNEL, or one for rows and one for columns."""
         return _sizes("KERNEL", self.geometric.kernel)
 
-    def placing_settings(self, pad_code: int, usual_stride: int | None = None) -> list[Setting]:
+    def placing_settings(self, pad_code: int = 0, usual_stride: int | None = None) -> list[Setting]:
         """The window's other parameters. usual_stride: the module's default."""
         window = self.geometric
         padding = [Setting("PADDING", window.padding[0], default=0)]
@@ -107,12 +107,13 @@ class WindowStage(Stage):
                 Setting(name, size, default=0)
                 for name, size in zip(names, window.padding, strict=True)
             ]
-        if any(window.padding):
+        if any(window.padding) and pad_code:
             padding.append(Setting("PAD_CODE", pad_code, default=0))
-        dilation = (
+        dilation = [
             Setting(f"DILATION_{way}", size, default=1)
             for way, size in zip("HW", window.dilation, strict=True)
-        )
+            if window.dilation != (1, 1)
+        ]
         return [*_sizes("STRIDE", window.stride, usual_stride), *padding, *dilation]
 
     # Columns of a window, in groups of `pixels`; the names are those of rtl/sliding_window.v.
