@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from convstream.model.network.layers.windows import Window
 class ConvStage(ComputeStage, WindowStage):
     """A convolution."""
 
-    modules = ("conv2d", "pixel_conv2d")
+    modules: ClassVar[tuple[str, ...]] = ("conv2d", "pixel_conv2d")
     reader = 2
 
     @property
