@@ -167,22 +167,23 @@ module bank_address #(
             end
 
             for (bank = 0; bank < BANKS; bank = bank + 1) begin : gen_bank
-                wire [SLOTS*ADDR_WIDTH-1:0] chosen;  // of the slots so far
-                assign chosen[0 +: ADDR_WIDTH] = slots[0 +: ADDR_WIDTH];
-                assign read_addr[bank*ADDR_WIDTH +: ADDR_WIDTH] =
-                    chosen[(SLOTS-1)*ADDR_WIDTH +: ADDR_WIDTH];
-                for (slot = 1; slot < SLOTS; slot = slot + 1) begin : gen_further
-                    localparam [(1<<BANK_WIDTH)-1:0] TOPS = tops_with(bank, slot);
-                    reg further_reg = TOPS[BANK_START];
-                    always @(posedge clk) begin
-                        if (sweep_done)
-                            further_reg <= TOPS[bank_next];
-                        if (rst)
-                            further_reg <= TOPS[BANK_START];
+                assign read_addr[bank*ADDR_WIDTH +: ADDR_WIDTH] = gen_slot[SLOTS-1].chosen;
+                for (slot = 0; slot < SLOTS; slot = slot + 1) begin : gen_slot
+                    wire [ADDR_WIDTH-1:0] chosen;  // of the slots so far
+                    if (slot == 0) begin : gen_first
+                        assign chosen = slots[0 +: ADDR_WIDTH];
+                    end else begin : gen_further
+                        localparam [(1<<BANK_WIDTH)-1:0] TOPS = tops_with(bank, slot);
+                        reg further_reg = TOPS[BANK_START];
+                        always @(posedge clk) begin
+                            if (sweep_done)
+                                further_reg <= TOPS[bank_next];
+                            if (rst)
+                                further_reg <= TOPS[BANK_START];
+                        end
+                        assign chosen = further_reg ? slots[slot*ADDR_WIDTH +: ADDR_WIDTH]
+                                                    : gen_slot[slot-1].chosen;
                     end
-                    assign chosen[slot*ADDR_WIDTH +: ADDR_WIDTH] =
-                        further_reg ? slots[slot*ADDR_WIDTH +: ADDR_WIDTH]
-                                    : chosen[(slot-1)*ADDR_WIDTH +: ADDR_WIDTH];
                 end
             end
         end
