@@ -108,7 +108,7 @@ class _Drawn:
             Conv(channels, 1),
             Conv(channels, 3, padding=1, groups=channels),
             Conv(channels, (1, 3), padding=(0, 2, 0, 2), dilation=(1, 2)),
-            AvgPool(3, 1, padding=1),
+            AvgPool(3, 1, padding=1, count_include_pad=True),
             MaxPool(3, 1, padding=1),
         )
         return self.add(choices.of(layers), before)

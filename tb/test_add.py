@@ -176,3 +176,11 @@ def test_known_adders() -> None:
     assert halves.tie and halves.patch is None
     tenths = fitted(0.1, 0.7, 1)
     assert tenths.patch is not None and tenths.patch.any() and tenths.shift < 12
+
+
+def test_a_sum_of_one_code() -> None:
+    """Whatever is added, where a clamp leaves a single code: the numbers stay small."""
+    table = np.full((256, 256), 255, np.uint8)
+    adder = adding.fit(table, 0.9, 2.3)
+    assert adder.sum_width < 32
+    assert adder.low == adder.high == 255

@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 import pytest
-from random_networks import random_network
+from random_networks import Choices, random_network
+from random_numbers import random_numbers
 
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.folding import FoldedNetwork, beat_pixels
+from convstream.model.hardware.scaling import scalings
 from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
@@ -269,3 +271,10 @@ def test_depthwise_layers_read_their_taps_from_memory(cycles: int) -> None:
 def test_a_convolution_of_one_channel_is_no_depthwise_one() -> None:
     network = Network.chain("net", (Conv(4, 3, groups=1), Linear(3)), (1, 8, 8))
     assert solve(network)["conv1"].module in ("conv2d", "pixel_conv2d")
+
+
+def test_a_mean_of_different_numbers_of_pixels_is_refused() -> None:
+    network = Network.chain("net", (Conv(2, 1), AvgPool(3, 1, padding=1), Conv(2, 1)), (1, 5, 5))
+    quantised = random_numbers(Choices(np.random.default_rng(1)), network, powers=True)
+    with pytest.raises(UserError, match="pool1: its windows hold different numbers of pixels"):
+        solve(network, scalings=scalings(quantised))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convstream.model.base.errors import UserError
 from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.running import RunningStage
 from convstream.model.hardware.settings import Setting, Wiring, requantise
@@ -15,6 +16,14 @@ class AvgPoolStage(RunningStage):
 
     modules = ("avgpool2d",)
     most_at_once = 4
+
+    def check(self) -> None:
+        super().check()
+        if self.scaling is not None and not self.scaling.shared:
+            raise UserError(
+                f"{self.name}: its windows hold different numbers of pixels, expected one number "
+                "to divide by; export it with count_include_pad=True, or without padding"
+            )
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         if self.running:
@@ -53,8 +62,7 @@ class AvgPoolStage(RunningStage):
             return AvgPool(shape[1:], shape[1:], rule=WHOLE_IMAGES)
         if limits.any_scale and choices.now_and_then(2):
             window = limits.window(choices, shape, range(2, 6))
-            inside = choices.now_and_then(2)
-            return AvgPool(window.kernel, window.stride, window.padding, not inside)
+            return AvgPool(window.kernel, window.stride, window.padding, count_include_pad=True)
         if choices.now_and_then(3):
             # Windows of any size that do not overlap, up to that of a global pool.
             rows, columns = (2 ** choices.integer(0, size.bit_length() - 1) for size in shape[1:])
