@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from runner import on_simulators, refuse
+from stages import lone_stage
 from test_maxpool2d import TESTS, MaxPool2d, case
 from testbench import Layout
 
 from convstream.model.hardware import scaling
+from convstream.model.network.layers import AvgPool
 from convstream.model.network.layers.avgpool import avgpool2d
 from convstream.model.network.rounding import Rounding
 
@@ -91,7 +94,11 @@ class AvgPool2d(MaxPool2d):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p, taps = self.parameters, self.layer.window.taps
+        p, window, stage = self.parameters, self.layer.window, self.stage
+        taps = window.taps
+        pool = AvgPool(window.kernel, window.stride, window.padding)
+        alone = lone_stage(pool, stage.in_shape, None, stage.lanes, stage.pixels)
+        self.stage = replace(alone, compact=stage.compact)
         if "SCALE_EXACT" in p:
             self._scale(int(self.rng.integers(256)), taps)
         elif "SHIFT" in p:
@@ -115,6 +122,7 @@ class AvgPool2d(MaxPool2d):
         self.rounding = Rounding(multiplier, int(self.rng.integers(256)), low, high)
         least = np.array([-taps * zero_point])
         found = scaling.find(self.rounding, least, least + 255 * taps)
+        self.stage = replace(self.stage, scaling=found)
         self.parameters |= dict(
             PAD_CODE=zero_point if "RUNNING" not in self.parameters else 0,
             OFFSET=taps * zero_point,

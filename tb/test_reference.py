@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from oracles import run_torch
 from random_networks import (
     generator,
     random_images,
@@ -18,7 +19,7 @@ from convstream.model.base.errors import UserError
 from convstream.model.network import reference
 from convstream.model.network.exponents import Shifts, power_of_two
 from convstream.model.network.graph import Network
-from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
+from convstream.model.network.layers import AvgPool, Conv, Linear
 from convstream.model.network.layers.avgpool import avgpool2d
 from convstream.model.network.layers.conv import conv2d
 from convstream.model.network.layers.linear import fc
@@ -197,37 +198,21 @@ def test_accumulator_beyond_int32_is_refused():
 
 
 @pytest.mark.parametrize("case", range(20))
-def test_features_are_the_chain_of_the_layers(seed, case):
+def test_features_are_those_of_pytorch(seed, case):
     rng = generator(seed, "predict", case)
     quantised = random_network(rng)
-    network = quantised.network
     images = random_images(rng, quantised, 37)
     maps = reference.features(quantised, images, threads=2)
-    assert list(maps) == [node.name for node in network.nodes]
-    compute = {
-        Conv: lambda layer, x, p: conv2d(
-            x, p.weight, p.bias, layer.window.stride, layer.window.padding
-        ),
-        Linear: lambda _, x, p: fc(x.reshape(len(x), -1), p.weight, p.bias)[:, :, None, None],
-        MaxPool: lambda layer, x, _: maxpool2d(
-            x, layer.window.kernel, layer.window.stride, layer.window.padding
-        ),
-        AvgPool: lambda layer, x, _: avgpool2d(x, layer.window.kernel, layer.window.stride),
-    }
-    x = images
-    for node in network.nodes:
-        own = quantised.parameters.get(node.name)
-        x = compute[type(node.layer)](node.layer, x, own)
-        rounding = quantised.rounding(node.name)
-        if rounding is not None:
-            x = reference.requantise(x, rounding.shift)
+    expected = run_torch(quantised, images)
+    assert list(maps) == list(expected) == [node.name for node in quantised.network.nodes]
+    for node in quantised.network.nodes:
         output = maps[node.name]
-        assert output.dtype == x.dtype
+        assert output.dtype == (np.uint8 if quantised.codes_of(node.name) else np.int32)
         assert output.shape == (37, *node.out_shape)
-        np.testing.assert_array_equal(output, x)
-    logits = reference.predict(quantised, images, threads=1)
-    assert logits.shape == (37, network.classes)
-    np.testing.assert_array_equal(logits, x.reshape(logits.shape))
+        np.testing.assert_array_equal(output, expected[node.name], err_msg=node.name)
+    outputs = reference.predict(quantised, images, threads=1)
+    assert outputs.shape == (37, quantised.network.classes)
+    np.testing.assert_array_equal(outputs, output.reshape(outputs.shape))
 
 
 def test_predict_of_any_number_of_images(seed):

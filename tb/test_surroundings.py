@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -74,10 +75,11 @@ def convstream(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 
 def refused(done: subprocess.CompletedProcess, words: str) -> None:
-    """One line and exit code 2."""
+    """One line, behind those about the images, and exit code 2."""
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    assert words in done.stderr
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: ") and words in last, done.stderr
+    assert not any(re.match(r"error: |Traceback", line) for line in before), done.stderr
 
 
 # Temporary folders
