@@ -96,10 +96,11 @@ class AvgPool2d(MaxPool2d):
         super().__init__(parameters, seed)
         p, window, stage = self.parameters, self.layer.window, self.stage
         taps = window.taps
-        pool = AvgPool(window.kernel, window.stride, window.padding)
-        alone = lone_stage(pool, stage.in_shape, None, stage.lanes, stage.pixels)
-        self.stage = replace(alone, compact=stage.compact)
         if "SCALE_EXACT" in p:
+            # Without a scale it has the clocks of a max-pool.
+            pool = AvgPool(window.kernel, window.stride, window.padding)
+            alone = lone_stage(pool, stage.in_shape, None, stage.lanes, stage.pixels)
+            self.stage = replace(alone, compact=stage.compact)
             self._scale(int(self.rng.integers(256)), taps)
         elif "SHIFT" in p:
             multiplier = np.array([2.0 ** -p["SHIFT"]], np.float32)
