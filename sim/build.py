@@ -182,7 +182,7 @@ def verilate(
             (place / "libraries").symlink_to(libraries)
         shutil.copyfile(main, place / main.name)
         # Nor may it depend on the Verilog, wherever that is: hence no list of dependencies.
-        command = ["verilator", *flags, "--no-MMD", "--build-jobs", number, "-Mdir", "."]
+        command = [_program(), *flags, "--no-MMD", "--build-jobs", number, "-Mdir", "."]
         _run([*command, f"../{main.name}", *arguments], objects, log, what, settings)
         # The library takes longer to compile than a small network: share its objects.
         runtime = _runtime_folder(shared, flags)
@@ -192,6 +192,11 @@ def verilate(
         _run(command, objects, log, what, settings)
         _keep_runtime(objects, runtime)
         return Path(shutil.move(objects / "simulator", work / "simulator"))
+
+
+def _program() -> str:
+    """Verilator, without its wrapper where that would call it by a path that a shell splits."""
+    return "verilator_bin" if re.search(r"\s", str(tools.verilator_package())) else "verilator"
 
 
 @contextmanager
