@@ -167,22 +167,26 @@ module bank_address #(
             end
 
             for (bank = 0; bank < BANKS; bank = bank + 1) begin : gen_bank
-                assign read_addr[bank*ADDR_WIDTH +: ADDR_WIDTH] = gen_slot[SLOTS-1].chosen;
-                for (slot = 0; slot < SLOTS; slot = slot + 1) begin : gen_slot
-                    wire [ADDR_WIDTH-1:0] chosen;  // of the slots so far
-                    if (slot == 0) begin : gen_first
-                        assign chosen = slots[0 +: ADDR_WIDTH];
-                    end else begin : gen_further
-                        localparam [(1<<BANK_WIDTH)-1:0] TOPS = tops_with(bank, slot);
-                        reg further_reg = TOPS[BANK_START];
-                        always @(posedge clk) begin
-                            if (sweep_done)
-                                further_reg <= TOPS[bank_next];
-                            if (rst)
-                                further_reg <= TOPS[BANK_START];
-                        end
-                        assign chosen = further_reg ? slots[slot*ADDR_WIDTH +: ADDR_WIDTH]
-                                                    : gen_slot[slot-1].chosen;
+                wire [SLOTS-1:0]      further;
+                reg  [ADDR_WIDTH-1:0] chosen;
+                integer               index;
+                assign further[0] = 1'b1;
+                assign read_addr[bank*ADDR_WIDTH +: ADDR_WIDTH] = chosen;
+                always @* begin
+                    chosen = 0;
+                    for (index = 0; index < SLOTS; index = index + 1)
+                        if (further[index])
+                            chosen = slots[index*ADDR_WIDTH +: ADDR_WIDTH];
+                end
+                for (slot = 1; slot < SLOTS; slot = slot + 1) begin : gen_further
+                    localparam [(1<<BANK_WIDTH)-1:0] TOPS = tops_with(bank, slot);
+                    reg further_reg = TOPS[BANK_START];
+                    assign further[slot] = further_reg;
+                    always @(posedge clk) begin
+                        if (sweep_done)
+                            further_reg <= TOPS[bank_next];
+                        if (rst)
+                            further_reg <= TOPS[BANK_START];
                     end
                 end
             end

@@ -56,8 +56,7 @@ class Stage(ABC):
     lanes, pixels: channels and pixels in a beat of each input. folding: None if there is nothing to
     fold. whole: its output leads to that of the network, of several positions, which must follow
     each other without a gap. spacing: a lower bound on the clocks between two windows of a pool.
-    compact: see `FoldedNetwork`. scaling: how its sums are requantised; None where they are
-    shifted, or not requantised.
+    compact: see `FoldedNetwork`. scaling: how its sums are requantised; None: by a shift, or not.
     """
 
     node: Node
@@ -69,8 +68,7 @@ class Stage(ABC):
     compact: bool = False
     scaling: Scaling | None = None
 
-    # The modules of rtl/ that compute such nodes.
-    modules: ClassVar[tuple[str, ...]]
+    modules: ClassVar[tuple[str, ...]]  # of rtl/ that compute such nodes
     # Whether it has a folding, whose PE an output beat then holds; otherwise as many as come in.
     foldable: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
