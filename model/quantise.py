@@ -24,7 +24,7 @@ from convstream.model.base.commands import command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.patience import patience
 from convstream.model.formats.onnx import calibration, read_onnx
-from convstream.model.learning.image_files import load_user_images, times
+from convstream.model.learning.image_files import read_arrays, times
 from convstream.model.learning.quantiser import best_exponent
 from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE
@@ -101,10 +101,8 @@ def load(
         if "images" not in arrays:
             raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}, expected images")
         images, labels = arrays["images"], arrays.get("labels")
-    elif path.suffix.lower() == ".npy" and path.is_file():
-        images = files.parse_npy(files.read_bytes(path))
     else:
-        images = load_user_images(source)
+        images, _ = read_arrays(source)
     if images.dtype.kind not in "fu" or images.size == 0:
         raise UserError(f"{source}: holds {images.dtype}, expected floats, or uint8 pixels")
     if images.shape[1:] != shape and images.shape[1:] == shape[1:] and shape[0] == 1:
@@ -170,7 +168,7 @@ def accuracies(
     outputs = [list(batch.values())[-1] for batch in calibration.run(model, model, images)]
     logits = np.concatenate(outputs).reshape(sum(map(len, outputs)), -1)
     count = len(logits)
-    codes = quantised.codes[IMAGE].quantise(images)
+    codes = quantised.codes[IMAGE].of_real(images)
     shape = quantised.network.input_shape
     found = reference.predict(quantised, codes.reshape(len(codes), *shape))
     right = quantised.real(found).argmax(axis=1) == labels

@@ -34,6 +34,9 @@ class _Absent(MetaPathFinder):
             pytest.skip(reason(fullname), allow_module_level=True)
 
 
+needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+
+
 def reason(module: str) -> str:
     """Why a test is skipped."""
     return f"needs {module}: {places.extra(EXTRA_OF[module])}"

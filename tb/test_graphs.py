@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import fuzz
 import numpy as np
 import pytest
 from clocks import check, folded_at_random
+from extras import needs_icarus
 from random_graphs import graph_case, random_graph
 from random_networks import Choices, generator
 from random_numbers import random_numbers
@@ -103,8 +103,6 @@ GRAPHS = {
         "net", [(Conv(4, **SAME), [-1]), (Conv(4, **SAME), [0]), (Add(), [1, 0])], (2, 6, 5)
     ),
 }
-
-needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
 
 
 def exact(rng: np.random.Generator, network: Network, folder: Path, powers: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clocks import check, folded_at_random
+from extras import needs_icarus
 from random_networks import (
     generator,
     random_network,
@@ -33,7 +33,7 @@ from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@needs_icarus
 @pytest.mark.parametrize("number", range(12))
 def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
     rng = np.random.default_rng([int(seed), 51, number])
@@ -45,7 +45,7 @@ def test_model_is_exact(number: int, seed: str, tmp_path: Path) -> None:
     check(rng, quantised, folded, tmp_path / "net")
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@needs_icarus
 @pytest.mark.parametrize("number", range(8))
 def test_scales_of_any_value(number: int, seed: str, tmp_path: Path) -> None:
     """Sums that are multiplied, clamped and moved, at once or digit by digit."""
@@ -73,7 +73,7 @@ TINY = {
 }
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@needs_icarus
 @pytest.mark.parametrize("name", [*TINY, *(f"random{number}" for number in range(12))])
 def test_tiny_images_take_what_is_predicted(name: str, seed: str, tmp_path: Path) -> None:
     rng = generator(seed, 53, name)
@@ -128,7 +128,7 @@ COMPACT = {
 }
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@needs_icarus
 @pytest.mark.parametrize("pe", [1, 2])
 @pytest.mark.parametrize("name", COMPACT)
 def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ SEPARABLE = {
 }
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
+@needs_icarus
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("name", SEPARABLE)
 def test_model_of_separable_networks_is_exact(

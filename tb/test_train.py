@@ -27,7 +27,7 @@ from convstream.model.learning.numpy_backend import NumpyBackend
 from convstream.model.learning.quantiser import choose_exponents
 from convstream.model.learning.recipes import INTERPOLATIONS, Recipe
 from convstream.model.learning.source import Split, hold_out
-from convstream.model.learning.training import train, train_float, tune_int8
+from convstream.model.learning.training import evaluate, train, train_float, tune_int8
 from convstream.model.network import reference
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import to_integers
@@ -229,6 +229,32 @@ def test_exponents_never_ask_for_a_negative_shift(seed):
     outputs = {name: array * 1e6 for name, array in outputs.items()}
     exponents = choose_exponents(AVERAGING, model.parameters, outputs)
     assert set(exponents.output.values()) == {8}
+
+
+def test_batch_normalisation_is_folded_at_the_end(seed):
+    torch = pytest.importorskip("torch")
+    from convstream.model.learning.torch_backend import TorchBackend
+
+    data = digits(seed, 200)
+    rng = generator(seed, "normalise")
+    backend = TorchBackend(int(seed), torch.float64)
+    start = initial_network(SMALL, data.pixels, rng).astype(np.float64)
+    model = backend.normalised(start)
+    recipe = dataclasses.replace(STILL, normalise=1)
+    optimiser = backend.make_optimiser(model, recipe)
+    for _ in range(20):
+        batch = backend.to_device((data.pixels, data.labels, None))
+        backend.step(model, optimiser, batch, recipe, None, 0.05)
+    folded = backend.to_float(model)
+    assert folded.parameters.keys() == start.parameters.keys()
+    logits = backend.predict(model, data.pixels)
+    np.testing.assert_allclose(folded.predict(data.pixels), logits, rtol=1e-9, atol=1e-9)
+    # Without what has been learned of mean and variance they would be others.
+    assert not np.allclose(start.predict(data.pixels), logits, atol=0.1)
+    trained, _, score = train_float(backend, SMALL, data, data, recipe)
+    assert evaluate(backend, trained, data)[1] == score
+    with pytest.raises(UserError, match="has no batch normalisation; train with --backend torch"):
+        train_float(NumpyBackend(int(seed)), SMALL, data, data, recipe)
 
 
 def test_the_last_layer_is_solved_as_by_torch(seed):

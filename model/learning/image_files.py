@@ -86,27 +86,7 @@ def read_user_images(
     file for anything else.
     """
     text = str(path)
-    names: list[str] | None = None
-    path = Path(path)
-    try:
-        found = path.exists()
-        folder = sorted(path.iterdir()) if path.is_dir() else None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if folder is not None:
-        images, names = _read_pngs(
-            [p for p in folder if p.suffix.lower() == ".png"], f"folder {path}"
-        )
-    elif not found and glob.has_magic(text):
-        images, names = _read_pngs(sorted(map(Path, glob.glob(text))), f"pattern {text}")
-    elif not found:
-        raise UserError(f"{path}: no such file or folder; expected images (IDX, .npy or PNG)")
-    elif path.suffix.lower() == ".png":
-        images, names = _read_pngs([path], text)
-    elif path.suffix.lower() == ".npy":
-        images = _read_npy(path)
-    else:
-        images = read_idx(path)
+    images, names = read_arrays(path)
     if codes is not None and images.dtype in (np.float32, np.float64):
         if not np.isfinite(images).all():
             raise UserError(f"{text}: holds numbers that are not finite; leave them out")
@@ -125,6 +105,30 @@ def read_user_images(
         check_shape(images, shape, text, "bring them to that size")
     names = names or [f"{text} {number}" for number in range(len(images))]
     return np.ascontiguousarray(images), names
+
+
+def read_arrays(path: str | Path) -> tuple[np.ndarray, list[str] | None]:
+    """What the files of `read_user_images` hold, of any type and shape; names of PNGs alone.
+
+    Raises `UserError` naming the file that cannot be read.
+    """
+    text = str(path)
+    path = Path(path)
+    try:
+        found = path.exists()
+        folder = sorted(path.iterdir()) if path.is_dir() else None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if folder is not None:
+        pngs = [p for p in folder if p.suffix.lower() == ".png"]
+        return _read_pngs(pngs, f"folder {path}")
+    if not found and glob.has_magic(text):
+        return _read_pngs(sorted(map(Path, glob.glob(text))), f"pattern {text}")
+    if not found:
+        raise UserError(f"{path}: no such file or folder; expected images (IDX, .npy or PNG)")
+    if path.suffix.lower() == ".png":
+        return _read_pngs([path], text)
+    return _read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path), None
 
 
 def times(shape: tuple[int, ...]) -> str:

@@ -141,14 +141,4 @@ RECIPES: dict[str, Recipe] = {
         copies=12,
         shear=0.12,
     ),
-    "dsnet": Recipe(
-        epochs=40,
-        tune_epochs=6,
-        rate=1e-2,
-        decay=0.02,
-        normalise=1,
-        teacher="simplecnn",
-        copies=12,
-        shear=0.12,
-    ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,15 +48,18 @@ class Codes:
         """Whether a code stands for the same value in both."""
         return self.scale == other.scale and self.zero_point == other.zero_point
 
-    def quantise(self, values: np.ndarray) -> np.ndarray:
-        """uint8 codes of real values, in float32 as ONNX's QuantizeLinear."""
-        rounded = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
-        return np.clip(rounded, self.low, self.high).astype(np.uint8)
-
     def of_real(self, values: np.ndarray) -> np.ndarray:
         """uint8: the codes that QuantizeLinear makes of float `values`, of any shape."""
         codes = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
         return np.clip(codes, 0, 255).astype(np.uint8)
+
+    def clamped(self, low: float, high: float) -> Codes:
+        """The same where an activation leaves real values from low to high, which may be infinite.
+
+        It clamps before it rounds; that gives the codes that rounding before clamping gives.
+        """
+        least, most = self.of_real(np.array([low, high])).tolist()
+        return replace(self, low=least, high=most)
 
     def real(self, codes: np.ndarray) -> np.ndarray:
         """float64 values of `codes`."""

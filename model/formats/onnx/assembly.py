@@ -192,7 +192,7 @@ class Assembly:
             if not x.function and known.same_values(codes) and known.signed == codes.signed:
                 return replace(x, state=State.CODES)
             return self.tabulated(x, x.function, codes)
-        codes = replace(codes, low=_code(x.low, codes, 0), high=_code(x.high, codes, 255))
+        codes = codes.clamped(x.low, x.high)
         known = self.codes.setdefault(x.origin, codes)
         if codes != known:
             raise UserError(
@@ -332,11 +332,3 @@ class Assembly:
 
 def _type(signed: bool) -> str:
     return "int8" if signed else "uint8"
-
-
-def _code(value: float, codes: Codes, unbounded: int) -> int:
-    """The code of a real bound; `unbounded` of an infinite one."""
-    if math.isinf(value):
-        return unbounded
-    code = np.rint(np.float32(value) / np.float32(codes.scale)) + codes.zero_point
-    return int(np.clip(code, 0, 255))

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper
 
 from convstream.model.base.errors import UserError
 from convstream.model.base.files import one_line
 from convstream.model.formats.onnx.checks import text, type_name
 from convstream.model.formats.onnx.parse import parse
+from convstream.model.formats.onnx.runtime import session
 
 METHODS = ("minmax", "entropy", "percentile")
 OBSERVED = 64  # inputs whose activations choose the exponents of powers of two
@@ -209,11 +209,7 @@ def run(
     changed: onnx.ModelProto, model: onnx.ModelProto, images: np.ndarray
 ) -> Iterator[Mapping[str, np.ndarray]]:
     """All outputs of `changed`, and the input, a batch at a time."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        changed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [output.name for output in session.get_outputs()]
+    runtime = session(changed.SerializeToString(), intra_op_num_threads=0)
+    names = [output.name for output in runtime.get_outputs()]
     for batch in _batches(model, images):
-        yield {**batch, **dict(zip(names, session.run(names, batch), strict=True))}
+        yield {**batch, **dict(zip(names, runtime.run(names, batch), strict=True))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from onnx import NodeProto
@@ -56,15 +57,9 @@ def _auto_padded(window: Window, x: Tensor, mode: str) -> Window:
             f"auto_pad {text(mode)}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER; export with "
             "explicit pads"
         )
-    before, after = [0, 0], [0, 0]
-    if mode != "VALID":
-        for axis, size in enumerate(x.shape[1:]):
-            stride = max(1, window.stride[axis])
-            total = max(0, (-(-size // stride) - 1) * stride + window.span[axis] - size)
-            small, large = total // 2, total - total // 2
-            before[axis], after[axis] = (small, large) if mode == "SAME_UPPER" else (large, small)
-    padding = (before[0], before[1], after[0], after[1])
-    return Window(window.kernel, window.stride, padding, window.dilation)
+    if mode == "VALID":
+        return replace(window, padding=(0, 0, 0, 0))
+    return window.same(x.shape, odd_before=mode == "SAME_LOWER")
 
 
 def _with_last(window: Window, x: Tensor) -> Window:
@@ -81,7 +76,7 @@ def _with_last(window: Window, x: Tensor) -> Window:
             steps -= 1
         padding[axis + 2] = max(after, steps * stride + span - before - size)
     top, left, bottom, right = padding
-    return Window(window.kernel, window.stride, (top, left, bottom, right), window.dilation)
+    return replace(window, padding=(top, left, bottom, right))
 
 
 def expect_plain_pool(found: dict[str, Any]) -> None:

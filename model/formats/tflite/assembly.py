@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import tflite
 
 from convstream.model.base.errors import UserError
@@ -148,27 +147,17 @@ def codes_of(tensor: Tensor) -> Codes:
 def activated(codes: Codes, activation: int) -> Codes:
     """The codes that a fused activation leaves."""
     kinds = tflite.ActivationFunctionType
-    bounds: dict[int, tuple[float | None, float | None]] = {
-        kinds.NONE: (None, None),
-        kinds.RELU: (0, None),
-        kinds.RELU6: (0, 6),
-        kinds.RELU_N1_TO_1: (-1, 1),
+    bounds = {
+        kinds.NONE: (-math.inf, math.inf),
+        kinds.RELU: (0.0, math.inf),
+        kinds.RELU6: (0.0, 6.0),
+        kinds.RELU_N1_TO_1: (-1.0, 1.0),
     }
     if activation not in bounds:
         raise UserError(
             f"fused activation {activation}, expected none, RELU, RELU6 or RELU_N1_TO_1"
         )
-    low, high = bounds[activation]
-
-    def code(value: float) -> int:
-        quotient = np.float32(value) / np.float32(codes.scale)
-        return int(np.clip(np.rint(quotient) + codes.zero_point, 0, 255))
-
-    return replace(
-        codes,
-        low=0 if low is None else code(low),
-        high=255 if high is None else code(high),
-    )
+    return codes.clamped(*bounds[activation])
 
 
 def _shape(tensor: Tensor) -> tuple[Shape, bool]:

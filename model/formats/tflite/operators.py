@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from convstream.model.network.layers import (
     Table,
     Upsample,
 )
+from convstream.model.network.layers.windows import Window
 from convstream.model.network.quantised import Parameters
 
 Read = Callable[[Assembly, Operator], None]
@@ -32,20 +34,12 @@ TAILS = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "DEQUANTIZE")
 """At the end of a network they change no class."""
 
 
-def _padding(
+def _windowed(
     value: Value, kernel: tuple[int, int], options: Any, dilation: tuple[int, int] = (1, 1)
-) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-    """(stride, padding) of a window: SAME puts what is odd at the bottom and right."""
-    stride = (options.StrideH(), options.StrideW())
-    if options.Padding() == tflite.Padding.VALID:
-        return stride, (0, 0, 0, 0)
-    before, after = [], []
-    for size, taps, step, apart in zip(value.shape[1:], kernel, stride, dilation, strict=True):
-        span = (taps - 1) * apart + 1
-        total = max(0, (math.ceil(size / max(step, 1)) - 1) * step + span - size)
-        before.append(total // 2)
-        after.append(total - total // 2)
-    return stride, (before[0], before[1], after[0], after[1])
+) -> Window:
+    """The window of a convolution or a pool on `value`, with its padding."""
+    window = Window(kernel, (options.StrideH(), options.StrideW()), dilation=dilation)
+    return window if options.Padding() == tflite.Padding.VALID else window.same(value.shape)
 
 
 def _options(operator: Operator) -> Any:
@@ -57,9 +51,7 @@ def _options(operator: Operator) -> Any:
 # Layers with weights
 
 
-def _parameters(
-    assembly: Assembly, operator: Operator, value: Value, weight: Tensor, axis: int
-) -> Parameters:
+def _parameters(assembly: Assembly, operator: Operator, weight: Tensor, axis: int) -> Parameters:
     """From the file's arrays; the weights keep their order."""
     if weight.values is None or weight.values.dtype != np.int8:
         raise UserError(f"its weights are {weight.type_name}, expected int8; {INTEGER}")
@@ -91,39 +83,35 @@ def _image(assembly: Assembly, operator: Operator) -> Value:
 
 
 def _conv(assembly: Assembly, operator: Operator) -> None:
-    value, options = _image(assembly, operator), _options(operator)
-    weight = assembly.constant(operator.inputs[1], "its weights")
-    if len(weight.shape) != 4 or not weight.shape[3] or value.shape[0] % weight.shape[3]:
-        raise UserError(f"weights {weight.shape} do not fit {value.shape[0]} channels")
-    channels, *kernel, group = weight.shape
-    dilation = (options.DilationHFactor(), options.DilationWFactor())
-    size = (kernel[0], kernel[1])
-    stride, padding = _padding(value, size, options, dilation)
-    own = _parameters(assembly, operator, value, weight, 0)
-    own = Parameters(
-        np.ascontiguousarray(own.weight.transpose(0, 3, 1, 2)), own.weight_scale, own.bias
-    )
-    layer = Conv(channels, size, stride, padding, dilation, value.shape[0] // group)
-    activation = options.FusedActivationFunction()
-    assembly.add(operator, layer, [value], activation, own)
+    _convolve(assembly, operator, (0, 3, 1, 2))
 
 
 def _depthwise(assembly: Assembly, operator: Operator) -> None:
+    _convolve(assembly, operator, (3, 0, 1, 2))
+
+
+def _convolve(assembly: Assembly, operator: Operator, axes: tuple[int, int, int, int]) -> None:
+    """A convolution. axes: of the file's weights, those of OC, IC of a group, KH and KW."""
     value, options = _image(assembly, operator), _options(operator)
     weight = assembly.constant(operator.inputs[1], "its weights")
-    if len(weight.shape) != 4 or weight.shape[0] != 1 or weight.shape[3] % value.shape[0]:
+    if len(weight.shape) != 4:
+        raise UserError(f"weights of shape {weight.shape}, expected 4 dimensions")
+    channels, group, *kernel = (weight.shape[axis] for axis in axes)
+    if min(weight.shape) < 1 or value.shape[0] % group:
         raise UserError(f"weights {weight.shape} do not fit {value.shape[0]} channels")
-    _, *kernel, channels = weight.shape
     dilation = (options.DilationHFactor(), options.DilationWFactor())
-    size = (kernel[0], kernel[1])
-    stride, padding = _padding(value, size, options, dilation)
-    own = _parameters(assembly, operator, value, weight, 3)
-    own = Parameters(
-        np.ascontiguousarray(own.weight.transpose(3, 0, 1, 2)), own.weight_scale, own.bias
+    window = _windowed(value, (kernel[0], kernel[1]), options, dilation)
+    own = _parameters(assembly, operator, weight, axes[0])
+    own = replace(own, weight=np.ascontiguousarray(own.weight.transpose(axes)))
+    layer = Conv(
+        channels,
+        window.kernel,
+        window.stride,
+        window.padding,
+        window.dilation,
+        value.shape[0] // group,
     )
-    layer = Conv(channels, size, stride, padding, dilation, value.shape[0])
-    activation = options.FusedActivationFunction()
-    assembly.add(operator, layer, [value], activation, own)
+    assembly.add(operator, layer, [value], options.FusedActivationFunction(), own)
 
 
 def _linear(assembly: Assembly, operator: Operator) -> None:
@@ -131,43 +119,40 @@ def _linear(assembly: Assembly, operator: Operator) -> None:
     weight = assembly.constant(operator.inputs[1], "its weights")
     if len(weight.shape) != 2 or weight.shape[1] != math.prod(value.shape):
         raise UserError(f"weights {weight.shape} do not fit {math.prod(value.shape)} values")
-    own = _parameters(assembly, operator, value, weight, 0)
+    own = _parameters(assembly, operator, weight, 0)
     channels, height, width = value.shape
     # The file flattens by row, column and channel; a `Linear` takes channel, row and column.
     matrix = own.weight.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
     matrix = np.ascontiguousarray(matrix.reshape(len(matrix), -1))
     activation = options.FusedActivationFunction()
-    own = Parameters(matrix, own.weight_scale, own.bias)
+    own = replace(own, weight=matrix)
     assembly.add(operator, Linear(len(matrix)), [value], activation, own)
 
 
 # Pools
 
 
-def _window(
-    operator: Operator, value: Value
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+def _window(operator: Operator, value: Value) -> Window:
     options = _options(operator)
-    size = (options.FilterHeight(), options.FilterWidth())
-    return size, *_padding(value, size, options)
+    return _windowed(value, (options.FilterHeight(), options.FilterWidth()), options)
 
 
 def _maxpool(assembly: Assembly, operator: Operator) -> None:
     value = _image(assembly, operator)
     activation = _options(operator).FusedActivationFunction()
-    assembly.add(operator, MaxPool(*_window(operator, value)), [value], activation)
+    window = _window(operator, value)
+    layer = MaxPool(window.kernel, window.stride, window.padding)
+    assembly.add(operator, layer, [value], activation)
 
 
 def _avgpool(assembly: Assembly, operator: Operator) -> None:
     value = _image(assembly, operator)
-    size, stride, padding = _window(operator, value)
-    _mean(assembly, operator, value, AvgPool(size, stride, padding, rule=RULE))
-
-
-def _mean(assembly: Assembly, operator: Operator, value: Value, layer: AvgPool) -> None:
-    codes = assembly.file.tensors[operator.outputs[0]]
-    if len(codes.scale) != 1 or codes.scale[0] != np.float32(value.codes.scale):
-        raise UserError("its output has another scale than its input, expected the same")
+    if not codes_of(assembly.output(operator)).same_values(value.codes):
+        raise UserError(
+            "its output has another scale or zero point than its input, expected the same"
+        )
+    window = _window(operator, value)
+    layer = AvgPool(window.kernel, window.stride, window.padding, rule=RULE)
     activation = _options(operator).FusedActivationFunction()
     assembly.add(operator, layer, [value], activation)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +64,19 @@ class Window:
         channels, height, width = shape
         top, left, bottom, right = self.padding
         return channels, top + height + bottom, left + width + right
+
+    def same(self, shape: Shape, odd_before: bool = False) -> Window:
+        """The same with the least padding that gives ceil(size / stride) positions.
+
+        What is odd of it goes behind the image, or before it.
+        """
+        before, after = [0, 0], [0, 0]
+        for axis, size in enumerate(shape[1:]):
+            stride = max(1, self.stride[axis])
+            total = max(0, (-(-size // stride) - 1) * stride + self.span[axis] - size)
+            small, large = total // 2, total - total // 2
+            before[axis], after[axis] = (large, small) if odd_before else (small, large)
+        return replace(self, padding=(before[0], before[1], after[0], after[1]))
 
     def positions(self, shape: Shape) -> tuple[int, int]:
         """(OH, OW), the rows and columns of positions on images of `shape`.
