@@ -100,7 +100,10 @@ async def no_pauses(dut) -> None:
 
 @cocotb.test()
 async def holds_two_vectors(dut) -> None:
-    """With the output stalled it takes two vectors, also after all that random stalls bring."""
+    """With the output stalled it takes two vectors, also after all that random stalls bring.
+
+    A vector of one beat given once leaves its half for the output register: a third one fits.
+    """
     case = json.loads(Path("case.json").read_text())
     traffic = VectorBuffer(case["parameters"], case["seed"])
     bench = Testbench(dut, case["seed"], Stall.BOTH)
@@ -119,7 +122,7 @@ async def holds_two_vectors(dut) -> None:
     source.send([0] * (3 * traffic.source.beats))
     for _ in range(3 * traffic.source.beats + 20):
         await bench.step()
-    found, wanted = source.taken - taken, 2 * traffic.source.beats
+    found, wanted = source.taken - taken, 2 * traffic.source.beats + (traffic.sink.beats == 1)
     assert found == wanted, f"vector_buffer: holds {found} beats, expected {wanted}"
 
 
