@@ -62,7 +62,12 @@ class Project:
     @property
     def sources(self) -> list[Path]:
         """All Verilog of the board; the network's own is in `folder`."""
-        return [*flow.sources(self.board.family), self.board.top, self.folder / f"{self.name}.v"]
+        own = manifest.modules(manifest.read(self.folder))
+        return [
+            *flow.sources(self.board.family),
+            self.board.top,
+            *(self.folder / name for name in own),
+        ]
 
     @property
     def layers(self) -> int:
