@@ -120,7 +120,8 @@ def prepare(
             f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "
             "leave its output unquantised"
         )
-    folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
+    weights = {name: own.weight for name, own in quantised.parameters.items()}
+    folded = fold(quantised.network, board, chip, cycles, scalings(quantised), weights)
     export(quantised, folder, folded=folded, source=path)
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
