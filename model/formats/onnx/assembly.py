@@ -190,17 +190,29 @@ class Assembly:
         if x.state is State.REAL:
             known = self.codes[x.origin]
             if not x.function and known.same_values(codes) and known.signed == codes.signed:
-                return replace(x, state=State.CODES)
+                return self.narrowed(replace(x, state=State.CODES), codes)
             return self.tabulated(x, x.function, codes)
         codes = codes.clamped(x.low, x.high)
-        known = self.codes.setdefault(x.origin, codes)
-        if codes != known:
+        # The image may be any codes: what its file clips, a table does.
+        own = replace(codes, low=0, high=255) if x.state is State.FLOATS else codes
+        known = self.codes.setdefault(x.origin, own)
+        if own != known:
             raise UserError(
                 f"its scale {codes.scale:.9g} and zero point {codes.zero_point} differ from "
                 f"{known.scale:.9g} and {known.zero_point}, or its activation from that to which "
                 "another QuantizeLinear brings the same values; use one for both"
             )
-        return replace(x, state=State.CODES, low=-math.inf, high=math.inf)
+        made = replace(x, state=State.CODES, low=-math.inf, high=math.inf)
+        return self.narrowed(made, codes)
+
+    def narrowed(self, x: Tensor, codes: Codes) -> Tensor:
+        """x, codes, with what lies beyond the range of `codes`, which are of its scale, cut off."""
+        known = self.codes[x.origin]
+        within = x.place == x.origin and codes.low <= known.low and known.high <= codes.high
+        if within or (codes.low, codes.high) == (0, 255):
+            return x
+        values = np.arange(256).clip(codes.low, codes.high).astype(np.uint8)
+        return self.recode(Table.of(values), [x], codes)
 
     def tabulated(
         self,
@@ -214,6 +226,7 @@ class Assembly:
         """`codes` that `nodes` make of x, as in `tabulate`. scaled: their scale is known."""
         source = self.codes[x.origin]
         values = tabulate(self.constants, x, nodes, source, codes, of_codes=of_codes)
+        values = values.clip(codes.low, codes.high)
         made = self.recode(Table.of(values), [x], codes)
         if not scaled:
             del self.codes[made.origin]
@@ -256,16 +269,18 @@ class Assembly:
         if x.state is State.SUMS:
             raise UserError(f"its input is {x.state.value}, not rounded yet; {UNQUANTISED}")
         if x.state is not State.REAL:
+            also = ", or put a QuantIdentity there in Brevitas" if x.state is State.FLOATS else ""
             raise UserError(
                 f"its input is {x.state.value}, expected a DequantizeLinear before it; quantise "
-                "the network with onnxruntime.quantization.quantize_static"
+                f"the network with onnxruntime.quantization.quantize_static{also}"
             )
         if x.parts or not x.only_clamps:
             odd = x.function[-1].op_type if x.function else "Concat"
             raise UserError(f"its input comes from {text(odd)}, {UNQUANTISED}")
         if not x.function:
             return x
-        return replace(self.quantised(x, self.codes[x.origin]), state=State.REAL)
+        codes = replace(self.codes[x.origin], low=0, high=255)
+        return replace(self.quantised(x, codes), state=State.REAL)
 
     def network(self, name: str, output: Tensor) -> QuantisedNetwork:
         """The network that gives `output`, or what the tail before it takes."""

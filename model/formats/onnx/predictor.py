@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from convstream.model.formats.onnx.parse import parse
 from convstream.model.formats.onnx.reader import output_name
 from convstream.model.formats.onnx.runtime import session
 from convstream.model.network.codes import exponent_of
@@ -24,7 +25,7 @@ def predictor(
     what stands behind the network's end, such as a Softmax. A float input is fed with what the
     codes stand for. threads: 0 for as many as there are processors.
     """
-    model = onnx.load(path)
+    model = parse(path)
     end = output_name(path)
     if model.graph.output[0].name != end:
         del model.graph.output[:]
