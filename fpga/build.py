@@ -108,8 +108,8 @@ def prepare(
     baud, divisor = board.uart(pll.hz)
     source = manifest.find(net)
     path = files.own(source)
-    manifest.verify(source)
-    quantised = files.read(path, manifest.read(source)["name"])
+    given = manifest.verify(source)
+    quantised = files.read(path, given["name"], manifest.normalisation(given))
     if not quantised.gives_sums:
         raise UserError(
             f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "

@@ -185,9 +185,7 @@ OF_MICROSOFT: dict[str, Read] = {
     "QLinearSoftmax": _tail,
 }
 
-_OF_BITS = (
-    "weights and activations take 2 to 8 bits; use Brevitas's Int8WeightPerTensorFloat"
-)
+_OF_BITS = "weights and activations take 2 to 8 bits; use Brevitas's Int8WeightPerTensorFloat"
 _DYNAMIC = "it quantises while it runs; use onnxruntime.quantization.quantize_static instead"
 _RECURRENT = "recurrent layers are none here; use one-dimensional convolutions over time"
 _FUSED = "the file is one that ONNX Runtime has optimised; give the one before that"
