@@ -73,8 +73,6 @@ class Stage(ABC):
     foldable: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
-    # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
-    converts: ClassVar[bool] = False
     # Whether it takes the channels of a pixel in parts, and best such as divide them.
     cuts_pixels: ClassVar[bool] = False
 
@@ -249,6 +247,11 @@ class Stage(ABC):
     @abstractmethod
     def geometry(self) -> str:
         """Window or loop order, for a table."""
+
+    @property
+    def converts(self) -> bool:
+        """Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v."""
+        return False
 
     @property
     def attributes(self) -> dict[str, Any]:
