@@ -9,8 +9,6 @@ holds elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be
 a layer takes `positions / out_pixels * NF * SF` cycles an image with `out_pixels * pe * simd`
 multipliers. A stage is as slow as the largest of its cycles, its input beats, its output beats and
 the columns that it reads.
-
-What differs from layer to layer stands in `model/hardware/layers/`, a subclass of `Stage` each.
 """
 
 from __future__ import annotations
@@ -262,9 +260,7 @@ class Stage(ABC):
     def settings(self, wiring: Wiring) -> list[Setting]:
         """Parameters of the instance, in order."""
 
-    # Fuzz
-
-    # Relative frequency of this kind among random layers.
+    # Fuzz: relative frequency of this kind among random layers.
     frequency: ClassVar[int]
 
     @classmethod
