@@ -18,6 +18,8 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats import files
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.hardware import manifest
+from convstream.model.learning import own_data
+from convstream.model.learning.own_data import Takes
 from convstream.model.network import reference
 from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE
@@ -121,6 +123,11 @@ def test_export_writes_it_and_keeps_it(tmp_path, seed):
         [int(word, 16) for word in (folder / "mine_table1_table.mem").read_text().split()]
     )
     assert np.array_equal(table, GREY.table(quantised.codes["table1"], 1))
+    takes = Takes.of(again, quantised.codes[IMAGE])
+    pixels = pixels_for(quantised, seed)
+    assert np.array_equal(own_data.pixels(pixels / np.float32(255), "x", takes), pixels)
+    with pytest.raises(UserError, match="x: holds -1 to 1, expected floats from 0 to 1, or uint8"):
+        own_data.pixels(np.float32([[[[-1, 1]]]]), "x", takes)
     # Without, it takes codes again.
     assert export.main([*arguments, "--force"]) == 0
     assert "normalisation" not in json.loads((folder / "network.json").read_text())
