@@ -49,6 +49,7 @@ class Assembly:
         self.end: tuple[str, Tensor] | None = None
         self._image = image
         self._weights = 0
+        self._tables: set[int] = set()
 
     def data(self, node: NodeProto, at: int = 0) -> Tensor:
         """The tensor that a node takes as its input number `at`."""
@@ -212,7 +213,12 @@ class Assembly:
         if within or (codes.low, codes.high) == (0, 255):
             return x
         values = np.arange(256).clip(codes.low, codes.high).astype(np.uint8)
-        return self.recode(Table.of(values), [x], codes)
+        return self._table(values, x, codes)
+
+    def _table(self, values: np.ndarray, x: Tensor, codes: Codes) -> Tensor:
+        made = self.recode(Table.of(values), [x], codes)
+        self._tables.add(made.place)
+        return made
 
     def tabulated(
         self,
@@ -227,7 +233,7 @@ class Assembly:
         source = self.codes[x.origin]
         values = tabulate(self.constants, x, nodes, source, codes, of_codes=of_codes)
         values = values.clip(codes.low, codes.high)
-        made = self.recode(Table.of(values), [x], codes)
+        made = self._table(values, x, codes)
         if not scaled:
             del self.codes[made.origin]
         return replace(made, signed=codes.signed)
@@ -330,8 +336,13 @@ class Assembly:
         return QuantisedNetwork(
             network,
             {names[place]: own for place, own in self.parameters.items() if place in names},
-            {names[place]: codes for place, codes in self.codes.items() if place in names},
+            {names[place]: self._own(place) for place in self.codes if place in names},
         )
+
+    def _own(self, place: int) -> Codes:
+        """The codes of a layer. Those of a table have no range, as its values say that."""
+        codes = self.codes[place]
+        return replace(codes, low=0, high=255) if place in self._tables else codes
 
     def _read_by(self, place: int) -> list[int]:
         """The places of the layers that the one at `place` depends on, and itself, in order.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -118,5 +120,5 @@ def _standard(node: NodeProto, constants: Constants) -> tuple[list[NodeProto], l
     return nodes, tensors
 
 
-def _node(quant: NodeProto, op_type: str, given: list[str], made: str, **more: int) -> NodeProto:
+def _node(quant: NodeProto, op_type: str, given: list[str], made: str, **more: Any) -> NodeProto:
     return helper.make_node(op_type, given, [made], f"{quant.name}/{op_type}", **more)
