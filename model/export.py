@@ -169,6 +169,13 @@ def _previous(out_dir: Path) -> dict[str, Any]:
         return {}
 
 
+def _training(path: Path) -> dict[str, Any] | None:
+    """What the manifest beside a network's file says of its training."""
+    beside = _previous(path.parent)
+    own = beside.get("files", {}).get(path.name) == manifest.sha256(path)
+    return beside.get("training") if own else None
+
+
 def write_format(
     quantised: QuantisedNetwork, style: str, float_path: Path, out_dir: Path
 ) -> list[str]:
@@ -291,7 +298,9 @@ def main(
             buffering = buffers(folded)
         overview.print_table(manifest.describe(quantised, folded, buffering))
         return 0
-    description = export(quantised, out_dir, folded=folded, source=path, force=force)
+    description = export(
+        quantised, out_dir, folded=folded, source=path, training=_training(path), force=force
+    )
     overview.print_table(description)
     print(f"{len(description['files']) + 1} files in {places.shown(out_dir)}")
     return 0

@@ -141,7 +141,16 @@ def layer_errors(
 def accuracies(
     model: onnx.ModelProto, quantised: QuantisedNetwork, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, float]:
-    """Shares of images that floats and int8 classify rightly."""
+    """Shares of images that floats and int8 classify rightly.
+
+    Raises `UserError` where the network has no such labels.
+    """
+    classes = quantised.network.classes
+    if labels.max() >= classes:
+        raise UserError(
+            f"label {labels.max()} of image {labels.argmax()}, but the network has {classes} "
+            f"outputs; expected 0 to {classes - 1}"
+        )
     outputs = [list(batch.values())[-1] for batch in calibration.run(model, model, images)]
     logits = np.concatenate(outputs).reshape(sum(map(len, outputs)), -1)
     count = len(logits)

@@ -16,10 +16,7 @@ import small_mnist
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PAGE = (PACKAGE / "docs" / "your-own-network.md").read_text(encoding="utf-8")
-FILES = {
-    name: code
-    for name, code in re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S)
-}
+FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S))
 # By heading, its blocks of commands.
 WALKS = {
     section.splitlines()[0]: blocks
