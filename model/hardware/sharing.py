@@ -47,15 +47,31 @@ Row = dict[Place, bool]  # the terms of an output that are still to be added: wh
 
 
 def share(matrix: np.ndarray) -> Sums:
-    """The graph of `matrix`, int (outputs, inputs), proven."""
-    graph = _Graph(matrix)
+    """The graph of `matrix`, int (outputs, inputs), proven.
+
+    A row that is another one times a power of two is the same node.
+    """
+    shifts = [_shift(row) for row in matrix]
+    rows = [tuple(row >> shift) for row, shift in zip(matrix, shifts, strict=True)]
+    distinct = list(dict.fromkeys(rows))
+    graph = _Graph(np.array(distinct, np.int64))
     graph.share()
-    outputs = tuple(graph.tree(row) for row in graph.rows)
+    terms = dict(zip(distinct, map(graph.tree, graph.rows), strict=True))
+    outputs = tuple(
+        term and term._replace(shift=term.shift + shift)
+        for term, shift in zip(map(terms.__getitem__, rows), shifts, strict=True)
+    )
     adders = tuple(graph.nodes)
     found = Sums(graph.inputs, adders, outputs, graph.latency, tuple(graph.depths))
     found = replace(found, levels=_retimed(found))
     found.prove(matrix)
     return found
+
+
+def _shift(row: np.ndarray) -> int:
+    """Of the greatest power of two that divides a row."""
+    bits = int(np.bitwise_or.reduce(row))
+    return (bits & -bits).bit_length() - 1 if bits else 0
 
 
 def digits(weight: int) -> Iterator[tuple[int, bool]]:

@@ -134,6 +134,7 @@ class Sums:
                 ordered = self.levels[term.node] < self.levels[node] <= self.latency * LEVELS
                 _demand(ordered and term.node < node, f"node {node} has an operand too late")
         for index, (row, output) in enumerate(zip(matrix, self.outputs, strict=True)):
+            _demand(output is None or not output.negative, f"output {index} is negative")
             found = np.zeros_like(row) if output is None else times(self.coefficients, output)
             _demand(np.array_equal(found, row), f"output {index} has weights {found}, not {row}")
 

@@ -53,7 +53,9 @@ class _Writer:
             "//   sum[i] = w[i][0]*x[0] + w[i][1]*x[1] + ..., exact",
             "//",
             "// n0, n1, ... are x[0], x[1], ..., and then the results of adders; nJ_regK is nJ, K",
-            "// clocks later. Written by model/export.py, which has proven it.",
+            "// clocks later. `keep` leaves each adder an adder: Yosys would make several a tree of",
+            "// full adders, which take more lookup tables than carry chains.",
+            "// Written by model/export.py, which has proven it.",
             f"// Latency: {sums.latency} {'clock' if sums.latency == 1 else 'clocks'}.",
             "",
             "`default_nettype none",
@@ -82,10 +84,15 @@ class _Writer:
         """The adders of a clock, and the registers behind it."""
         sums = self.sums
         lines = ["", f"    // Clock {clock + 1}"]
-        for node, adder in enumerate(sums.adders, sums.inputs):
-            if sums.clock(node) == clock:
-                vector = _vector(sums.widths[node])
-                lines.append(f"    (* keep *) wire {vector} n{node} = {self._sum(adder, node)};")
+        added = {
+            node: adder
+            for node, adder in enumerate(sums.adders, sums.inputs)
+            if sums.clock(node) == clock
+        }
+        lines += [f"    (* keep *) wire {_vector(sums.widths[node])} n{node};" for node in added]
+        lines += [
+            f"    assign n{node} = {self._sum(adder, node)};" for node, adder in added.items()
+        ]
         held = [n for n in range(len(sums.widths)) if sums.clock(n) <= clock < sums.ends[n]]
         if held:
             lines += [f"    reg  {_vector(sums.widths[n])} {self._at(n, clock + 1)};" for n in held]
