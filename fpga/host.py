@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from rich.markup import escape
 
 from convstream.fpga.client import Board, Repeated
 from convstream.fpga.link import TIMEOUT_S, Link, describe
@@ -183,9 +184,9 @@ def classify(connection: Connection, images: tuple[str, ...], given: DataFiles) 
     table.add_column("logits", no_wrap=True)
     for name, label, result in zip(names, labels, outcome.results, strict=True):
         table.add_row(
-            name,
-            f"[bold]{title(result.label, classes)}[/]",
-            label,
+            escape(name),
+            f"[bold]{escape(title(result.label, classes))}[/]",
+            escape(label),
             f"{result.cycles:,}",
             " ".join(map(str, result.logits)),
         )

@@ -16,7 +16,8 @@ import small_mnist
 PACKAGE = Path(__file__).resolve().parents[1]
 PAGE = (PACKAGE / "docs" / "your-own-network.md").read_text(encoding="utf-8")
 FILES = {
-    name: code for name, code in re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S)
+    name: code
+    for name, code in re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S)
 }
 # By heading, its blocks of commands.
 WALKS = {
@@ -62,7 +63,7 @@ def shows(output: str, line: str) -> bool:
 
 def test_every_walk_is_found() -> None:
     assert len(WALKS) == PAGE.count("```console") == 4
-    assert len(FILES) == PAGE.count("```python") == 4
+    assert len(FILES) == PAGE.count("```python") + PAGE.count("```toml") == 5
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ def read_pictures(
     """
     images: list[np.ndarray] = []
     used: list[Path] = []
+    size = 0
     for path in paths:
         try:
             images.append(_read_picture(path, channels))
@@ -100,7 +101,8 @@ def read_pictures(
             print(f"{error}; left out", file=sys.stderr)
             continue
         used.append(path)
-        if 3 * sum(image[0].size for image in images) > files.MAX_BYTES:
+        size += 3 * images[-1][0].size
+        if size > files.MAX_BYTES:
             raise UserError(f"{source}: more than {files.MAX_BYTES >> 20} MiB of pixels; use fewer")
     if not images:
         raise UserError(f"{source}: none of its {len(paths)} pictures can be used; see above")

@@ -116,7 +116,7 @@ class Description:
             except UserError as error:
                 raise self._error(str(error), at) from None
             except ValueError:
-                raise self._error(f"{len(sources)} inputs; expected another number", at) from None
+                raise self._error(f"inputs = {sources!r}; expected one", at) from None
             places[name] = at
             graph.append((layer, taken))
         try:

@@ -11,7 +11,7 @@ from convstream.model.network import description
 from convstream.model.network.description import Description
 from convstream.model.network.graph import Network
 
-NAMES = ("convnet", "cnn7x7", "simplecnn", "cnn5x5", "lenet5")
+NAMES = ("convnet", "cnn7x7", "simplecnn", "cnn5x5", "lenet5", "dsnet")
 
 DESCRIPTIONS: dict[str, Description] = {
     name: description.read(Path(__file__).with_name(f"{name}.toml")) for name in NAMES
