@@ -33,6 +33,7 @@ from convstream.model.learning import data
 from convstream.model.learning.options import data_options
 from convstream.model.learning.own_data import LAYOUTS, DataFiles, Images, title
 from convstream.model.network import reference
+from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim.design import Design
 from convstream.sim.draw import Maps, columns_of, features_of, scale_text
@@ -60,9 +61,9 @@ class Picture:
 
     @classmethod
     def of(cls, pixels: np.ndarray, width: int, text: str) -> Picture:
-        """pixels: uint8 (H, W), or (H, W, 3 or 4); they become squares about `width` wide."""
+        """pixels: uint8 (H, W), or (H, W, 3 or 4). width: of the longer side, about."""
         content = base64.b64encode(pictures.png(pixels)).decode()
-        cell = max(1, min(LARGEST_CELL, width // pixels.shape[1]))
+        cell = max(1, min(LARGEST_CELL, width // max(pixels.shape[:2])))
         return cls(f"data:image/png;base64,{content}", cell * pixels.shape[1], text)
 
 
@@ -169,7 +170,6 @@ def stages_of(design: Design, quantised: QuantisedNetwork) -> list[Row]:
     rows = []
     for layer in design.manifest["layers"]:
         node = quantised.network[layer["name"]]
-        codes = quantised.codes_of(node.name)
         own = quantised.parameters.get(node.name)
         busy = max(layer["cycles"], layer["input_beats"], layer["output_beats"])
         rows.append(
@@ -179,14 +179,21 @@ def stages_of(design: Design, quantised: QuantisedNetwork) -> list[Row]:
                 "parameters": node.parameters,
                 "macs": node.macs,
                 "weights": "" if own is None else scale_text(own.weight_scale),
-                "codes": "" if codes is None else scale_text(codes.scale),
-                "zero": None if codes is None else codes.zero_point,
                 "requantising": requantising(layer),
                 "busy": busy,
                 "occupancy": busy / design.cycles,
             }
+            | coding(quantised, node.name)
         )
     return rows
+
+
+def coding(quantised: QuantisedNetwork, name: str) -> Row:
+    """Scale and zero point of a tensor; of raw sums no zero point."""
+    codes = quantised.codes_of(name)
+    if codes is None:
+        return {"codes": "", "zero": None}
+    return {"codes": scale_text(codes.scale), "zero": codes.zero_point}
 
 
 def _window(layer: Row) -> str:
@@ -291,6 +298,7 @@ def render(design: Design, records: Records, given: DataFiles) -> str:
     return environment.get_template(TEMPLATE).render(
         net=design.manifest,
         file=files.own(Path(design.folder)).name,
+        input=coding(quantised, IMAGE),
         stages=stages_of(design, quantised),
         gives_sums=quantised.gives_sums,
         judged=None if images is None else Judgement.of(quantised, images),

@@ -188,7 +188,7 @@ def test_without_labels_there_is_no_accuracy(folder, given):
     page = rendered(folder, given)
     assert "unknown" in page.text
     assert "Confusion matrix" not in page.tables
-    assert "Without labels nothing is known of mistakes" in page.text
+    assert "To show mistakes takes images with labels" in page.text
     assert ("No test data comes with this network" in page.text) == (given.images is None)
     # Feature maps need an image, but no label.
     assert len(page.pictures) == (0 if given.images is None else 3)
