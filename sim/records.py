@@ -117,7 +117,7 @@ class Records:
         verdict = f"different: {', '.join(differ)}" if differ else "all agree"
         names = ", ".join(row["name"] for row in rows)
         arguments = ["-n", run["images"], *_data(run)]
-        found = f"{names}; {verdict}, on {run['images']:,} images"
+        found = f"{names}; {verdict}, on {counted(run['images'], 'image')}"
         return Check(what, found, not differ, self.command("compare", *arguments))
 
     @property
@@ -195,11 +195,17 @@ class Records:
 
 def _outcome(what: str, run: Report, command: str) -> Check:
     """Of a simulation against the reference."""
+    images = f"{counted(run['images'], 'image')} of {known(run['dataset'])}"
     found = (
         f"{run['mismatches']:,} of {run['logits']:,} logits differ from the reference, over "
-        f"{run['images']:,} images of {known(run['dataset'])}, in {run['simulator'].capitalize()}"
+        f"{images}, in {run['simulator'].capitalize()}"
     )
     return Check(what, found, run["mismatches"] == 0, command)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def known(dataset: str) -> str:

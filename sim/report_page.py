@@ -37,7 +37,7 @@ from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.sim.design import Design
 from convstream.sim.draw import Maps, columns_of, features_of, scale_text
-from convstream.sim.records import Records, known
+from convstream.sim.records import Records, counted, known
 
 BUILD = places.BUILD / "report"
 TEMPLATE = "report.html.jinja"
@@ -288,7 +288,7 @@ def render(design: Design, records: Records, given: DataFiles) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {f.__name__: f for f in (commas, known, percent, powers, shape)}
+    environment.filters |= {f.__name__: f for f in (commas, counted, known, percent, powers, shape)}
     quantised = design.read_network(Path(design.folder))
     images = images_for(design, given)
     options = zip(("--data", "--labels", "--classes"), given, strict=False)
