@@ -167,7 +167,7 @@ def main(net: str, given: DataFiles, out: Path | None) -> int:
     """The command line. Returns 0."""
     folder = manifests.find(net)
     manifest = manifests.verify(folder)
-    quantised = files.read(files.own(folder), manifest["name"])
+    quantised = files.read(files.own(folder), manifest["name"], manifests.normalisation(manifest))
     name, network = manifest["name"], quantised.network
     weights = folder / "float.npz"
     trained = FloatNetwork.load(network, weights) if weights.is_file() else None

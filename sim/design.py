@@ -161,7 +161,7 @@ class Design:
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
         """The weights, from the network's own file in `folder`."""
-        return read(own(folder), self.name)
+        return read(own(folder), self.name, manifests.normalisation(self.manifest))
 
     @property
     def takes(self) -> Takes:
