@@ -68,7 +68,7 @@ def export(
     """
     from torch import nn
 
-    from convstream.model.formats.torch.trace import trace
+    from convstream.model.formats.torch.tracing import trace
 
     if not isinstance(module, nn.Module):
         kind = type(module).__name__

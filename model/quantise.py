@@ -56,7 +56,10 @@ class Options:
     trust_pickle: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `UserError` for options that exclude each other."""
+        """Raise `UserError` for a method that is none, and options that exclude each other."""
+        if self.method not in calibration.METHODS:
+            known = " or ".join(calibration.METHODS)
+            raise UserError(f"unknown method {self.method!r}, expected {known}")
         if self.per_channel and self.power_of_two:
             raise UserError("--power-of-two takes one scale a tensor; leave out --per-channel")
 
@@ -157,7 +160,7 @@ def quantise(source: str, name: str, chosen: Options) -> calibrated.Quantised:
     if torch_source.is_torch(source):
         module = load_module(source, chosen)
         images, labels = load(chosen.calibrate, chosen.input, chosen.mean, chosen.std)
-        from convstream.model.formats.torch.trace import trace
+        from convstream.model.formats.torch.tracing import trace
 
         with patience(f"{name}: tracing"):
             model = trace(module, images, source)

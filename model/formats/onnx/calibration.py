@@ -166,9 +166,10 @@ def _batches(model: onnx.ModelProto, images: np.ndarray) -> Iterator[dict[str, n
     entry, shape = _entry(model)
     if len(images) < shape[0]:
         raise UserError(f"{len(images)} inputs, expected a batch of {shape[0]} at least")
-    size = shape[0] or BATCH
-    # Where the file fixes the size, the last images may be too few.
-    for start in range(0, len(images) - (shape[0] or 1) + 1, size):
+    # Where any size will do, one that leaves none over: some methods want all of one size.
+    divisors = (size for size in range(BATCH, 0, -1) if len(images) % size == 0)
+    size = shape[0] or next(divisors)
+    for start in range(0, len(images) - size + 1, size):
         yield {entry.name: images[start : start + size].astype(np.float32)}
 
 

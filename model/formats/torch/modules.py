@@ -66,20 +66,20 @@ def blame(what: str, remedy: str, path: Path | None = None) -> Iterator[None]:
 @contextmanager
 def _imported(path: Path) -> Iterator[ModuleType]:
     """The file as a module, which meanwhile can import its neighbours and be imported."""
-    name, folder = path.stem, str(path.resolve().parent)
+    name = path.stem
     content = read_bytes(path, MOST_SOURCE)
     home = ModuleType(name)
     home.__file__ = str(path)
-    before = sys.modules.get(name)
+    before, places = sys.modules.get(name), sys.path[:]
     sys.modules[name] = home
-    sys.path.insert(0, folder)
+    sys.path.insert(0, str(path.resolve().parent))
     try:
         with blame(f"{path} cannot be imported", f"try: python {path}", path):
             exec(compile(content, str(path), "exec"), vars(home))
         yield home
     finally:
-        sys.path.remove(folder)
-        del sys.modules[name]
+        sys.path[:] = places
+        sys.modules.pop(name, None)
         if before is not None:
             sys.modules[name] = before
 

@@ -70,9 +70,13 @@ def parse(source: str) -> Call:
             raise ValueError
         if not isinstance(node, ast.Call):
             return Call(path, name.id)
-        options = {pair.arg: ast.literal_eval(pair.value) for pair in node.keywords}
         arguments = [ast.literal_eval(value) for value in node.args]
-        return Call(path, name.id, True, arguments, {str(name): options[name] for name in options})
+        options = {}
+        for pair in node.keywords:
+            if pair.arg is None:
+                raise ValueError
+            options[pair.arg] = ast.literal_eval(pair.value)
+        return Call(path, name.id, True, arguments, options)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise UserError(
             f"{one_line(text)}: expected the name of a network in {path}, perhaps with literal "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,13 +41,15 @@ def read(path: Path, trusted: bool = False, home: ModuleType | None = None) -> A
     except (zipfile.BadZipFile, ValueError) as error:
         raise _damaged(path, error) from None
     scripted = any(name.endswith("/constants.pkl") for name in names)
+    options: dict[str, Any] = {"weights_only": not trusted}
+    if trusted:
+        options["pickle_module"] = _pickle(home)
     try:
-        if scripted:
-            return torch.jit.load(io.BytesIO(content), map_location="cpu")
-        options: dict[str, Any] = {"weights_only": not trusted}
-        if trusted:
-            options["pickle_module"] = _pickle(home)
-        return torch.load(io.BytesIO(content), map_location="cpu", **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the age of TorchScript, and of other formats
+            if scripted:
+                return torch.jit.load(io.BytesIO(content), map_location="cpu")
+            return torch.load(io.BytesIO(content), map_location="cpu", **options)
     except Exception as error:  # of torch, of pickle, and where trusted of anything
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named and not trusted:
