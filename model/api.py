@@ -15,6 +15,8 @@ from convstream.model import calibrated, quantise
 from convstream.model.base.errors import UserError
 from convstream.model.export import check_folder, check_name
 from convstream.model.export import export as write
+from convstream.model.formats import files as formats
+from convstream.model.learning.own_data import DataFiles
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +33,8 @@ def export(
     per_channel: bool = False,
     power_of_two: bool = False,
     method: str = "minmax",
-    mean: float | Sequence[float] = 0.0,
-    std: float | Sequence[float] = 1.0,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     cycles: int | None = None,
     multipliers: int | None = None,
     latency: int | None = None,
@@ -55,9 +57,9 @@ def export(
     out:
         the folder to write; its name becomes that of the network. Its `network.onnx` is the network
         in int8, and `float.onnx` the one before that.
-    per_channel, power_of_two, method, mean, std:
-        as the options of `convstream quantise`.
-    cycles, multipliers, latency, pixels_per_beat, force:
+    mean, std:
+        where they are given, inputs are pixels, and so are those that the hardware takes.
+    per_channel, power_of_two, method, cycles, multipliers, latency, pixels_per_beat, force:
         as the options of `convstream export`.
 
     Raises
@@ -88,18 +90,19 @@ def export(
         mean=_numbers(mean),
         std=_numbers(std),
     )
+    pixels = None if mean is None and std is None else chosen.normalisation
     shape = None if example is None else tuple(example.shape[1:])
     if isinstance(calibrate, (str, os.PathLike)):
-        images, _ = quantise.load(str(calibrate), shape, chosen.mean, chosen.std)
+        images, _ = quantise.load(DataFiles(str(calibrate)), shape, chosen.normalisation)
     else:
-        images = quantise.fit("calibrate", inputs(calibrate), None, shape, chosen.mean, chosen.std)
+        images = quantise.fit("calibrate", inputs(calibrate), shape, chosen.normalisation)
     kind = type(module).__name__
     model = trace(module, images, kind)
     made = calibrated.quantise(model, images, source=kind, name=name, **chosen.of_quantiser)
     with tempfile.TemporaryDirectory(prefix="convstream-") as scratch:
         path, *beside = made.write(Path(scratch))
         write(
-            made.network,
+            formats.read(path, name, pixels),
             out,
             cycles=cycles,
             multipliers=multipliers,
@@ -160,5 +163,7 @@ def _joined(join: Callable[[list[np.ndarray]], np.ndarray], parts: list[np.ndarr
         raise UserError("calibrate holds inputs of several shapes; bring them to one") from None
 
 
-def _numbers(value: float | Sequence[float]) -> str:
+def _numbers(value: float | Sequence[float] | None) -> str | None:
+    if value is None:
+        return None
     return ",".join(map(repr, np.atleast_1d(value).astype(float).tolist()))

@@ -100,10 +100,10 @@ def _check_labels(model: onnx.ModelProto, images: np.ndarray, labels: np.ndarray
     """Raise `UserError` unless each label is the number of an output."""
     outputs = list(next(calibration.run(model, model, images)).values())[-1]
     classes = outputs[0].size
-    if labels.min() < 0 or labels.max() >= classes:
+    if labels.max() >= classes:
         raise UserError(
-            f"labels from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}: the "
-            f"network has {classes} outputs"
+            f"label {labels.max()} of image {labels.argmax()}, but the network has {classes} "
+            f"outputs; expected 0 to {classes - 1}"
         )
 
 

@@ -1,14 +1,18 @@
 """Fold a quantised network and write what hardware needs: ROM contents and a top module.
 
     convstream export my.onnx --out hw/my --multipliers 100
+    convstream export my.onnx --mean 0.5 --std 0.5
     convstream export net.onnx --calibrate images.npz --out hw/net
     convstream export mynet.py:MyNet --weights net.pt --calibrate images.npz --out hw/mynet
     convstream export lenet5 --cycles 1568 --dry-run
 
-The name of the folder becomes that of the network and of its module. With --calibrate the network
-is a float one, which becomes int8 first, as convstream quantise does it: an ONNX file, or a PyTorch
-module. FILE.py:NAME is its class, with literal arguments where it takes some, or a function that
-returns a module, or a module.
+The name of the folder becomes that of the network and of its module. With --mean or --std the
+network takes pixels: a table in front of it turns them into the codes that the file makes of
+normalised floats. Without, it takes these codes.
+
+With --calibrate the network is a float one, which becomes int8 first, as convstream quantise does
+it: an ONNX file or a PyTorch module. FILE.py:NAME is the module's class, with literal arguments
+where it takes some, or a function that returns a module, or a module.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 BUILD = places.BUILD / "export"
@@ -101,6 +106,8 @@ def export(
 
     with staging(out_dir) as folder:
         if source is None:
+            # The table for pixels, if there is one, is part of that file.
+            quantised = replace(quantised, normalisation=None)
             write_onnx(quantised, folder / "network.onnx")
         else:
             suffix = Path(source).suffix.lower()
@@ -172,6 +179,13 @@ def _previous(out_dir: Path) -> dict[str, Any]:
         return {}
 
 
+def _training(path: Path) -> dict[str, Any] | None:
+    """What the manifest beside a network's file says of its training."""
+    beside = _previous(path.parent)
+    own = beside.get("files", {}).get(path.name) == manifest.sha256(path)
+    return beside.get("training") if own else None
+
+
 def write_format(
     quantised: QuantisedNetwork, style: str, float_path: Path, out_dir: Path
 ) -> list[str]:
@@ -193,6 +207,16 @@ def write_format(
             (folder / name).write_text(content, encoding="ascii")
         put_in_place(folder, out_dir, list(files))
     return list(files)
+
+
+def _normalisation(path: Path, chosen: quantise.Options) -> Normalisation | None:
+    """Of the pixels that a network is to take; by default as the export that the file is part of.
+
+    None: it takes the codes of its own file.
+    """
+    if chosen.mean is None and chosen.std is None:
+        return manifest.normalisation(_previous(path.parent))
+    return chosen.normalisation
 
 
 def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
@@ -256,9 +280,9 @@ def main(
         raise UserError("--cycles and --multipliers exclude each other; give one of them")
     chosen = quantise.Options(**floats)
     path: Path | None = None
-    if chosen.calibrate is None:
+    if chosen.given.images is None:
         path, out_dir, name = find_network(network, out)
-        if chosen != quantise.Options():
+        if replace(chosen, mean=None, std=None) != quantise.Options():
             raise UserError("--calibrate is missing, without which nothing becomes int8")
     else:
         out_dir = out or places.MEM / quantise.name_of(network)
@@ -273,12 +297,13 @@ def main(
             made = quantise.quantise(network, name, chosen)
             made.print_report()
             path, *beside = made.write(Path(scratch))
-        quantised = formats.read(path, name)
         if format:
             out_dir = out or BUILD / name / format
+            quantised = formats.read(path, name)
             files = write_format(quantised, format, path.with_name("float.npz"), out_dir)
             print(f"{len(files)} file(s) in {places.shown(out_dir)}")
             return 0
+        quantised = formats.read(path, name, _normalisation(path, chosen))
         for note in formats.notes(path, quantised):
             print(f"note: {note}", file=sys.stderr)
         with patience(f"{name}: choosing a folding"):
@@ -297,7 +322,13 @@ def main(
             overview.print_table(manifest.describe(quantised, folded, buffering))
             return 0
         description = export(
-            quantised, out_dir, folded=folded, source=path, extra=beside, force=force
+            quantised,
+            out_dir,
+            folded=folded,
+            source=path,
+            training=_training(path),
+            extra=beside,
+            force=force,
         )
     overview.print_table(description)
     print(f"{len(description['files']) + 1 + len(beside)} files in {places.shown(out_dir)}")

@@ -7,8 +7,8 @@
 
 Calibration inputs are what the network sees in use: floats as they are; pixels 0 to 255 are divided
 by 255, then normalised by --mean and --std, as torchvision's ToTensor and Normalize do. A .npz
-file holds `images` and, if there are some, `labels`: then accuracies are shown, before and after.
-Otherwise, and always for each layer, the table shows how far int8 is from the floats.
+file holds `images` and, if there are some, `labels`; a folder may hold one for each class. With
+labels, accuracies are shown, before and after. The table shows how far int8 is from the floats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from convstream.model.base.errors import UserError, run
 from convstream.model.base.patience import patience
 from convstream.model.formats.onnx import calibration
 from convstream.model.formats.torch import source as torch_source
-from convstream.model.learning.image_files import read_arrays, times
+from convstream.model.learning.image_files import times
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles, Takes, class_names, read, splits
+from convstream.model.network.pixels import Normalisation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,17 +43,18 @@ BRIGHT = 16.0  # inputs beyond this are hardly normalised
 class Options:
     """How a float network becomes int8.
 
-    calibrate: path of its inputs. per_channel, power_of_two, method: see `calibration.quantise`.
-    mean, std: of pixels 0 to 1, numbers with commas between them, one or one a channel. weights,
-    trust_pickle: see `modules.load`; input: the shape of one input. These three are of PyTorch.
+    given: its inputs, none where nothing becomes int8. per_channel, power_of_two, method: see
+    `calibration.quantise`. mean, std: of pixels, see `Normalisation.parse`, None for 0 and 1.
+    weights, trust_pickle: see `modules.load`; input: the shape of one input. These three are of
+    PyTorch.
     """
 
-    calibrate: str | None = None
+    given: DataFiles = DataFiles()
     per_channel: bool = False
     power_of_two: bool = False
     method: str = "minmax"
-    mean: str = "0"
-    std: str = "1"
+    mean: str | None = None
+    std: str | None = None
     weights: Path | None = None
     input: tuple[int, ...] | None = None
     trust_pickle: bool = False
@@ -62,6 +66,11 @@ class Options:
             raise UserError(f"unknown method {self.method!r}, expected {known}")
         if self.per_channel and self.power_of_two:
             raise UserError("--power-of-two takes one scale a tensor; leave out --per-channel")
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of pixels."""
+        return Normalisation.parse(self.mean or "0", self.std or "1")
 
     @property
     def of_quantiser(self) -> dict[str, Any]:
@@ -88,13 +97,8 @@ class Shape(click.ParamType):
 
 def options(required: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """The options of `Options`, handed on by name. required: whether there must be --calibrate."""
-    made = [
-        click.option(
-            "--calibrate",
-            metavar="PATH",
-            required=required,
-            help="Inputs of a float network: .npz, .npy, IDX, PNG, or a folder of PNGs.",
-        ),
+    made: list[Callable[[Callable[..., int]], Callable[..., int]]] = [
+        data_options("--calibrate", "--data", "--images", required=required),
         click.option(
             "--per-channel", is_flag=True, help="A scale for each output channel of weights."
         ),
@@ -107,8 +111,10 @@ def options(required: bool = False) -> Callable[[Callable[..., int]], Callable[.
             default="minmax",
             help="How the ranges of activations are chosen.",
         ),
-        click.option("--mean", default="0", help="Of pixels 0 to 1, one number or one a channel."),
-        click.option("--std", default="1", help="The same."),
+        click.option(
+            "--mean", metavar="M[,M...]", help="Of pixels: (pixel / 255 - mean) / std, ..."
+        ),
+        click.option("--std", metavar="S[,S...]", help="... of one number, or of one a channel."),
         click.option(
             "--weights", type=Path, metavar="FILE", help="Of a PyTorch module: .pt or .safetensors."
         ),
@@ -156,10 +162,9 @@ def quantise(source: str, name: str, chosen: Options) -> calibrated.Quantised:
     source: a float ONNX file, or what `modules.load` takes. name: of the int8 network.
     Raises `UserError` where it or its inputs cannot be used.
     """
-    assert chosen.calibrate is not None
     if torch_source.is_torch(source):
         module = load_module(source, chosen)
-        images, labels = load(chosen.calibrate, chosen.input, chosen.mean, chosen.std)
+        images, labels = load(chosen.given, chosen.input, chosen.normalisation)
         from convstream.model.formats.torch.tracing import trace
 
         with patience(f"{name}: tracing"):
@@ -169,7 +174,7 @@ def quantise(source: str, name: str, chosen: Options) -> calibrated.Quantised:
             raise UserError(f"{source} is no PyTorch module; leave out the options for one")
         model = calibration.float_model(Path(source))
         shape = calibration.input_shape(model)
-        images, labels = load(chosen.calibrate, shape, chosen.mean, chosen.std)
+        images, labels = load(chosen.given, shape, chosen.normalisation)
     return calibrated.quantise(
         model, images, labels, source=source, name=name, **chosen.of_quantiser
     )
@@ -189,52 +194,33 @@ def load_module(source: str, chosen: Options) -> nn.Module:
 
 
 def load(
-    source: str, shape: tuple[int, ...] | None, mean: str, std: str
+    given: DataFiles, shape: tuple[int, ...] | None, normalisation: Normalisation
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """float32 (N, *shape) inputs, and int64 (N,) labels or None. shape: None for what they have."""
-    path = Path(source)
-    labels = None
-    if path.suffix.lower() == ".npz":
-        arrays = files.open_npz(path)
-        if "images" not in arrays:
-            raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}, expected images")
-        images, labels = arrays["images"], arrays.get("labels")
-    else:
-        images, _ = read_arrays(source)
-    return fit(source, images, labels, shape, mean, std), labels
+    given = splits(given).get("train", given)
+    found = read(given, class_names(given, Takes()), shape[0] if shape else None)
+    return fit(str(given.images), found.images, shape, normalisation), found.labels
 
 
 def fit(
-    source: str,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    shape: tuple[int, ...] | None,
-    mean: str,
-    std: str,
+    source: str, images: np.ndarray, shape: tuple[int, ...] | None, normalisation: Normalisation
 ) -> np.ndarray:
     """The inputs as the network sees them, float32 (N, *shape).
 
-    images: floats, or uint8 pixels. labels: one an image, or None. shape: None for that of the
-    images, of which (N, H, W) are grey. source: what messages call them.
+    images: floats, or uint8 pixels. shape: None for that of the images, of which (N, H, W) are
+    grey. source: what messages call them.
     """
     if images.dtype.kind not in "fu" or images.size == 0:
         raise UserError(f"{source}: holds {images.dtype}, expected floats, or uint8 pixels")
     if images.ndim == 3 and (shape is None or (1, *images.shape[1:]) == shape):
         images = images[:, None]
     shape = shape or images.shape[1:]
-    if images.shape[1:] != shape:
+    if images.ndim < 2 or images.shape[1:] != shape:
         raise UserError(
             f"{source}: inputs of {times(images.shape[1:])}, the network takes {times(shape)}; "
             "bring them to that shape"
         )
-    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
-        raise UserError(
-            f"{source}: labels are {labels.dtype} {labels.shape}, expected "
-            f"{len(images)} integers, one an image"
-        )
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    images = (images - _channels("mean", mean, shape)) / _channels("std", std, shape)
+    images = normalisation.values(images)
     if not np.isfinite(images).all():
         raise UserError(f"{source}: holds values that are not finite; leave those inputs out")
     largest = float(np.abs(images).max())
@@ -244,18 +230,7 @@ def fit(
             "them by 255",
             err=True,
         )
-    return images.astype(np.float32)
-
-
-def _channels(name: str, value: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 numbers that are added to or divide inputs of `shape`, one or one a channel."""
-    try:
-        numbers = np.array([float(part) for part in value.split(",")], np.float32)
-    except ValueError:
-        raise UserError(f"--{name} {value}: expected numbers, with commas between them") from None
-    if len(numbers) not in (1, shape[0]) or (name == "std" and (numbers <= 0).any()):
-        raise UserError(f"--{name} {value}: expected one number, or {shape[0]}, one a channel")
-    return numbers.reshape(-1, *[1] * (len(shape) - 1))
+    return images
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from convstream.model import quantise
 from convstream.model.base.places import PACKAGE
 from convstream.model.calibrated import accuracies
-from convstream.model.formats.files import predictor
+from convstream.model.formats import files as formats
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.learning import data
 from convstream.model.network import reference
-from convstream.model.network.graph import IMAGE
+from convstream.model.network.pixels import Normalisation
 
 pytest.importorskip("torch", reason="needs the extra [train]")
 SCRIPT = PACKAGE / "tb" / "mnist_networks.py"
@@ -48,14 +47,15 @@ def test_trained_on_mnist(name: str, tmp_path: Path) -> None:
         *("--calibrate", "cal.npz", *NORMALISE, "--out", "hw/net", "--multipliers", 300),
     )
     folder = tmp_path / "hw" / "net"
-    quantised = read_onnx(folder / "network.onnx", "net")
-    images = quantise.fit("MNIST", test.images, None, (1, 28, 28), *NORMALISE[1::2])
-    before, after = accuracies(onnx.load(folder / "float.onnx"), quantised, images, test.labels)
+    normalisation = Normalisation.parse(*NORMALISE[1::2])
+    images = normalisation.values(test.images[:, None])
+    floats = onnx.load(folder / "float.onnx")
+    before, after = accuracies(floats, read_onnx(folder / "network.onnx"), images, test.labels)
     assert before > 0.9 and after >= before - MOST_LOST, (before, after)
-    codes = quantised.codes[IMAGE].of_real(images)
-    found = reference.predict(quantised, codes)
-    expected = predictor(folder / "network.onnx", quantised)(codes)
+    quantised = formats.read(folder / "network.onnx", "net", normalisation)
+    found = reference.predict(quantised, test.images[:, None])
+    expected = formats.predictor(folder / "network.onnx", quantised)(test.images[:, None])
     assert found.shape == (10_000, 10)
     np.testing.assert_array_equal(found, expected)
-    np.save(tmp_path / "test.npy", images[:200])
-    call(tmp_path, *"-m convstream sim hw/net --images test.npy -n 200 --workers 1".split())
+    np.save(tmp_path / "test.npy", test.images[:200])
+    call(tmp_path, *"-m convstream sim hw/net --data test.npy -n 200 --workers 1".split())

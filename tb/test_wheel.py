@@ -17,7 +17,7 @@ from convstream.model.base.places import PACKAGE
 pytest.importorskip("setuptools")
 
 ROOMS = ("convstream", "fpga", "mem", "model", "rtl", "sim")
-SEALED = {".json", ".lpf", ".cpp", ".mem", ".npz", ".onnx", ".pcf", ".png", ".py", ".v", ".vlt"}
+SEALED = set(".json .lpf .cpp .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
 
 
 @pytest.fixture(scope="module")
