@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "convstream.model.evaluate",
     "compare": "convstream.sim.compare",
     "draw": "convstream.sim.draw",
+    "report": "convstream.sim.report_page",
     "bench": "convstream.sim.bench",
     "build": "convstream.fpga.build",
     "netlist": "convstream.fpga.netlist",
