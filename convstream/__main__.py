@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "convstream.sim.compare",
     "draw": "convstream.sim.draw",
     "bench": "convstream.sim.bench",
+    "bundle": "convstream.fpga.bundle",
     "build": "convstream.fpga.build",
     "netlist": "convstream.fpga.netlist",
     "board-sim": "convstream.fpga.board_sim",
