@@ -88,14 +88,15 @@ def contents(design: Design, chosen: vectors.Vectors) -> dict[str, str]:
     name = design.name
     rtl = sources(design)
     mem = {path: text.decode() for path, text in design.files.items() if path.endswith(".mem")}
-    values = texts.values(design, sorted(rtl), sorted(mem), chosen)
+    listed = sorted([*rtl, f"{name}_axis.v"])
+    values = texts.values(design, listed, sorted(mem), chosen)
     files = {f"rtl/{path}": text for path, text in rtl.items()}
     files |= {f"mem/{path}": text for path, text in mem.items()}
     files |= {f"sim/{name}_tb_{kind}.hex": text for kind, text in chosen.files.items()}
     for path, template in texts.FILES.items():
         files[path.format(name=name)] = texts.fill(template, values)
     files["LICENSE"] = (texts.TEMPLATES / "LICENSE").read_text(encoding="utf-8")
-    files[f"{name}.f"] = "".join(f"rtl/{path}\n" for path in sorted(rtl))
+    files[f"{name}.f"] = "".join(f"rtl/{path}\n" for path in listed)
     return files
 
 
@@ -123,7 +124,7 @@ def sources(design: Design) -> dict[str, str]:
 
 def _with_folder(text: str, design: Design) -> str:
     """The top module with a parameter that says where its ROMs are, each of which must be there."""
-    name, macro = design.name, texts.names(design.name)["macro"]
+    name, known = design.name, texts.names(design.name)
     roms = [path for path in design.files if path.endswith(".mem")]
     checks = "".join(
         f'    {name}__rom_file #(.FILE({{ROM_DIR, "{path}"}})) {path.removesuffix(".mem")} ();\n'
@@ -132,16 +133,12 @@ def _with_folder(text: str, design: Design) -> str:
     text = rooted(text, roms, "ROM_DIR")
     for old, new in (
         (UNROOTED, "The .mem files are in ROM_DIR."),
-        (
-            "`default_nettype none\n",
-            f'`ifndef {macro}_ROM_DIR\n`define {macro}_ROM_DIR "./"\n`endif\n\n'
-            "`default_nettype none\n",
-        ),
+        ("`default_nettype none\n", f"{known['default']}\n`default_nettype none\n"),
         (
             f"module {name} (\n",
             f"module {name} #(\n"
-            f"    parameter ROM_DIR = `{macro}_ROM_DIR  // of the .mem files, with a slash at its "
-            "end\n) (\n",
+            f"    parameter ROM_DIR = `{known['macro']}_ROM_DIR  // of the .mem files\n"
+            ") (\n",
         ),
         ("\nendmodule\n", f"\n`ifndef SYNTHESIS\n{checks}`endif\n\nendmodule\n"),
     ):

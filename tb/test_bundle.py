@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from extras import needs_icarus
-from random_networks import Choices, generator
+from random_networks import Choices, generator, random_images, telling_network
 from random_numbers import random_numbers
 
 from convstream.fpga import bundle
@@ -21,12 +22,19 @@ from convstream.fpga.bundling import modules
 from convstream.model import export
 from convstream.model.base.errors import UserError
 from convstream.model.base.places import MEM, PACKAGE, RTL
+from convstream.model.hardware.solver import solve
+from convstream.model.network import reference
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Add, Conv, Linear, Table
 from convstream.sim import tools
 from convstream.sim.design import Design
 
 REVERSED = Table.of(np.arange(255, -1, -1).astype(np.uint8))
+IMAGES = 4
+SHAPES = {
+    "wide": ((Conv(3, 3, padding=1), Conv(3, 1)), (3, 3, 4)),
+    "spare": ((Conv(3, 3, padding=1), Linear(5)), (1, 3, 4)),
+}
 ROOMS = {"ROM": "mem", "DATA": "sim"}
 
 
@@ -165,7 +173,7 @@ def test_the_readme(made):
 
 
 def test_fusesoc_lints_and_simulates(made, tmp_path):
-    """And Verilator's -Wall has nothing to say, of the example either."""
+    """And Verilator's -Wall has nothing to say, nor of the example and the wrapper."""
     pytest.importorskip("fusesoc", reason="needs fusesoc")
     fusesoc = Path(sys.executable).with_name("fusesoc")
     for target, shown in (("lint", "verilator -f"), ("sim", "PASS: convnet: 10 images")):
@@ -178,10 +186,18 @@ def test_fusesoc_lints_and_simulates(made, tmp_path):
     (script,) = tmp_path.rglob("edalize_yosys_procs.tcl")
     for line in (made / "convnet.f").read_text().split():
         assert line in script.read_text()
-    command = ["verilator", "--lint-only", "-Wall", "-Wno-PROCASSINIT", "-f", "convnet.f"]
-    command += ["--top-module", "convnet_example", "example/convnet_example.v"]
-    done = run(*command, cwd=made, tools_too=True)
+    for top in ("convnet_example", "convnet_axis"):
+        assert lint(made, top, "example/convnet_example.v") == ""
+
+
+def lint(folder: Path, top: str, *others: str) -> str:
+    """What Verilator's -Wall has to say of a module, as Verilog-2005."""
+    command = ["verilator", "--lint-only", "-Wall", "-Wpedantic", "--language", "1364-2005"]
+    command += ["-Wno-PROCASSINIT", "--top-module", top, *others]
+    command += (folder / f"{top.rpartition('_')[0]}.f").read_text().split()
+    done = run(*command, cwd=folder, tools_too=True)
     assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_scripts_of_vendors(made, tmp_path):
@@ -258,6 +274,54 @@ def test_lenet5_and_another_in_one_design(made, tmp_path):
     lines = both(tmp_path / "lenet5", made, tmp_path)
     assert [line.split(":")[1] for line in lines] == [" convnet", " lenet5"]
     assert all(line.startswith("PASS") and "784 cycles an image" in line for line in lines)
+
+
+def spread_over(design: Design, values: np.ndarray) -> list[str]:
+    """The outputs of each image as they come, little endian, without spare lanes."""
+    kind = "<i4" if design.output_bits == 32 else "u1"
+    return [own[design.arrival].astype(kind).tobytes().hex() for own in values]
+
+
+@pytest.mark.parametrize(
+    ("simulator", "name"),
+    [
+        ("icarus", "wide"),
+        ("icarus", "spare"),
+        pytest.param("verilator", "spare", marks=pytest.mark.slow),
+    ],
+)
+def test_axi_streams(simulate, simulator, name, seed, tmp_path):
+    """Buses wider than what they carry, last beats with spare lanes."""
+    pytest.importorskip("cocotbext.axi", reason="needs cocotbext-axi")
+    network = Network.chain(f"axi_{name}", *SHAPES[name])
+    folded = solve(network)
+    if name == "spare":
+        last = folded.output
+        folded = folded.refolded({last.name: replace(last.folding, pe=2)})
+    quantised = telling_network(seed, network, IMAGES)
+    export.export(quantised, tmp_path / network.name, folded=folded)
+    design = Design.read(tmp_path / network.name)
+    bundle.bundle(design, tmp_path / "bundle")
+    assert (design.slots < 0).any() == (name == "spare")
+    images = random_images(generator(seed, "axi", name), quantised, IMAGES)
+    expected = reference.predict(quantised, images)
+    rtl = tmp_path / "bundle" / "rtl"
+    assert lint(tmp_path / "bundle", f"{network.name}_axis") == ""
+    simulate(
+        f"{network.name}_axis",
+        tests="bench_axi",
+        simulator=simulator,
+        name="streams",
+        parameters={},
+        facts={
+            "beats": design.input_beats,
+            "images": [image.transpose(1, 2, 0).tobytes().hex() for image in images],
+            "outputs": spread_over(design, expected),
+            "classes": reference.argmax(np.ascontiguousarray(expected[:, design.arrival])).tolist(),
+        },
+        sources=tuple(sorted(rtl.iterdir())),
+        files={path.name: path.read_text() for path in (tmp_path / "bundle" / "mem").iterdir()},
+    )
 
 
 def test_folders(made, copied, seed, tmp_path, capsys):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from convstream import versions
 from convstream.fpga.bundling.vectors import COUNT, Vectors
 from convstream.model.hardware import rom
@@ -18,6 +20,7 @@ FILES = {
     "{name}.core": "network.core",
     "{name}_vivado.tcl": "network_vivado.tcl",
     "{name}_quartus.tcl": "network_quartus.tcl",
+    "rtl/{name}_axis.v": "network_axis.v",
     "sim/{name}_tb.v": "network_tb.v",
     "example/{name}_example.v": "network_example.v",
 }
@@ -40,7 +43,9 @@ def table(rows: Sequence[Sequence[str | int]]) -> str:
 
 def names(network: str) -> dict[str, str | int]:
     """What each text needs to name things of a network."""
-    return {"name": network, "macro": network.upper()}
+    macro = network.upper()
+    default = f'`ifndef {macro}_ROM_DIR\n`define {macro}_ROM_DIR "./"\n`endif\n'
+    return {"name": network, "macro": macro, "default": default}
 
 
 def values(design: Design, rtl: list[str], mem: list[str], chosen: Vectors) -> dict[str, str | int]:
@@ -79,10 +84,9 @@ def values(design: Design, rtl: list[str], mem: list[str], chosen: Vectors) -> d
         "shape": f"{height} rows of {width}",
         "scale": repr(codes.scale),
         "zero_point": codes.zero_point,
-        "beat": f"{counted(pixels, 'pixel')} of {counted(channels, 'channel')} a beat, a byte "
-        "each, the first lowest",
-        "outputs": f"{counted(design.output_lanes, what)} a beat, {kind}, the first lowest; "
-        f"{design.classes:,} an image",
+        "pixels": f"{counted(pixels, 'pixel')} of {counted(channels, 'channel')}",
+        "lanes": counted(design.output_lanes, what),
+        "kind": kind,
         "title": f"{design.name}: from {channels}x{height}x{width} images to {what}s and a class, "
         f"an image every {manifest['cycles']:,} clocks",
         "ports": table(_ports(in_bits, out_bits, 32 * len(weighted))),
@@ -96,7 +100,37 @@ def values(design: Design, rtl: list[str], mem: list[str], chosen: Vectors) -> d
         "tcl_rtl": " \\\n    ".join(f"$bundle/rtl/{path}" for path in rtl),
         "tcl_mem": " \\\n    ".join(f"$bundle/mem/{path}" for path in mem),
     }
-    return common | names(design.name)
+    return common | names(design.name) | _axis(design, in_bits, out_bits)
+
+
+def _axis(design: Design, in_bits: int, out_bits: int) -> dict[str, str | int]:
+    """What the AXI4-Stream wrapper needs: widths of 8 * 2^n bits, and which bytes count."""
+    wide_in, wide_out = (8 << (bits // 8 - 1).bit_length() for bits in (in_bits, out_bits))
+    layer = design.manifest["layers"][-1]
+    folds = -(-layer["out_shape"][0] // layer["out_lanes"])
+    spare = wide_out - out_bits
+    keeps = [keep(beat >= 0, design.output_bits // 8, wide_out // 8) for beat in design.slots]
+    # Beats repeat those of a position, of which the last may have spare lanes.
+    groups = folds if keeps[0] != keeps[folds - 1] else 1
+    return {
+        "axis_in_bytes": wide_in // 8,
+        "axis_in_high": wide_in - 1,
+        "axis_out_bytes": wide_out // 8,
+        "axis_out_high": wide_out - 1,
+        "axis_keep_high": wide_out // 8 - 1,
+        "in_slice": f"[{in_bits - 1}:0]" if in_bits < wide_in else "",
+        "out_padded": f"{{{spare}'d0, outputs}}" if spare else "outputs",
+        "groups": groups,
+        "group_high": max(1, (groups - 1).bit_length()) - 1,
+        "keep_full": keeps[0],
+        "keep_last": keeps[folds - 1],
+    }
+
+
+def keep(lanes: np.ndarray, lane_bytes: int, width: int) -> str:
+    """A tkeep of `width` bits: those of the `lanes`, bool, that hold something."""
+    value = sum(1 << place for place, one in enumerate(lanes.repeat(lane_bytes)) if one)
+    return f"{width}'h{value:x}"
 
 
 def counted(number: int, noun: str) -> str:
