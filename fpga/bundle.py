@@ -2,7 +2,7 @@
 
     convstream bundle lenet5 --out ip/lenet5
     make -C ip/lenet5                        # Icarus alone: PASS or FAIL
-    convstream bundle hw/my --images photos/ --out ip/my
+    convstream bundle hw/my --data photos/ --out ip/my
 
 Its README says the rest. All modules and files carry the network's name.
 """
@@ -25,7 +25,8 @@ from convstream.model.base.errors import UserError
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.formats.files import present
 from convstream.model.hardware import manifest as manifests
-from convstream.sim import options
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles
 from convstream.sim.design import Design
 
 BUILD = places.BUILD / "bundle"
@@ -33,15 +34,17 @@ FILE_NAME = "bundle.json"
 UNROOTED = "The .mem files are looked up in the working directory."
 
 
-def bundle(design: Design, out_dir: Path, images: str | None = None, *, force: bool = False) -> int:
+def bundle(
+    design: Design, out_dir: Path, given: DataFiles | None = None, *, force: bool = False
+) -> int:
     """Write the bundle of a network; the number of its files.
 
-    images: a path, of the test bench's; by default the test set, or random ones where it does not
-    fit. force: replace whatever the folder holds. Either every file changes or none. Raises
-    `UserError` where the folder is another's.
+    given: where the test bench's images are; by default in the test set, or random ones where it
+    does not fit. force: replace whatever the folder holds. Either every file changes or none.
+    Raises `UserError` where the folder is another's.
     """
     previous = check_folder(out_dir, design.name, force)
-    files = contents(design, vectors.choose(design, images))
+    files = contents(design, vectors.choose(design, given or DataFiles()))
     description = {
         "name": design.name,
         "convstream": versions.package("convstream"),
@@ -153,13 +156,13 @@ def _with_folder(text: str, design: Design) -> str:
 @click.option(
     "--out", type=Path, metavar="DIR", help="Folder to write.  [default: build/bundle/NET]"
 )
-@options.images
+@data_options()
 @click.option("--force", is_flag=True, help="Replace what is in that folder.")
-def main(network: str, out: Path | None, images: str | None, force: bool) -> int:
+def main(network: str, out: Path | None, force: bool, given: DataFiles) -> int:
     """The command line. Returns 0."""
     design = Design.read(manifests.find(network))
     out = out or BUILD / design.label
-    count = bundle(design, out, images, force=force)
+    count = bundle(design, out, given, force=force)
     print(f"{count} files in {places.shown(out)}; try them with: make -C {places.shown(out)}")
     return 0
 

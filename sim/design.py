@@ -17,7 +17,7 @@ from convstream.model.formats.files import SUFFIXES, own, read
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
 from convstream.model.hardware.stream_order import slots
-from convstream.model.network.codes import Codes
+from convstream.model.learning.own_data import Takes
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
@@ -155,12 +155,12 @@ class Design:
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
         """The weights, from the network's own file in `folder`."""
-        return read(own(folder), self.name)
+        return read(own(folder), self.name, manifests.normalisation(self.manifest))
 
     @property
-    def image_codes(self) -> Codes:
-        """What the pixels stand for."""
-        return self.read_network(Path(self.folder)).codes[IMAGE]
+    def takes(self) -> Takes:
+        """What images it takes."""
+        return Takes.of(self.manifest, self.read_network(Path(self.folder)).codes[IMAGE])
 
     def place(self, scratch: Path) -> Path:
         """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.

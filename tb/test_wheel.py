@@ -17,20 +17,7 @@ from convstream.model.base.places import PACKAGE
 pytest.importorskip("setuptools")
 
 ROOMS = ("convstream", "fpga", "mem", "model", "rtl", "sim")
-SEALED = {
-    ".in",
-    ".json",
-    ".lpf",
-    ".cpp",
-    ".mem",
-    ".npz",
-    ".onnx",
-    ".pcf",
-    ".png",
-    ".py",
-    ".v",
-    ".vlt",
-}
+SEALED = set(".in .json .lpf .cpp .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
 
 
 @pytest.fixture(scope="module")

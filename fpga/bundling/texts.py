@@ -58,7 +58,8 @@ def values(design: Design, rtl: list[str], mem: list[str], chosen: Vectors) -> d
     weighted = [layer["name"] for layer in manifest["layers"] if "pe" in layer]
     signature = "".join(f"{_signature(design, layer):08x}" for layer in reversed(weighted))
     kind, what = ("int32", "logit") if bits == 32 else ("uint8", "code")
-    codes = design.image_codes
+    codes = design.takes.codes
+    assert codes is not None
     version = versions.package("convstream")
     common: dict[str, str | int] = {
         "version": version if version[0].isdigit() else "0",

@@ -9,6 +9,7 @@ import numpy as np
 
 from convstream.model.hardware import rom
 from convstream.model.learning import data
+from convstream.model.learning.own_data import DataFiles
 from convstream.model.network import reference
 from convstream.sim.design import Design
 
@@ -23,17 +24,17 @@ class Vectors:
     files: dict[str, str]
 
 
-def choose(design: Design, source: str | None = None) -> Vectors:
-    """The first images of `source`, a path, or by default of the test set.
+def choose(design: Design, given: DataFiles) -> Vectors:
+    """Some of the images that are given, or else of the test set.
 
     Where that does not fit the network, random images. Raises `UserError` where there are too few.
     """
-    if source is None and design.input_shape != data.DIGIT:
+    if given.images is None and design.input_shape != data.DIGIT:
         rng = np.random.default_rng(1)
         images = rng.integers(0, 256, (COUNT, *design.input_shape), np.uint8)
         return Vectors(f"{COUNT} random images", _files(design, images))
-    found = data.load_for(design.input_shape, source, COUNT, codes=design.image_codes)
-    return Vectors(f"the first {COUNT} images of {found.name}", _files(design, found.images))
+    found = data.load_for(design.takes, given, COUNT)
+    return Vectors(f"{COUNT} images of {found.name}", _files(design, found.images))
 
 
 def _files(design: Design, images: np.ndarray) -> dict[str, str]:
