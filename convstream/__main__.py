@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "convstream.model.evaluate",
     "compare": "convstream.sim.compare",
     "draw": "convstream.sim.draw",
+    "report": "convstream.sim.report_page",
     "bench": "convstream.sim.bench",
     "bundle": "convstream.fpga.bundle",
     "build": "convstream.fpga.build",
