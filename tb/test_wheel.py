@@ -17,7 +17,7 @@ from convstream.model.base.places import PACKAGE
 pytest.importorskip("setuptools")
 
 ROOMS = ("convstream", "fpga", "mem", "model", "rtl", "sim")
-SEALED = set(".json .lpf .cpp .jinja .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
+SEALED = set(".in .json .lpf .cpp .jinja .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,8 @@ def site(tmp_path_factory) -> Path:
 def test_one_package_with_all_data(site):
     names = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
     assert names == {"convstream"}
+    licence = site / "convstream" / "fpga" / "bundling" / "templates" / "LICENSE"
+    assert licence.read_bytes() == (PACKAGE / "LICENSE").read_bytes()
     for room in ROOMS[1:]:
         for path in (PACKAGE / room).rglob("*"):
             if path.suffix in SEALED and "__pycache__" not in path.parts:
