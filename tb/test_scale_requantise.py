@@ -70,7 +70,7 @@ LAYERS = {
     "ends_inside": layer(odd_over(19, 6), 23, zero_point=130),
     "powers_of_two": layer(2.0 ** -BENCH.integers(3, 9, CHANNELS), 15, zero_point=3, low=3),
     "beyond_float": layer(2**-20, 28, zero_point=120),
-    "equal": layer(2**-9, 18, zero_point=17, low=17, high=180, spread=1.0),
+    "equal": layer(1.3 * 2**-9, 18, zero_point=17, low=17, high=180, spread=1.0),
     "large": layer(1.1, 12, zero_point=128),
     "wide": layer(2**-14, 25, spread=2**9, zero_point=90),
 }
@@ -164,12 +164,14 @@ class Beats(NamedTuple):
 
     @classmethod
     def nearest(cls, p: dict, count: int, numbers: np.random.Generator) -> Beats:
-        """With any scales: products are nearer to a step than those of one layer come."""
+        """With any scales: products come nearer to a step, or to a bit off it, than a layer's."""
         steps = scaling._first_product(np.arange(-255, 257), p["SHIFT"], p["EXACT"])
         most = 2 ** (p["ACC_WIDTH"] - 1) - 1
         step = numbers.choice(steps, (count, p["PIXELS"], CHANNELS))
-        some = numbers.integers(1, 2 ** p["SCALE_WIDTH"], (100, count, CHANNELS))
-        off = abs(np.clip(np.rint(step[:, 0] / some), -most, most) * some - step[:, 0])
+        step += numbers.integers(-1, 2, step.shape) << numbers.integers(0, p["SHIFT"], step.shape)
+        some = numbers.integers(1, 2 ** p["SCALE_WIDTH"], (200, count, CHANNELS))
+        near = step[np.arange(count), np.arange(count) % p["PIXELS"]]
+        off = abs(np.clip(np.rint(near / some), -most, most) * some - near)
         scales = np.take_along_axis(some, off.argmin(axis=0)[None], axis=0)[0]
         acc = np.clip(np.rint(step / scales[:, None]), -most, most).astype(np.int64)
         factor = acc.astype(np.float32).astype(np.int64) if p["EXACT"] else acc
