@@ -19,6 +19,12 @@ SCHEDULER ?=
 SLOW      ?=
 PYTEST    ?=
 
+# Data of one's own. Not from the environment, where others may use such names.
+DATA    :=
+LABELS  :=
+CLASSES :=
+LAYOUT  :=
+
 # Option of `make formal` and `make mutate`.
 MODULE ?=
 
@@ -28,7 +34,7 @@ DEVICE ?=
 CYCLES ?=
 CLOCK  ?=
 
-OPTIONS := NET N SIM IMAGES WAVES SCHEDULER SLOW PYTEST MODULE BOARD DEVICE CYCLES CLOCK
+OPTIONS := NET N SIM IMAGES DATA LABELS CLASSES LAYOUT WAVES SCHEDULER SLOW PYTEST MODULE BOARD DEVICE CYCLES CLOCK
 
 # Passed as arguments only: simulators and cocotb must not see them in the environment.
 unexport $(OPTIONS) MAKEFLAGS
@@ -43,6 +49,8 @@ endif
 # $(call quoted,TEXT): as one word of the shell. $(call option,--flag,NAME): if NAME is not empty.
 quoted = '$(subst ','\'',$(1))'
 option = $(if $($(2)),$(1) $(call quoted,$($(2))))
+data   = $(call option,--images,IMAGES) $(call option,--data,DATA) $(call option,--labels,LABELS) \
+    $(call option,--classes,CLASSES) $(call option,--layout,LAYOUT)
 
 .PHONY: help
 help: ## list the targets
@@ -51,18 +59,20 @@ help: ## list the targets
 	done
 	@printf '%s\n' '' \
 	    'Options of sim: NET=name|all (all)  N=images (1000)  SIM=verilator|icarus' \
-	    '  IMAGES=IDX, .npy or PNGs  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster)' \
-	    'Options of compare: NET  N  IMAGES  SLOW=images for the slow NumPy (50)' \
+	    '  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster), and your own data:' \
+	    '  DATA=IDX, .npy, .npz, pictures, class folders  LABELS=file  CLASSES=names.txt  LAYOUT=nhwc' \
+	    'Options of compare: NET  N  SLOW=images for the slow NumPy (50), and your own data' \
+	    'Options of report: NET=name, and your own data' \
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
 	    '  DEVICE=25f|45f|85f  CYCLES=per image  CLOCK=MHz; of prog: NET  BOARD' \
-	    'Options of sim-netlist: NET  BOARD  N' \
+	    'Options of sim-netlist: NET  BOARD  N, and your own data' \
 	    'Options of test: PYTEST="-k conv2d -x"  SEED; of fuzz: N=networks (500)  SEED' \
 	    'Options of mutate: MODULE=name  N=mutants per module (40)  SEED=1,2; of formal: MODULE'
 
 .PHONY: sim
 sim: $(VENV)/.stamp-sim $(if $(filter icarus,$(SIM)),icarus) ## stream images through the RTL and compare every logit
 	@$(PY) -m convstream sim --net $(call quoted,$(NET)) --sim $(call quoted,$(SIM)) $(call option,--n,N) \
-	    $(call option,--images,IMAGES) $(if $(filter-out 0,$(WAVES)),--waves) \
+	    $(data) $(if $(filter-out 0,$(WAVES)),--waves) \
 	    $(call option,--scheduler,SCHEDULER)
 
 .PHONY: test
@@ -106,7 +116,11 @@ bench: $(VENV)/.stamp-sim ## measure every network at many foldings
 .PHONY: compare
 compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
 	@$(PY) -m convstream compare --net $(call quoted,$(NET)) $(call option,--n,N) \
-	    $(call option,--slow,SLOW) $(call option,--images,IMAGES)
+	    $(call option,--slow,SLOW) $(data)
+
+.PHONY: report
+report: $(VENV)/.stamp-sim ## write one HTML page about a network, to send to a colleague
+	@$(PY) -m convstream report $(call quoted,$(NET)) $(data)
 
 .PHONY: figures
 figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
@@ -129,8 +143,7 @@ board-sim: $(VENV)/.stamp-fpga ## simulate a board that the host program can tal
 .PHONY: sim-netlist
 sim-netlist: $(VENV)/.stamp-fpga ## simulate the synthesised netlist of a network for a board
 	@$(PY) -m convstream netlist --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--n,N) \
-	    $(call option,--device,DEVICE) $(call option,--cycles,CYCLES) \
-	    $(call option,--images,IMAGES)
+	    $(call option,--device,DEVICE) $(call option,--cycles,CYCLES) $(data)
 
 .PHONY: worker
 worker: $(VENV)/.stamp-sim ## serve the Dask cluster at SCHEDULER with this machine's cores

@@ -108,15 +108,15 @@ def prepare(
     baud, divisor = board.uart(pll.hz)
     source = manifest.find(net)
     path = files.own(source)
-    manifest.verify(source)
-    quantised = files.read(path, manifest.read(source)["name"])
+    known = manifest.verify(source)
+    quantised = files.read(path, known["name"], manifest.normalisation(known))
     if not quantised.gives_sums:
         raise UserError(
             f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "
             "leave its output unquantised"
         )
     folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
-    export(quantised, folder, folded=folded, source=path)
+    export(quantised, folder, folded=folded, source=path, training=known.get("training"))
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(
         board=board.name,
@@ -136,9 +136,11 @@ def prepare(
 def _build_id(project: Project) -> bytes:
     """8 bytes that change with every input of the bitstream."""
     content = hashlib.sha256()
-    files = [*project.sources, project.board.constraints, project.folder / manifest.FILE_NAME]
-    for path in files:
+    for path in (*project.sources, project.board.constraints):
         content.update(path.read_bytes())
+    described = manifest.read(project.folder)
+    described.pop("training", None)
+    content.update(manifest.to_text(described).encode())
     settings = (project.board, project.device, project.parameters, flow.versions())
     content.update(repr(settings).encode())
     return content.digest()[: identity.HASH_BYTES]

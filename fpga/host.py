@@ -2,7 +2,9 @@
 
     convstream host --port /dev/ttyUSB0 identify
     convstream host --port /dev/ttyUSB0 classify digit.png 7   # a file, test image 7
+    convstream host --port /dev/ttyUSB0 classify --data photos/ --classes names.txt 0 3
     convstream host --port /dev/ttyUSB0 mnist --count 1000
+    convstream host --port /dev/ttyUSB0 test --data photos/
     convstream host --port /dev/ttyUSB0 bench
     convstream host --port /dev/ttyUSB0 status
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from rich.markup import escape
 
 from convstream.fpga.client import Board, Repeated
 from convstream.fpga.link import TIMEOUT_S, Link, describe
@@ -27,7 +30,9 @@ from convstream.model.base import errors
 from convstream.model.base.commands import COUNT, Command, Positive, group
 from convstream.model.base.errors import UserError
 from convstream.model.learning import data
-from convstream.model.learning.image_files import load_user_images, times
+from convstream.model.learning.image_files import times
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles, Takes, load_own, title
 from convstream.sim import report
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 BAUD = 3_000_000
 BENCH_IMAGES = 200
+TEST_IMAGES = 1000
 OTHER_IMAGES = "use: classify FILE"
 
 
@@ -76,25 +82,35 @@ def main(context: click.Context, **options: Any) -> None:
 
 
 def _read_images(
-    shape: tuple[int, int, int], sources: Sequence[str]
-) -> tuple[np.ndarray, list[str], list[str]]:
-    """Images as uint8 (N, C, H, W), their names, and their labels ("-" if unknown)."""
+    takes: Takes, sources: Sequence[str], given: DataFiles
+) -> tuple[np.ndarray, list[str], list[str], tuple[str, ...] | None]:
+    """Images as uint8 (N, C, H, W), their names and labels ("-" if unknown); names of the classes.
+
+    sources: files, or numbers of the `given` images.
+    """
     pixels, names, labels = [], [], []
+    classes = None
     for source in sources:
-        if source.isdecimal():
-            images, known, name, _ = data.load_for(shape, remedy=OTHER_IMAGES)
+        numbered = source.isdecimal()
+        if numbered:
+            found = data.load_for(takes, given, remedy=OTHER_IMAGES)
             number = int(source)
-            data.check_number(number, images, name)
-            pixels.append(images[number : number + 1])
-            names.append(f"{name} {number}")
-            labels.append("-" if known is None else str(known[number]))
-            continue
-        images = load_user_images(source, shape)
-        pixels.append(images)
-        several = len(images) > 1
-        names += [f"{source} {i}" if several else source for i in range(len(images))]
-        labels += ["-"] * len(images)
-    return np.concatenate(pixels), names, labels
+            data.check_number(number, found.images, found.name)
+            found = found.of(np.array([number]))
+        else:
+            found = load_own(given._replace(images=source, labels=None), takes)
+        classes = found.classes or classes
+        pixels.append(found.images)
+        several = len(found.images) > 1
+        if found.names is None:
+            names.append(f"{found.name} {source}")
+        else:
+            names += found.names if several or numbered else [source]
+        if found.labels is None:
+            labels += ["-"] * len(found.images)
+        else:
+            labels += [title(label, found.classes) for label in found.labels.tolist()]
+    return np.concatenate(pixels), names, labels, classes
 
 
 def _complain(lines: list[str]) -> int:
@@ -153,23 +169,24 @@ def status(connection: Connection) -> int:
 
 @main.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMG...")
+@data_options()
 @click.pass_obj
-def classify(connection: Connection, images: tuple[str, ...]) -> int:
+def classify(connection: Connection, images: tuple[str, ...], given: DataFiles) -> int:
     """Classify images of your own, or test images by number.
 
-    An image is a PNG, a folder of PNGs, an IDX or .npy file, or the number of a test image.
+    An image is what --data takes, or the number of one of these, by default of a test image.
     """
     board = connection.board()
     subject = connection.subject(board)
-    pixels, names, labels = _read_images(board.identity.input_shape, images)
+    pixels, names, labels, classes = _read_images(subject.design.takes, images, given)
     outcome = classify_all(board, subject, pixels)
     table = _table(f"{subject.name} on {board.identity.board}", "image", "class", "label", "cycles")
     table.add_column("logits", no_wrap=True)
     for name, label, result in zip(names, labels, outcome.results, strict=True):
         table.add_row(
-            name,
-            f"[bold]{result.label}[/]",
-            label,
+            escape(name),
+            f"[bold]{escape(title(result.label, classes))}[/]",
+            escape(label),
             f"{result.cycles:,}",
             " ".join(map(str, result.logits)),
         )
@@ -178,15 +195,18 @@ def classify(connection: Connection, images: tuple[str, ...]) -> int:
 
 
 @main.command(cls=Command)
-@click.option("--count", type=COUNT, default=1000, help="Of images.")
+@click.option("--count", type=COUNT, help="Of images.  [default: 1000 of MNIST, all of --data]")
+@data_options()
 @click.pass_obj
-def mnist(connection: Connection, count: int) -> int:
-    """Classify MNIST's test images and compare every logit."""
+def test(connection: Connection, count: int | None, given: DataFiles) -> int:
+    """Classify labelled images and compare every logit."""
     board = connection.board()
     subject = connection.subject(board)
-    shape = board.identity.input_shape
-    images, labels, dataset, _ = data.load_for(shape, count=count, remedy=OTHER_IMAGES)
-    outcome = classify_all(board, subject, images)
+    if count is None and given.images is None:
+        count = TEST_IMAGES
+    found = data.load_for(subject.design.takes, given, count, remedy=OTHER_IMAGES)
+    labels, count = found.labels, len(found.images)
+    outcome = classify_all(board, subject, found.images)
     repeated = repeat_on_chip(board)
     wrong = int((outcome.logits != outcome.expected).sum())
     table = _table(
@@ -198,17 +218,22 @@ def mnist(connection: Connection, count: int) -> int:
         f"{count:,}",
         f"{outcome.logits.size:,}",
         f"[bold red]{wrong:,}[/]" if wrong else "[green]0[/]",
-        f"{100 * (outcome.classes == labels).mean():.2f} %",
-        f"{100 * (outcome.labels == labels).mean():.2f} %",
+        *(
+            "-" if labels is None else f"{100 * (classes == labels).mean():.2f} %"
+            for classes in (outcome.classes, outcome.labels)
+        ),
         f"{count / outcome.seconds:,.1f}",
         f"{rate_on_chip(board, repeated):,.0f}",
         f"{board.link.retries:,}",
     )
     console = report.console()
     console.print(table)
-    console.print(f"images: {dataset}", highlight=False)
+    console.print(f"images: {found.name}", highlight=False)
     names = [f"image {number}" for number in range(count)]
     return _complain(outcome.complaints(names) + _complain_of_repeats(repeated))
+
+
+main.add_command(test, "mnist")
 
 
 @main.command(cls=Command)

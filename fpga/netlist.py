@@ -20,6 +20,8 @@ from convstream.fpga.boards import Board, Family, find
 from convstream.model.base import errors, places
 from convstream.model.base.commands import command
 from convstream.model.hardware import manifest
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles
 from convstream.sim import options, report, run, tools
 from convstream.sim.build import once
 from convstream.sim.design import Design
@@ -84,14 +86,14 @@ def synthesise(
 @target.board
 @target.folding
 @options.count
-@options.images
+@data_options()
 def main(
     networks: list[str],
     board: str,
     device: str | None,
     cycles: int | None,
     n: int | None,
-    images: str | None,
+    given: DataFiles,
 ) -> int:
     """The command line: 0 where every logit is equal, 1 where one is not."""
     flow.check_tools()
@@ -100,7 +102,7 @@ def main(
     net = options.only(networks)
     found = synthesise(net, chosen, device=device, cycles=cycles)
     root = folder_of(net, chosen)
-    return run.stream([found], run.Options(n=n or IMAGES, images=images), [root])
+    return run.stream([found], run.Options(n=n or IMAGES, given=given), [root])
 
 
 if __name__ == "__main__":

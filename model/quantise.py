@@ -6,8 +6,8 @@
 
 Calibration inputs are what the network sees in use: floats as they are; pixels 0 to 255 are divided
 by 255, then normalised by --mean and --std, as torchvision's ToTensor and Normalize do. A .npz
-file holds `images` and, if there are some, `labels`: then accuracies are shown, before and after.
-Otherwise, and always for each layer, the table shows how far int8 is from the floats.
+file holds `images` and, if there are some, `labels`; a folder may hold one for each class. With
+labels, accuracies are shown, before and after. The table shows how far int8 is from the floats.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from convstream.model.base.commands import command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.patience import patience
 from convstream.model.formats.onnx import calibration, read_onnx
-from convstream.model.learning.image_files import read_arrays, times
+from convstream.model.learning.image_files import times
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles, Takes, class_names, read, splits
 from convstream.model.learning.quantiser import best_exponent
 from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 COMPARED = 64  # inputs on which the layers' errors are measured
@@ -36,9 +39,7 @@ BRIGHT = 16.0  # inputs beyond this are hardly normalised
 
 @command("quantise", __doc__)
 @click.argument("network", metavar="FILE.onnx", type=Path)
-@click.option(
-    "--calibrate", metavar="PATH", required=True, help=".npz, .npy, IDX, PNG, or a folder of PNGs."
-)
+@data_options("--calibrate", "--data", "--images", required=True)
 @click.option("--per-channel", is_flag=True, help="A scale for each output channel of weights.")
 @click.option("--power-of-two", is_flag=True, help="Scales that need no multiplier in hardware.")
 @click.option(
@@ -52,7 +53,7 @@ BRIGHT = 16.0  # inputs beyond this are hardly normalised
 @click.option("--out", type=Path, metavar="FILE.onnx", help="[default: FILE_int8.onnx, here]")
 def main(
     network: Path,
-    calibrate: str,
+    given: DataFiles,
     per_channel: bool,
     power_of_two: bool,
     method: str,
@@ -67,7 +68,7 @@ def main(
     if out.resolve() == network.resolve():
         raise UserError(f"{out} is the network itself; choose another --out")
     model = calibration.float_model(network)
-    images, labels = load(calibrate, calibration.input_shape(model), mean, std)
+    images, labels = load(given, calibration.input_shape(model), mean, std)
     with patience(f"{network.name}: quantising"):
         made = calibration.quantise(
             model,
@@ -91,18 +92,12 @@ def main(
 
 
 def load(
-    source: str, shape: tuple[int, ...], mean: str, std: str
+    given: DataFiles, shape: tuple[int, ...], mean: str, std: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """float32 (N, *shape) inputs, and int64 (N,) labels or None."""
-    path = Path(source)
-    labels = None
-    if path.suffix.lower() == ".npz":
-        arrays = files.open_npz(path)
-        if "images" not in arrays:
-            raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}, expected images")
-        images, labels = arrays["images"], arrays.get("labels")
-    else:
-        images, _ = read_arrays(source)
+    given = splits(given).get("train", given)
+    found = read(given, class_names(given, Takes()), shape[0])
+    source, images, labels = given.images, found.images, found.labels
     if images.dtype.kind not in "fu" or images.size == 0:
         raise UserError(f"{source}: holds {images.dtype}, expected floats, or uint8 pixels")
     if images.shape[1:] != shape and images.shape[1:] == shape[1:] and shape[0] == 1:
@@ -112,14 +107,7 @@ def load(
             f"{source}: inputs of {times(images.shape[1:])}, the network takes {times(shape)}; "
             "bring them to that shape"
         )
-    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
-        raise UserError(
-            f"{source}: labels are {labels.dtype} {labels.shape}, expected "
-            f"{len(images)} integers, one an image"
-        )
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    images = (images - _channels("mean", mean, shape)) / _channels("std", std, shape)
+    images = Normalisation.parse(mean, std).values(images)
     if not np.isfinite(images).all():
         raise UserError(f"{source}: holds values that are not finite; leave those inputs out")
     largest = float(np.abs(images).max())
@@ -129,18 +117,7 @@ def load(
             "them by 255",
             err=True,
         )
-    return images.astype(np.float32), labels
-
-
-def _channels(name: str, value: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 numbers that are added to or divide inputs of `shape`, one or one a channel."""
-    try:
-        numbers = np.array([float(part) for part in value.split(",")], np.float32)
-    except ValueError:
-        raise UserError(f"--{name} {value}: expected numbers, with commas between them") from None
-    if len(numbers) not in (1, shape[0]) or (name == "std" and (numbers <= 0).any()):
-        raise UserError(f"--{name} {value}: expected one number, or {shape[0]}, one a channel")
-    return numbers.reshape(-1, *[1] * (len(shape) - 1))
+    return images, labels
 
 
 def layer_errors(
@@ -164,7 +141,16 @@ def layer_errors(
 def accuracies(
     model: onnx.ModelProto, quantised: QuantisedNetwork, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, float]:
-    """Shares of images that floats and int8 classify rightly."""
+    """Shares of images that floats and int8 classify rightly.
+
+    Raises `UserError` where the network has no such labels.
+    """
+    classes = quantised.network.classes
+    if labels.max() >= classes:
+        raise UserError(
+            f"label {labels.max()} of image {labels.argmax()}, but the network has {classes} "
+            f"outputs; expected 0 to {classes - 1}"
+        )
     outputs = [list(batch.values())[-1] for batch in calibration.run(model, model, images)]
     logits = np.concatenate(outputs).reshape(sum(map(len, outputs)), -1)
     count = len(logits)

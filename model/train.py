@@ -1,8 +1,11 @@
 """Train a network: floats first, then int8, quantisation-aware; write both to `mem/<net>/`.
 
+    convstream train mynet.toml --data photos/ --out hw/mynet   # a folder for each class
+    convstream train mynet.toml --data x.npy --labels y.npy
     convstream train lenet5 --seed 2 --epochs 60 --set rate=0.001
     convstream train convnet --backend numpy        # needs no torch
 
+mynet.toml describes a network and the recipe of its training: docs/your-own-network.md has one.
 Float training with augmentation, a moving average of the weights and, where the recipe names one,
 a teacher network; then the exponents of least error; then fine-tuning through the rounding, led by
 the network's own float logits. Checkpoints are chosen on a validation split of the training set;
@@ -12,6 +15,7 @@ the test set is looked at once, at the end. Nothing is written before the end.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,15 +27,21 @@ from convstream.model.base import errors, places
 from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import UserError
 from convstream.model.base.folders import put_in_place, staging
-from convstream.model.export import check_folder, export
+from convstream.model.export import check_folder, check_name, export
 from convstream.model.formats.onnx import write_onnx
+from convstream.model.hardware import manifest
 from convstream.model.learning import training
 from convstream.model.learning.backend import Backend
-from convstream.model.learning.recipes import RECIPES, Recipe
+from convstream.model.learning.data import OURS
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles, Takes
+from convstream.model.learning.recipes import Recipe
 from convstream.model.learning.report import Display, draw_curve
-from convstream.model.learning.source import hold_out, load_split
+from convstream.model.learning.source import Course, load_course
 from convstream.model.learning.training import Trained
-from convstream.model.network.examples import NETWORKS
+from convstream.model.network import description
+from convstream.model.network.description import Description
+from convstream.model.network.examples import DESCRIPTIONS, NETWORKS
 from convstream.model.network.floats import FloatNetwork
 from convstream.model.network.graph import Network
 from convstream.model.network.reference import argmax, predict
@@ -58,15 +68,56 @@ def load_backend(name: str) -> type[Backend]:
     return TorchBackend
 
 
-def load_teacher(recipe: Recipe) -> FloatNetwork | None:
-    """The network that is learned from, None where the recipe has none."""
+def load_teacher(recipe: Recipe, network: Network, dataset: str) -> FloatNetwork | None:
+    """The network that `network` learns from, None where the recipe has none.
+
+    Raises `UserError` where it has learned from other data than those of this name.
+    """
     if recipe.teacher is None:
         return None
     if recipe.teacher not in NETWORKS:
         raise UserError(f"unknown teacher {recipe.teacher!r}; expected one of {KNOWN}")
+    teacher = NETWORKS[recipe.teacher]
+    if (teacher.input_shape, teacher.classes) != (network.input_shape, network.classes):
+        raise UserError(
+            f"teacher {recipe.teacher} takes other images or knows other classes than "
+            f"{network.name}; leave it out"
+        )
     paths = [folder / "float.npz" for folder in places.folders_of(recipe.teacher)]
     path = next(filter(Path.is_file, paths), paths[0])
-    return FloatNetwork.load(NETWORKS[recipe.teacher], path)
+    if not dataset.startswith(OURS):
+        learned = (manifest.read(path.parent).get("training") or {}).get("dataset")
+        if learned != dataset:
+            raise UserError(
+                f"teacher {recipe.teacher} has learned from {learned}, not from {dataset}; use "
+                "--set teacher=none"
+            )
+    return FloatNetwork.load(teacher, path)
+
+
+def find(source: str) -> Description:
+    """The network that the command line's NET or FILE stands for."""
+    if source in DESCRIPTIONS:
+        return DESCRIPTIONS[source]
+    if not source.endswith(".toml"):
+        raise UserError(f"unknown network {source!r}; expected one of {KNOWN}, or a .toml file")
+    return description.read(source)
+
+
+def make(found: Description, course: Course) -> Network:
+    """The network of a description for the images and classes of a data set.
+
+    Raises `UserError` where its outputs are not the classes that have names.
+    """
+    _, *shape = course.training.pixels.shape
+    network = found.network((shape[0], shape[1], shape[2]), course.outputs)
+    if course.classes is not None and len(course.classes) != network.classes:
+        raise UserError(
+            f"{found.path}: {network.classes} outputs, but {course.name} has "
+            f"{len(course.classes)} classes; leave out the features of the last layer"
+        )
+    course.training.check(network)
+    return network
 
 
 def train(
@@ -78,35 +129,38 @@ def train(
     backend: str = "torch",
     threads: int | None = None,
     export_network: bool = True,
+    course: Course | None = None,
 ) -> dict[str, Any]:
     """Train, quantise and write `out_dir`; returns the figures that `network.json` gets.
 
-    Until the end nothing is written.
+    course: the data, by default MNIST. Until the end nothing is written.
     """
     started = time.monotonic()
     engine = load_backend(backend)(seed)
-    teacher = load_teacher(recipe)
-    everything, dataset = load_split("train")
-    everything.check(network)
+    course = course or load_course(DataFiles(), Takes())
+    teacher = load_teacher(recipe, network, course.name)
+    course.training.check(network)
     with Display() as display:
         trained = training.train(
             engine,
             network,
-            *hold_out(everything),
+            course.training,
+            course.validation,
             recipe,
             teacher=teacher,
             progress=display,
             threads=threads,
         )
 
-    test, _ = load_split("test")
+    test = course.test
     logits = FloatNetwork(network, trained.parameters).predict(test.pixels)
     classes = argmax(predict(trained.quantised, test.pixels, threads=threads))
     float_test, int8_test = (
         100 * float((found == test.labels).mean()) for found in (logits.argmax(axis=1), classes)
     )
     metrics = {
-        "dataset": dataset.removesuffix(" train"),
+        "dataset": course.name,
+        **({} if course.classes is None else {"classes": list(course.classes)}),
         "float_accuracy": round(float_test, 3),
         "int8_accuracy": round(int8_test, 3),
         "float_validation_accuracy": round(trained.float_validation, 3),
@@ -147,7 +201,8 @@ def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_netwo
 
 
 @command("train", __doc__)
-@click.argument("network", metavar="NET")
+@click.argument("network", metavar="NET|FILE.toml")
+@data_options()
 @click.option("--seed", type=int, default=1, help="Of all randomness.")
 @click.option("--epochs", type=int, help="Of float training.  [default: the recipe's]")
 @click.option("--tune-epochs", type=int, help="Of quantisation-aware fine-tuning.")
@@ -158,6 +213,7 @@ def write(trained: Trained, metrics: dict[str, Any], out_dir: Path, export_netwo
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change the recipe.")
 def main(
     network: str,
+    given: DataFiles,
     seed: int,
     backend: str,
     threads: int | None,
@@ -166,20 +222,26 @@ def main(
     **changes: Any,
 ) -> int:
     """The command line. Returns 0."""
-    if network not in NETWORKS:
-        raise UserError(f"unknown network {network!r}; expected one of {KNOWN}")
-    recipe = RECIPES.get(network, Recipe())
+    found = find(network)
+    recipe = Recipe().changed(found.recipe, found.path)
     for setting in settings:
         recipe = recipe.with_setting(setting)
-    given = {name: value for name, value in changes.items() if value is not None}
-    recipe = dataclasses.replace(recipe, **given)
+    options = {name: value for name, value in changes.items() if value is not None}
+    recipe = dataclasses.replace(recipe, **options)
     load_backend(backend)
-    chosen = NETWORKS[network]
-    out_dir = out or places.MEM / network
-    check_folder(out_dir, network)
+    out_dir = out or places.MEM / found.name
+    check_name(found.name)
+    check_folder(out_dir, found.name)
     with staging(out_dir):
         pass  # what cannot be written in the end need not be trained
-    metrics = train(chosen, recipe, out_dir, seed=seed, backend=backend, threads=threads)
+    if given.images is None and found.name not in DESCRIPTIONS:
+        print("note: no --data, so it is trained on MNIST", file=sys.stderr)
+    takes = Takes(found.input_shape, outputs=found.classes, name=found.name)
+    course = load_course(given, takes)
+    chosen = make(found, course)
+    metrics = train(
+        chosen, recipe, out_dir, seed=seed, backend=backend, threads=threads, course=course
+    )
     print(
         f"{summary(chosen, metrics)} "
         f"(validation {metrics['float_validation_accuracy']:.2f} and "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fully connected layer with bias, requantised (and so ReLU'd) to uint8, or as raw int32 logits.
+// Fully connected layer with bias, requantised (and so ReLU'd) to uint8, or as raw int32 logits. With
+// VECTORS pixels an image, each a vector, it is a 1x1 convolution.
 //
 //   y[o] = requantise(bias[o] + sum over i of w[o][i] * x[i])
 //
@@ -12,14 +13,15 @@
 //   INPUT_MAJOR 1: each input is used for all outputs as it comes, and these leave together at the
 //                  end: overlaps with the layer before it.
 //
-// Cycles an image: ceil(OUT_FEATURES / PE) * ceil(POSITIONS*CHANNELS / SIMD), or one an input beat
+// Cycles a vector: ceil(OUT_FEATURES / PE) * ceil(POSITIONS*CHANNELS / SIMD), or one an input beat
 // where those are more. Equals model.network.layers.linear.fc followed by
 // model.network.reference.requantise.
 
 `default_nettype none
 
 module fc #(
-    parameter POSITIONS    = 1,   // pixels of the feature map, a multiple of PIXELS
+    parameter VECTORS      = 1,   // vectors an image
+    parameter POSITIONS    = 1,   // pixels of a vector, a multiple of PIXELS
     parameter CHANNELS     = 16,  // channels of a pixel
     parameter LANES        = 1,   // channels in an input beat; a divisor of CHANNELS if PIXELS > 1
     parameter PIXELS       = 1,   // pixels in an input beat
@@ -70,7 +72,7 @@ module fc #(
     wire [8*SIMD-1:0] chunk_data, operands;
     reg  [8*SIMD-1:0] operands_reg;  // matrix_vector wants them a clock after their handshake
     wire              chunk_valid, chunk_ready, operands_valid, operands_ready, chunk_done;
-    wire              unused_last, unused_done;
+    wire              image_last, vector_done, unused_last;
     wire [((GROUPS > 1) ? $clog2(GROUPS) : 1)-1:0] unused_group;
     wire [((CHUNKS > 1) ? $clog2(CHUNKS) : 1)-1:0] unused_chunk;
 
@@ -104,6 +106,27 @@ module fc #(
     always @(posedge clk)
         operands_reg <= operands;
 
+    generate
+        if (VECTORS > 1) begin : gen_vectors
+            localparam VECTOR_WIDTH = $clog2(VECTORS);
+            localparam [VECTOR_WIDTH-1:0] VECTOR_LAST = VECTORS[VECTOR_WIDTH-1:0] - 1'b1;
+
+            reg [VECTOR_WIDTH-1:0] vector_reg = 0;
+
+            assign image_last = vector_reg == VECTOR_LAST;
+
+            always @(posedge clk) begin
+                if (operands_valid && operands_ready && vector_done)
+                    vector_reg <= image_last ? {VECTOR_WIDTH{1'b0}} : vector_reg + 1'b1;
+                if (rst)
+                    vector_reg <= 0;
+            end
+        end else begin : gen_vector
+            wire unused = &{1'b0, vector_done};
+            assign image_last = 1'b1;
+        end
+    endgenerate
+
     matrix_vector #(
         .PIXELS(1), .PE(PE), .SIMD(SIMD), .FABRIC(FABRIC), .GROUPS(GROUPS), .CHUNKS(CHUNKS),
         .GROUP_INNER(INPUT_MAJOR), .ACC_WIDTH(ACC_WIDTH), .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT),
@@ -112,10 +135,10 @@ module fc #(
         .FIFO_DEPTH(FIFO_DEPTH), .WEIGHT_FILE(WEIGHT_FILE), .BIAS_FILE(BIAS_FILE)
     ) compute (
         .clk(clk), .rst(rst),
-        .s_axis_tdata(operands_reg), .s_axis_tlast(1'b1), .s_axis_tvalid(operands_valid),
+        .s_axis_tdata(operands_reg), .s_axis_tlast(image_last), .s_axis_tvalid(operands_valid),
         .s_axis_tready(operands_ready),
         .s_group(unused_group), .s_chunk(unused_chunk), .s_chunk_done(chunk_done),
-        .s_vector_done(unused_done),
+        .s_vector_done(vector_done),
         .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .signature(signature)

@@ -2,6 +2,7 @@
 
     convstream compare convnet
     convstream compare simplecnn -n 2000 --slow 20
+    convstream compare hw/my --data photos/ --classes names.txt
 
 Two networks are compared. The int8 one of `network.onnx` is computed by all six: NumPy, slow and
 fast, and PyTorch in floating point that rounds as int8 does (where all scales are powers of two),
@@ -27,6 +28,8 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import COUNT, command
 from convstream.model.formats import files
 from convstream.model.learning import data
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles
 from convstream.model.network.floats import FloatNetwork
 from convstream.sim import options, report, run, tools
 from convstream.sim.design import Design, read_all
@@ -157,6 +160,7 @@ def summarise(
         same = int((one == other).sum())
     return {
         "network": design.name,
+        "sha256": design.sha256,
         "dataset": dataset,
         "images": max(row.images for row in rows),
         "cores": os.cpu_count(),
@@ -254,22 +258,20 @@ def draw(summary: dict[str, Any], path: Path) -> None:
 @options.networks
 @click.option("-n", "--n", type=COUNT, metavar="N", help=f"Number of images.  [default: {IMAGES}]")
 @click.option("--slow", type=COUNT, default=SLOW_IMAGES, help="Images of slow NumPy, at most.")
-@options.images
-def main(networks: list[str], n: int | None, slow: int, images: str | None) -> int:
+@data_options()
+def main(networks: list[str], n: int | None, slow: int, given: DataFiles) -> int:
     """The command line: 0 where every prediction agrees, 1 where one does not."""
     tools.check("verilator")
-    return max(_compare_one(design, n, slow, images) for design in read_all(networks))
+    return max(_compare_one(design, n, slow, given) for design in read_all(networks))
 
 
-def _compare_one(design: Design, count: int | None, slow: int, source: str | None) -> int:
-    if count is None and source is None:
+def _compare_one(design: Design, count: int | None, slow: int, given: DataFiles) -> int:
+    if count is None and given.images is None:
         count = IMAGES
-    images, labels, dataset, _ = data.load_for(
-        design.input_shape, source, count, codes=design.image_codes
-    )
+    found = data.load_for(design.takes, given, count)
     quantised = design.read_network(Path(design.folder))
-    rows = compare(design, images, slow)
-    summary = summarise(design, rows, labels, dataset)
+    rows = compare(design, found.images, slow)
+    summary = summarise(design, rows, found.labels, found.name)
     folder = BUILD / design.label
     report.write_json(folder / "report.json", summary)
     draw(summary, folder / "compare.png")

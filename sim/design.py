@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from convstream.model.formats.files import SUFFIXES, own, read
 from convstream.model.hardware import manifest as manifests
 from convstream.model.hardware import rom
 from convstream.model.hardware.stream_order import slots
-from convstream.model.network.codes import Codes
+from convstream.model.learning.own_data import Takes
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
@@ -68,6 +69,11 @@ class Design:
     def name(self) -> str:
         """Name of the network and of its top module."""
         return self.manifest["name"]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all files of the export: of what a report is about."""
+        return hashlib.sha256(json.dumps(self.manifest["files"]).encode()).hexdigest()
 
     @property
     def label(self) -> str:
@@ -155,12 +161,12 @@ class Design:
 
     def read_network(self, folder: Path) -> QuantisedNetwork:
         """The weights, from the network's own file in `folder`."""
-        return read(own(folder), self.name)
+        return read(own(folder), self.name, manifests.normalisation(self.manifest))
 
     @property
-    def image_codes(self) -> Codes:
-        """What the pixels stand for."""
-        return self.read_network(Path(self.folder)).codes[IMAGE]
+    def takes(self) -> Takes:
+        """What images it takes."""
+        return Takes.of(self.manifest, self.read_network(Path(self.folder)).codes[IMAGE])
 
     def place(self, scratch: Path) -> Path:
         """A folder on this machine that holds `files`: the original one, else a copy in `scratch`.

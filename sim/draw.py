@@ -2,6 +2,7 @@
 
     convstream draw lenet5 --image 7              # of the test images, counted from 0
     convstream draw lenet5 --image digit.png --rtl
+    convstream draw hw/my --data photos/ --image 7
 
 Writes two pictures to build/draw/NET/: the image, every layer's feature maps and the logits; and
 histograms of weights and activations. The maps are the integers of the int8 reference; with --rtl
@@ -23,7 +24,8 @@ from convstream.model.base import errors, pictures, places
 from convstream.model.base.commands import command
 from convstream.model.hardware import manifest as manifests
 from convstream.model.learning import data
-from convstream.model.learning.image_files import read_user_images
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles, Takes, load_own, title
 from convstream.model.network import reference
 from convstream.model.network.codes import exponent_of
 from convstream.model.network.graph import IMAGE, Node
@@ -51,30 +53,39 @@ class Subject:
     """An image to look at.
 
     image: uint8 (C, H, W). name: what a title calls it; label: its class, or None. sample: uint8
-    (N, C, H, W), images that the histograms of activations are of.
+    (N, C, H, W), images that the histograms of activations are of. classes: their names, or None.
     """
 
     image: np.ndarray
     name: str
     label: int | None
     sample: np.ndarray
+    classes: tuple[str, ...] | None = None
 
 
-def choose(quantised: QuantisedNetwork, source: str) -> Subject:
-    """The test image of number `source`, or the one in the file of that name."""
-    network = quantised.network
-    if source.lstrip("-").isdecimal():
-        remedy = "name a file with --image"
-        images, labels, name, _ = data.load_for(network.input_shape, remedy=remedy)
+def choose(takes: Takes, source: str, given: DataFiles) -> Subject:
+    """The image of number `source` of the `given` ones, or the first in the file of that name."""
+    numbered = source.lstrip("-").isdecimal()
+    if numbered:
+        found = data.load_for(takes, given, remedy="name a file with --image")
         index = int(source)
-        data.check_number(index, images, name)
-        label = None if labels is None else int(labels[index])
-        return Subject(images[index], f"image {index} of {name}", label, images[:SAMPLE])
-    images, _ = read_user_images(source, network.input_shape, quantised.codes[IMAGE])
-    sample = images
-    if len(images) == 1 and network.input_shape == data.DIGIT:
-        sample = data.load_images("test").images[:, None]
-    return Subject(images[0], Path(source).name, None, sample[:SAMPLE])
+        data.check_number(index, found.images, found.name)
+        name, sample = f"image {index} of {found.name}", found
+    else:
+        found = sample = load_own(given._replace(images=source, labels=None), takes)
+        index, name = 0, Path(source).name
+        if given.images is not None:
+            sample = load_own(given, takes)
+        elif len(found.images) == 1 and takes.shape == data.DIGIT:
+            sample = found._replace(images=data.load_images("test").images[:, None], labels=None)
+            sample = sample._replace(names=None)
+    return Subject(
+        found.images[index],
+        name,
+        None if found.labels is None else int(found.labels[index]),
+        sample.first(min(SAMPLE, len(sample.images))).images,
+        found.classes,
+    )
 
 
 def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
@@ -83,7 +94,7 @@ def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
     return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def _scale(scales: np.ndarray | float) -> str:
+def scale_text(scales: np.ndarray | float) -> str:
     """Scales as powers of two where they are, each beside the other."""
     texts = []
     for scale in np.unique(scales)[[0, -1]].tolist():
@@ -119,18 +130,18 @@ def draw_features(
     hidden = [(name, maps, differs[name]) for name, maps in shown.items() if name != last]
     # What is unknown in the simulation is left blank.
     known = [np.where(maps < 0, np.nan, maps) for _, maps, _ in hidden]
-    drawn = [pictures.mosaic(maps, _columns(maps)) for maps in known]
+    drawn = [pictures.mosaic(maps, columns_of(maps)) for maps in known]
     heights = [_inches(picture) for picture in drawn]
     made = pictures.figure(WIDTH_INCHES, 3.0 + sum(heights) + 0.35 * len(heights))
     grid = made.add_gridspec(len(hidden) + 1, 1, height_ratios=[2.6, *heights])
     top = grid[0].subgridspec(1, 2, width_ratios=[1, 2.5])
     _draw_image(made.add_subplot(top[0]), subject)
-    _draw_logits(made.add_subplot(top[1]), quantised, shown[last], differs[last], subject.label)
+    _draw_logits(made.add_subplot(top[1]), quantised, shown[last], differs[last], subject)
     for row, ((name, maps, wrong), picture) in enumerate(zip(hidden, drawn, strict=True), 1):
         axes = made.add_subplot(grid[row])
         axes.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
-        y, x = np.nonzero(pictures.mosaic(wrong, _columns(wrong)) == 1)
+        y, x = np.nonzero(pictures.mosaic(wrong, columns_of(wrong)) == 1)
         axes.plot(x, y, "s", color=MARK, markerfacecolor="none", markersize=4)
         size = "x".join(map(str, maps.shape))
         title = f"{name}: {size}, largest {maps.max()}, {np.mean(maps == 0):.0%} zeros"
@@ -143,7 +154,7 @@ def draw_features(
     return {name: int(wrong.sum()) for name, wrong in differs.items()}
 
 
-def _columns(maps: np.ndarray) -> int:
+def columns_of(maps: np.ndarray) -> int:
     """How many of the maps (C, H, W) to lay side by side: rows fill the width, none is too high."""
     count, height, width = maps.shape
     return min(count, max(1, round(math.sqrt(count * ASPECT * (height + 1) / (width + 1)))))
@@ -155,15 +166,11 @@ def _inches(picture: np.ndarray) -> float:
 
 def _draw_image(axes: Axes, subject: Subject) -> None:
     image = subject.image
-    if len(image) == 3:
-        axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-    else:
-        columns = math.ceil(math.sqrt(len(image)))
-        axes.imshow(
-            pictures.mosaic(image, columns), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
-        )
+    axes.imshow(pictures.pixels(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    label = "" if subject.label is None else f", label {subject.label}"
+    label = ""
+    if subject.label is not None:
+        label = f", label {title(subject.label, subject.classes)}"
     axes.set_title(f"image: {'x'.join(map(str, image.shape))}{label}", fontsize=9, loc="left")
 
 
@@ -172,7 +179,7 @@ def _draw_logits(
     quantised: QuantisedNetwork,
     logits: np.ndarray,
     wrong: np.ndarray,
-    label: int | None,
+    subject: Subject,
 ) -> None:
     values, wrong = logits.ravel(), wrong.ravel()
     known = np.where(values == np.iinfo(np.int32).min, 0, values)
@@ -183,12 +190,13 @@ def _draw_logits(
         np.nonzero(wrong)[0], known[wrong], "s", color=MARK, markerfacecolor="none", markersize=9
     )
     if len(known) <= 20:
-        axes.set_xticks(range(len(known)))
+        axes.set_xticks(range(len(known)), subject.classes)
     axes.axhline(0, color="black", lw=0.6)
     name = quantised.network.output.name
-    verdict = f"class {winner}"
+    label, classes = subject.label, subject.classes
+    verdict = f"class {title(winner, classes)}"
     if label is not None:
-        verdict += ", right" if winner == label else f", but the label is {label}"
+        verdict += ", right" if winner == label else f", but the label is {title(label, classes)}"
     marked = f"; {wrong.sum()} differ from the reference" if wrong.any() else ""
     axes.set_title(f"{name}: logits (int32), {verdict}{marked}", fontsize=9, loc="left")
     axes.grid(axis="y", alpha=0.3)
@@ -218,7 +226,7 @@ def draw_histograms(
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale {_scale(own.weight_scale)}, "
+            f"{name}: {weights.size:,} weights, scale {scale_text(own.weight_scale)}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
@@ -236,7 +244,7 @@ def draw_histograms(
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale {_scale(codes.scale)}, "
+                f"{name}: activations, scale {scale_text(codes.scale)}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",
@@ -264,23 +272,24 @@ def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray | int, colour: s
 @command("draw", __doc__)
 @click.argument("network", metavar="NET")
 @click.option(
-    "--image", default="0", metavar="FILE|INDEX", help="A PNG, .npy or IDX file, or a number."
+    "--image", default="0", metavar="FILE|INDEX", help="A file of images, or a number in the data."
 )
 @click.option("--rtl", is_flag=True, help="Take the maps from the simulation.")
 @options.simulator
+@data_options()
 @click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: build/draw/NET]")
-def main(network: str, image: str, rtl: bool, sim: str, out: Path | None) -> int:
+def main(network: str, image: str, rtl: bool, sim: str, given: DataFiles, out: Path | None) -> int:
     """The command line: 0, or 1 where a cell of the RTL differs from the reference."""
     design = Design.read(manifests.find(network))
     quantised = design.read_network(Path(design.folder))
-    subject = choose(quantised, image)
+    subject = choose(design.takes, image, given)
     out = out or BUILD / design.label
     simulated = None
     if rtl:
         tools.check(sim)
         simulated = layer_outputs(design, subject.image, BUILD / design.label / "rtl", sim)
     features = features_of(quantised, subject.image)
-    stem = Path(image).stem if subject.label is None else image
+    stem = Path(image).stem
     wrong = draw_features(quantised, subject, features, simulated, out / f"{stem}.png")
     rows = draw_histograms(quantised, subject.sample, out / "histograms.png")
     for row in rows:

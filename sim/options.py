@@ -13,9 +13,6 @@ from convstream.model.base.commands import COUNT
 from convstream.model.base.errors import UserError
 
 count = click.option("-n", "--n", type=COUNT, metavar="N", help="Number of images.")
-images = click.option(
-    "--images", metavar="PATH", help="IDX (.gz), .npy, a PNG, or a folder of PNGs."
-)
 simulator = click.option("--sim", default="verilator", help="verilator or icarus.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convstream.model.base.files import write_atomically
+from convstream.model.learning.own_data import Images, title
 from convstream.model.network.quantised import QuantisedNetwork
 from convstream.model.network.reference import argmax
 from convstream.sim.collect import Result, compare
@@ -45,6 +46,7 @@ def summarise(
     latencies = [result.latency for result in results if result.latency is not None]
     return {
         "network": design.name,
+        "sha256": design.sha256,
         "simulator": simulator,
         "images": len(logits),
         "logits": int(logits.size),
@@ -132,8 +134,12 @@ def table(reports: list[dict[str, Any]]) -> Table:
     return made
 
 
-def classes(design: Design, names: list[str], logits: np.ndarray) -> Table:
-    """Class, runner-up and the margin between their logits of each image, the first ones."""
+def classes(design: Design, images: Images, logits: np.ndarray) -> Table:
+    """Class, runner-up and the margin between their logits of each image, the first ones.
+
+    With labels, also those.
+    """
+    from rich.markup import escape
     from rich.table import Table
 
     best = design.classify(logits)
@@ -143,10 +149,17 @@ def classes(design: Design, names: list[str], logits: np.ndarray) -> Table:
     margins = logits.max(axis=1).astype(np.int64) - rest.max(axis=1)
     made = Table(title=f"What {design.name} sees")
     made.add_column("image", overflow="fold")
-    for title in ("class", "runner-up", "margin"):
-        made.add_column(title, justify="right")
-    for row in list(zip(names, best, second, margins, strict=True))[:SHOWN_IMAGES]:
-        made.add_row(row[0], f"[bold]{row[1]}[/]", str(row[2]), f"{row[3]:,}")
+    labels = images.labels
+    for column in ("class", "runner-up", "margin", *([] if labels is None else ["label"])):
+        made.add_column(column, justify="right")
+    names = images.names or []
+    for at, name in enumerate(names[:SHOWN_IMAGES]):
+        row = [escape(title(int(numbers[at]), images.classes)) for numbers in (best, second)]
+        cells = [f"[bold]{row[0]}[/]", row[1], f"{margins[at]:,}"]
+        if labels is not None:
+            colour = "green" if labels[at] == best[at] else "red"
+            cells.append(f"[{colour}]{escape(title(int(labels[at]), images.classes))}[/]")
+        made.add_row(escape(name), *cells)
     if len(names) > SHOWN_IMAGES:
         made.caption = f"and {len(names) - SHOWN_IMAGES:,} more, all in logits.npy"
     return made

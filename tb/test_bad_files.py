@@ -34,7 +34,8 @@ from convstream.model.base.files import read_npz
 from convstream.model.export import export
 from convstream.model.formats.onnx import read_onnx, write_onnx
 from convstream.model.hardware import manifest
-from convstream.model.learning.image_files import load_user_images, read_idx
+from convstream.model.learning.image_files import read_idx
+from convstream.model.learning.own_data import DataFiles, Takes, load_own
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import AvgPool, Conv, Linear, MaxPool
@@ -77,11 +78,15 @@ def good(folder: Path) -> dict[str, bytes]:
     }
 
 
+def load_images(path: Path) -> np.ndarray:
+    return load_own(DataFiles(str(path)), Takes()).images
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "images": read_idx,
     "images.gz": read_idx,
-    "images.npy": load_user_images,
-    "images.png": load_user_images,
+    "images.npy": load_images,
+    "images.png": load_images,
     "float.npz": lambda path: read_npz(path, SHAPES),
     "network.onnx": read_onnx,
     "network.json": lambda path: manifest.read(path.parent),
@@ -171,7 +176,7 @@ def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
     for name, (content, words) in bad_files.bombs().items():
         path = tmp_path / name
         path.write_bytes(content)
-        assert words in str(refuses_or_reads(load_user_images, path)), name
+        assert words in str(refuses_or_reads(load_images, path)), name
     path = tmp_path / "float.npz"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

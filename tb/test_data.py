@@ -17,12 +17,18 @@ from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import read_onnx
 from convstream.model.learning import data
 from convstream.model.learning.data import check_number, load_for, load_images
-from convstream.model.learning.image_files import load_user_images, read_idx, read_user_images
+from convstream.model.learning.image_files import read_idx
+from convstream.model.learning.own_data import DataFiles, Images, Takes, load_own
 from convstream.model.network import reference
 from convstream.model.network.codes import Codes
 from convstream.model.network.examples import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(path: str | Path, shape=None, **options) -> Images:
+    """A user's images for a network that takes those of `shape`."""
+    return load_own(DataFiles(str(path), **options), Takes(shape))
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -54,7 +60,7 @@ def test_idx_of_wider_types(tmp_path):
     path.write_bytes(struct.pack(">4B2I", 0, 0, 0x0C, 2, 2, 2) + values.tobytes())
     assert read_idx(path).tolist() == values.tolist()
     with pytest.raises(UserError, match="int32, expected uint8"):
-        load_user_images(path)
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +78,16 @@ def test_damaged_idx(tmp_path, images, damage, message):
     path = tmp_path / "images"
     path.write_bytes(damage(idx(images)))
     with pytest.raises(UserError, match=message):
-        load_user_images(path)
+        load(path)
 
 
 def test_npy(tmp_path, images):
     path = tmp_path / "images.npy"
     np.save(path, images)
-    np.testing.assert_array_equal(load_user_images(path), images[:, None])
+    np.testing.assert_array_equal(load(path).images, images[:, None])
     deep = np.stack([images, 255 - images], axis=1)
     np.save(path, deep)
-    np.testing.assert_array_equal(load_user_images(path, (2, 6, 7)), deep)
+    np.testing.assert_array_equal(load(path, (2, 6, 7)).images, deep)
 
 
 def test_floats(tmp_path):
@@ -89,13 +95,13 @@ def test_floats(tmp_path):
     path = tmp_path / "images.npy"
     codes = Codes(0.5, 100)
     np.save(path, np.array([-60, -0.3, 0, 0.25, 0.75, 90], np.float32).reshape(1, 2, 3))
-    found = data.load_for((1, 2, 3), path, codes=codes).images
+    found = load_for(Takes((1, 2, 3), codes), DataFiles(str(path))).images
     assert found.dtype == np.uint8 and found.reshape(-1).tolist() == [0, 99, 100, 100, 102, 255]
     with pytest.raises(UserError, match="expected uint8"):
-        data.load_for((1, 2, 3), path)
+        load_for(Takes((1, 2, 3)), DataFiles(str(path)))
     np.save(path, np.full((1, 2, 3), np.nan))
     with pytest.raises(UserError, match="not finite"):
-        data.load_for((1, 2, 3), path, codes=codes)
+        load_for(Takes((1, 2, 3), codes), DataFiles(str(path)))
 
 
 @pytest.mark.parametrize(
@@ -112,21 +118,21 @@ def test_unfit_npy(tmp_path, array, message):
     path = tmp_path / "images.npy"
     np.save(path, array, allow_pickle=True)
     with pytest.raises(UserError, match=message):
-        load_user_images(path, (1, 6, 7))
+        load(path, (1, 6, 7))
 
 
 def test_pngs(tmp_path, images):
     for index, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{index}.png")
-    np.testing.assert_array_equal(load_user_images(tmp_path / "3.png"), images[3:4, None])
-    np.testing.assert_array_equal(load_user_images(tmp_path), images[:, None])
-    np.testing.assert_array_equal(load_user_images(f"{tmp_path}/[12].png"), images[1:3, None])
+    np.testing.assert_array_equal(load(tmp_path / "3.png").images, images[3:4, None])
+    np.testing.assert_array_equal(load(tmp_path).images, images[:, None])
+    np.testing.assert_array_equal(load(f"{tmp_path}/[12].png").images, images[1:3, None])
     # Grey in colour is grey; one picture in colour makes all of them so.
     Image.fromarray(images[0]).convert("RGB").save(tmp_path / "0.png")
-    assert load_user_images(tmp_path).shape == (5, 1, 6, 7)
+    assert load(tmp_path).images.shape == (5, 1, 6, 7)
     colour = np.stack([images[0], images[1], images[2]], axis=-1)
     Image.fromarray(colour).save(tmp_path / "4.png")
-    loaded = load_user_images(tmp_path)
+    loaded = load(tmp_path).images
     assert loaded.shape == (5, 3, 6, 7)
     np.testing.assert_array_equal(loaded[4], np.moveaxis(colour, -1, 0))
     np.testing.assert_array_equal(loaded[1], np.stack([images[1]] * 3))
@@ -134,13 +140,13 @@ def test_pngs(tmp_path, images):
 
 def test_unfit_pngs(tmp_path, images):
     with pytest.raises(UserError, match="holds no PNG"):
-        load_user_images(tmp_path)
+        load(tmp_path)
     with pytest.raises(UserError, match="no such file"):
-        load_user_images(tmp_path / "nothing.png")
+        load(tmp_path / "nothing.png")
     Image.fromarray(images[0]).save(tmp_path / "a.png")
     Image.fromarray(images[0][:5]).save(tmp_path / "b.png")
     with pytest.raises(UserError, match=r"b\.png.*one size"):
-        load_user_images(tmp_path)
+        load(tmp_path)
 
 
 def saved(image: Image.Image, kind: str) -> bytes:
@@ -151,7 +157,7 @@ def saved(image: Image.Image, kind: str) -> bytes:
 
 BAD_PNGS = {
     "empty": (b"", "not a readable PNG, but an empty file"),
-    "jpeg": (saved(Image.new("L", (7, 6)), "JPEG"), "but a JPEG"),
+    "webp": (saved(Image.new("L", (7, 6)), "WEBP"), "but a WebP"),
     "gif": (saved(Image.new("L", (7, 6)), "GIF"), "but a GIF"),
     "macos": (bytes.fromhex("00051607") + bytes(40), "but what macOS keeps beside a file"),
     "text": (b"hello", "but something else"),
@@ -168,11 +174,11 @@ def test_a_bad_png_among_others_is_left_out(tmp_path, images, capsys, name):
     bad = tmp_path / "._b.png"
     bad.write_bytes(content)
     with pytest.raises(UserError, match=words) as caught:
-        load_user_images(tmp_path)
+        load(tmp_path)
     assert str(bad) in str(caught.value) and "0x" not in str(caught.value)
     for other, image in zip("ac", images, strict=False):
         Image.fromarray(image).save(tmp_path / f"{other}.png")
-    found, names = read_user_images(tmp_path)
+    found, _, _, names, _ = load(tmp_path)
     np.testing.assert_array_equal(found, images[:2, None])
     assert names == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
     assert capsys.readouterr().err == f"{caught.value}; left out\n"
@@ -181,8 +187,8 @@ def test_a_bad_png_among_others_is_left_out(tmp_path, images, capsys, name):
 def test_no_png_of_several_is_good(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.png").write_bytes(b"")
-    with pytest.raises(UserError, match="none of its 2 PNGs can be used"):
-        load_user_images(tmp_path)
+    with pytest.raises(UserError, match="none of its 2 pictures can be used"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("size", [28, 27])
@@ -192,7 +198,7 @@ def test_images_that_look_inverted(tmp_path, capsys, size):
     digits[:, 9:18, 12:15] = 255
     digits[1] = 255 - digits[1]
     np.save(tmp_path / "digits.npy", digits)
-    found = load_for((1, size, size), tmp_path / "digits.npy")
+    found = load_for(Takes((1, size, size)), DataFiles(str(tmp_path / "digits.npy")))
     assert found.names[1] == f"{tmp_path / 'digits.npy'} 1"
     said = capsys.readouterr().err
     assert ("1 of 3 images are mostly white, such as" in said) == (size == 28)
@@ -224,15 +230,17 @@ def test_images_for_a_network(tmp_path, monkeypatch, images):
     """The test set with its labels, or a user's file without; the first of them, if so told."""
     mnist = write_mnist(tmp_path)
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
-    found, labels, name, names = load_for((1, 28, 28))
+    takes = Takes((1, 28, 28), trained="MNIST")
+    found, labels, name, names, classes = load_for(takes)
     np.testing.assert_array_equal(found, mnist[:, None])
-    assert labels.tolist() == [0, 1, 2] and name == "MNIST test" and names is None
-    found, labels, _, _ = load_for((1, 28, 28), count=2)
+    assert labels.tolist() == [0, 1, 2] and name == "MNIST test"
+    assert names is None and classes is None
+    found, labels, *_ = load_for(takes, count=2)
     assert found.shape == (2, 1, 28, 28) and labels.tolist() == [0, 1]
     own = tmp_path / "own.npy"
     np.save(own, images)
     for count in (None, 5, 1):
-        found, labels, name, names = load_for((1, 6, 7), own, count)
+        found, labels, name, names, _ = load_for(Takes((1, 6, 7)), DataFiles(str(own)), count)
         np.testing.assert_array_equal(found, images[:count, None])
         assert labels is None and name == str(own)
         assert names == [f"{own} {number}" for number in range(len(found))]
@@ -254,7 +262,7 @@ def test_images_that_do_not_fit(tmp_path, monkeypatch, images, shape, source, co
     monkeypatch.chdir(tmp_path)
     np.save("own.npy", images)
     with pytest.raises(UserError, match=message):
-        load_for(shape, source, count, remedy="do this")
+        load_for(Takes(shape), DataFiles(source), count, remedy="do this")
 
 
 def test_numbers_of_images(images):

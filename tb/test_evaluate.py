@@ -112,16 +112,16 @@ def test_a_network_without_mistakes_can_be_drawn(splits, quantised, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "network",
+    ("network", "words"),
     [
-        Network.chain("wide", (Linear(10),), (3, 28, 28)),
-        Network.chain("few", (Linear(4),)),
+        (Network.chain("wide", (Linear(10),), (3, 28, 28)), "takes 3x28x28 .*; use --images FILE"),
+        (Network.chain("few", (Linear(4),)), "choose a network for those"),
     ],
 )
-def test_refuses_networks_for_other_images(splits, network, tmp_path, seed):
+def test_refuses_networks_for_other_images(splits, network, words, tmp_path, seed):
     quantised = power_of_two(network, random_parameters(generator(seed, "other"), network))
     export(quantised, tmp_path / network.name)
-    with pytest.raises(UserError, match="choose a network for those") as caught:
+    with pytest.raises(UserError, match=words) as caught:
         evaluate.main([str(tmp_path / network.name)])
     assert "\n" not in str(caught.value)
 

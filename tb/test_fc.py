@@ -1,4 +1,7 @@
-"""fc against model.network.layers.linear.fc and requantise, weights in the order of arrival."""
+"""fc against model.network.layers.linear.fc and requantise, weights in the order of arrival.
+
+With several vectors an image it is a 1x1 convolution, and checked against conv2d.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from testbench import Layout
 from traffic import Weighted
 
 from convstream.model.hardware.stage import Folding
-from convstream.model.network.layers import Linear
+from convstream.model.network.layers import Conv, Linear
+from convstream.model.network.layers.conv import conv2d
 from convstream.model.network.layers.linear import fc
 
 
@@ -38,6 +42,10 @@ SHAPES = {
     "pixels2": case(6, 4, 5, 2, 3, PIXELS=2, LANES=2),
     "pixels2_whole": case(8, 3, 4, 4, 6, PIXELS=2),
     "pixels4": case(8, 1, 3, 2, 3, PIXELS=4),
+    "vectors": case(1, 6, 5, 2, 4, LANES=3, VECTORS=7),
+    "vectors_in_narrow_beats": case(1, 11, 4, 4, 3, LANES=2, VECTORS=5),
+    "vectors_at_full_rate": case(1, 5, 3, 3, 5, VECTORS=12),
+    "vectors_of_logits": case(1, 3, 10, 5, 2, LANES=1, VECTORS=3, OUT_WIDTH=32),
     "pixels4_channels_split": case(4, 6, 3, 3, 5, PIXELS=4, LANES=3),
 }
 CASES = {
@@ -55,7 +63,10 @@ def draw(rng: random.Random) -> dict:
     lanes = [n for n in range(1, channels + 1) if pixels == 1 or channels % n == 0]
     pe, simd = rng.randint(1, out), rng.randint(1, min(24, positions * channels))
     return case(positions, channels, out, pe, simd) | dict(
-        PIXELS=pixels, LANES=rng.choice(lanes), INPUT_MAJOR=rng.getrandbits(1)
+        PIXELS=pixels,
+        LANES=rng.choice(lanes),
+        INPUT_MAJOR=rng.getrandbits(1),
+        VECTORS=rng.randint(1, 9) if positions == 1 else 1,
     )
 
 
@@ -66,9 +77,9 @@ class Fc(Weighted):
 
     def __init__(self, parameters: dict, seed: str) -> None:
         super().__init__(parameters, seed)
-        p = dict(PIXELS=1) | self.parameters
-        layer = Linear(p["OUT_FEATURES"])
-        in_shape = (p["CHANNELS"], 1, p["POSITIONS"])
+        p = dict(PIXELS=1, VECTORS=1) | self.parameters
+        layer = Linear(p["OUT_FEATURES"]) if p["VECTORS"] == 1 else Conv(p["OUT_FEATURES"], 1)
+        in_shape = (p["CHANNELS"], 1, p["VECTORS"] * p["POSITIONS"])
         out_shape = layer.out_shape(in_shape)
         folding = Folding(p["PE"], p["SIMD"], bool(p["INPUT_MAJOR"]))
         self.stage = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"])
@@ -78,6 +89,8 @@ class Fc(Weighted):
         self.interval = max(self.stage.cycles, self.source.beats)
 
     def accumulators(self, images: np.ndarray) -> np.ndarray:
+        if self.weight.ndim == 4:
+            return conv2d(images, self.weight, self.bias)
         acc = fc(images.reshape(len(images), -1), self.weight, self.bias)
         return acc.reshape(*acc.shape, 1, 1)
 

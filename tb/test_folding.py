@@ -22,8 +22,22 @@ from convstream.model.network.layers import Add, AvgPool, Concat, Conv, Linear, 
 
 # What rectangular folding needs at 784 cycles an image; below it lies what splitting products
 # freely would need, under which no folding can go.
-MOST = {"convnet": 37, "cnn7x7": 152, "cnn5x5": 101, "simplecnn": 3436, "lenet5": 630}
-LEAST = {"convnet": 35, "cnn7x7": 152, "cnn5x5": 95, "simplecnn": 3387, "lenet5": 570}
+MOST = {
+    "convnet": 37,
+    "cnn7x7": 152,
+    "cnn5x5": 101,
+    "simplecnn": 3436,
+    "lenet5": 630,
+    "dsnet": 609,
+}
+LEAST = {
+    "convnet": 35,
+    "cnn7x7": 152,
+    "cnn5x5": 95,
+    "simplecnn": 3387,
+    "lenet5": 570,
+    "dsnet": 521,
+}
 
 SMALL = [
     (Network.chain("one_fc", (Linear(5),), (2, 1, 3)), 1),

@@ -20,7 +20,7 @@ from convstream.model.export import export
 from convstream.model.hardware import manifest, overview, schedule, verilog
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.scaling import scalings
-from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from convstream.model.hardware.schedule import buffers, latency, simulate
 from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
@@ -110,7 +110,7 @@ def exact(rng: np.random.Generator, network: Network, folder: Path, powers: bool
     folded = replace(folded_at_random(rng, network), scalings=scalings(quantised))
     check(rng, quantised, folded, folder / "net")
     found = buffers(folded)
-    assert found.interval <= TOLERANCE * folded.cycles
+    assert found.interval <= folded.cycles
     assert found.latency == latency(folded)
 
 

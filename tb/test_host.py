@@ -48,7 +48,7 @@ def quantised() -> QuantisedNetwork:
 def folder(quantised, tmp_path_factory):
     """Its build, as far as a host needs it."""
     folder = tmp_path_factory.mktemp("build") / "tiny"
-    export(quantised, folder)
+    export(quantised, folder, training={"dataset": "MNIST"})
     said = Identity(
         board="bench",
         network="tiny",
@@ -385,6 +385,25 @@ def test_same_roms_of_another_build(quantised, folder, capsys, monkeypatch):
     monkeypatch.setattr(host, "BENCH_IMAGES", 2)
     with ModelBoard(quantised, answer(folder, build_id=b"build #2")) as board:
         assert talk(board, folder, "bench") == 0
+
+
+def test_data_of_ones_own(board, quantised, folder, tmp_path, capsys):
+    """Class folders: numbers of their images, names of their classes, accuracy."""
+    images = random_images(generator("1", "own"), quantised, 10)
+    names = [f"d{label}" for label in range(10)]
+    for name, image in zip(names, images, strict=True):
+        (tmp_path / "zoo" / name).mkdir(parents=True)
+        Image.fromarray(image[0]).save(tmp_path / "zoo" / name / "one.png")
+    data = ("--data", str(tmp_path / "zoo"))
+    found = reference.argmax(reference.predict(quantised, images))
+    assert talk(board, folder, "classify", *data, "3") == 0
+    shown = capsys.readouterr().out
+    assert names[found[3]] in shown and names[3] in shown
+    assert talk(board, folder, "test", *data) == 0
+    shown = capsys.readouterr().out
+    accuracy = f"{100 * (found == np.arange(10)).mean():.2f} %"
+    assert cells(shown, "10 ")[:5] == ["10", "100", "0", accuracy, accuracy]
+    assert f"images: {tmp_path / 'zoo'}" in shown
 
 
 # The user's own mistakes

@@ -20,7 +20,7 @@ def make(*arguments: str, dry: bool = True, cwd: Path = ROOT) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("name", ["LABELS", "IMAGE", "net"])
+@pytest.mark.parametrize("name", ["LABEL", "IMAGE", "net"])
 def test_an_unknown_variable_is_refused(name: str) -> None:
     done = make("sim", f"{name}=x")
     assert done.returncode == 2
@@ -52,5 +52,17 @@ def test_tests_in_a_path_with_spaces_are_refused_before_the_set_up(target, tmp_p
 
 
 def test_environment_variables_of_other_names_do_no_harm(monkeypatch) -> None:
-    monkeypatch.setenv("LABELS", "x")
-    assert make("sim").returncode == 0
+    monkeypatch.setenv("LABEL", "x")
+    monkeypatch.setenv("DATA", "/somewhere")
+    done = make("sim")
+    assert done.returncode == 0
+    assert "/somewhere" not in done.stdout
+
+
+@pytest.mark.parametrize("target", ["sim", "compare", "report", "sim-netlist"])
+def test_data_of_ones_own(target: str) -> None:
+    options = {"DATA": "my data", "LABELS": "y.npy", "CLASSES": "names.txt", "LAYOUT": "nhwc"}
+    done = make(target, *(f"{name}={value}" for name, value in options.items()))
+    assert done.returncode == 0
+    for name, value in options.items():
+        assert f"--{name.lower()} '{value}'" in done.stdout

@@ -13,6 +13,7 @@ from random_networks import generator, random_images, random_parameters
 from convstream.fpga import flow, fold, netlist
 from convstream.fpga.boards import ECP5, ICE40, find
 from convstream.model.export import export
+from convstream.model.learning.own_data import DataFiles
 from convstream.model.network.exponents import power_of_two
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear, MaxPool
@@ -49,7 +50,7 @@ def test_tiny(board, tiny, build_folder, monkeypatch):
     network, images = tiny
     # Icarus compiles at once, and shows an X; of iCE40's models it takes no defaults of ports.
     simulator = "verilator" if board == "icebreaker" else "icarus"
-    settings = run.Options(sim=simulator, images=images, n=5)
+    settings = run.Options(sim=simulator, given=DataFiles(images), n=5)
 
     def simulate() -> int:
         return run.stream(

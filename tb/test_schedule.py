@@ -23,7 +23,7 @@ from convstream.model.hardware import schedule
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork, beat_pixels
 from convstream.model.hardware.layers import stage_class
 from convstream.model.hardware.scaling import scalings
-from convstream.model.hardware.schedule import TOLERANCE, buffers, latency, simulate
+from convstream.model.hardware.schedule import buffers, latency, simulate
 from convstream.model.hardware.simulation import Simulation
 from convstream.model.hardware.solver import solve
 from convstream.model.hardware.stage import Folding
@@ -146,7 +146,7 @@ def test_model_of_compact_networks_is_exact(name: str, pe: int, seed: str, tmp_p
     assert "conv2d" not in modules
     quantised = power_of_two(network, random_parameters(rng, network))
     check(rng, quantised, folded, tmp_path / "net")
-    assert buffers(folded).interval <= TOLERANCE * folded.cycles
+    assert buffers(folded).interval <= folded.cycles
 
 
 # Depthwise convolutions, from memory and from registers, and pools over more than a few pixels.
@@ -179,7 +179,7 @@ def test_model_of_separable_networks_is_exact(
         folded = replace(folded, scalings=scalings(quantised))
     check(rng, quantised, folded, tmp_path / "net")
     assert "RUNNING" in (tmp_path / "net" / "net.v").read_text()
-    assert buffers(folded).interval <= TOLERANCE * folded.cycles
+    assert buffers(folded).interval <= folded.cycles
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -187,15 +187,16 @@ def test_model_of_separable_networks_is_exact(
 def test_fifos_keep_the_pace(name: str, cycles: int) -> None:
     folded = solve(NETWORKS[name], cycles=cycles)
     found = buffers(folded)
-    assert found.interval <= TOLERANCE * folded.cycles
+    assert found.interval <= folded.cycles
     assert found.latency == latency(folded)
-    bits = [8 * found.fifo_depths[stage.name] * stage.out_lanes for stage in folded.stages]
-    assert sum(bits) <= 4096
+    if not folded.streams.forks:
+        bits = [8 * found.fifo_depths[stage.name] * stage.out_lanes for stage in folded.stages]
+        assert sum(bits) <= 4096
     # None can be smaller: one beat less, where 2 is the least, costs pace or latency.
     for stage, depth in found.fifo_depths.items():
         if depth > 2:
             depths = {**found.fifo_depths, stage: depth - 1}
-            slower = simulate(folded, depths, 12).interval > TOLERANCE * folded.cycles
+            slower = simulate(folded, depths, 12).interval > folded.cycles
             assert slower or simulate(folded, depths, 1).latency > found.latency
 
 
@@ -206,7 +207,7 @@ def test_a_burst_into_a_slow_reader_gets_a_fifo() -> None:
     assert folded.cycles == 900
     assert simulate(folded, {"fc1": 2, "fc2": 2}, 12).interval > 1000
     found = buffers(folded)
-    assert found.interval <= TOLERANCE * 900
+    assert found.interval <= 900
     assert found.fifo_depths["fc1"] > 20
 
 
@@ -246,7 +247,7 @@ def test_logits_of_a_network_without_fc_wait_for_the_whole_image() -> None:
     folded = solve(network)
     found = buffers(folded)
     assert found.fifo_depths["conv2"] == folded.output.output_beats
-    assert found.interval <= TOLERANCE * folded.cycles
+    assert found.interval <= folded.cycles
 
 
 @pytest.mark.parametrize("number", range(8))

@@ -371,7 +371,7 @@ def environment(tmp_path, seed) -> dict[str, str]:
         (hidden / f"{name}.py").write_text("raise ImportError('hidden by a test')\n")
     small_mnist.write(tmp_path / "root", digits(seed, 300), digits(seed, 100))
     return os.environ | {
-        "PYTHONPATH": str(hidden),
+        "PYTHONPATH": os.pathsep.join([str(hidden), str(ROOT)]),
         "MNIST_ROOT": str(tmp_path / "root"),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -441,12 +441,16 @@ def test_the_command_refuses_in_one_line(environment, tmp_path, arguments, words
 
 
 def test_a_teacher_must_be_there(tmp_path, monkeypatch):
-    recipe = Recipe(teacher="simplecnn")
-    assert load_teacher(recipe) is not None
+    recipe, network = Recipe(teacher="simplecnn"), NETWORKS["lenet5"]
+    assert load_teacher(recipe, network, "MNIST") is not None
+    with pytest.raises(UserError, match="simplecnn takes other images .* than other; leave it out"):
+        load_teacher(recipe, Network.chain("other", (Linear(3),)), "MNIST")
+    with pytest.raises(UserError, match="simplecnn has learned from MNIST, not from zoo; use"):
+        load_teacher(recipe, network, "zoo")
     monkeypatch.setattr(places, "MEM", tmp_path)
     monkeypatch.setattr(places, "SHIPPED", tmp_path)
     with pytest.raises(UserError, match="train it first"):
-        load_teacher(recipe)
+        load_teacher(recipe, network, "MNIST")
     with pytest.raises(UserError, match="unknown teacher"):
-        load_teacher(Recipe(teacher="nobody"))
-    assert load_teacher(Recipe()) is None
+        load_teacher(Recipe(teacher="nobody"), network, "MNIST")
+    assert load_teacher(Recipe(), network, "MNIST") is None

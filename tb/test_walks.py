@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -15,9 +16,7 @@ import small_mnist
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PAGE = (PACKAGE / "docs" / "your-own-network.md").read_text(encoding="utf-8")
-FILES = {
-    name: code for name, code in re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S)
-}
+FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S))
 # By heading, its blocks of commands.
 WALKS = {
     section.splitlines()[0]: blocks
@@ -61,8 +60,8 @@ def shows(output: str, line: str) -> bool:
 
 
 def test_every_walk_is_found() -> None:
-    assert len(WALKS) == PAGE.count("```console") == 4
-    assert len(FILES) == PAGE.count("```python") == 4
+    assert len(WALKS) == PAGE.count("```console") == 5
+    assert len(FILES) == PAGE.count("```python") + PAGE.count("```toml") == 6
 
 
 @pytest.mark.slow
@@ -72,6 +71,8 @@ def test_walk(walk: str, environment: dict[str, str], tmp_path: Path) -> None:
     text = "\n".join(blocks)
     if ".onnx" in text:
         pytest.importorskip("torch", reason="needs the extra [train]")
+    if "aware.onnx" in text and importlib.util.find_spec("brevitas") is None:
+        pytest.skip("needs brevitas")
     for name in re.findall(r"\S+\.tflite", text):
         pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
         source = Path(os.environ.get("MLPERF_TINY", "")) / name

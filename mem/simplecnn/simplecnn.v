@@ -223,7 +223,7 @@ module simplecnn (
     localparam FC1_SIMD       = 74;
     localparam FC1_ACC_WIDTH  = 25;
     localparam FC1_SHIFT      = 10;
-    localparam FC1_FIFO_DEPTH = 26;
+    localparam FC1_FIFO_DEPTH = 27;
 
     wire [8*FC1_PE-1:0] fc1_tdata;
     wire                fc1_tvalid;

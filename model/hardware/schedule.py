@@ -18,7 +18,7 @@ from convstream.model.hardware.streams import Streams
 from convstream.model.hardware.timing import DeadlockError
 from convstream.model.network.graph import IMAGE
 
-TOLERANCE = 1.005  # an interval this much above the bound still counts as full rate
+TOLERANCE = 1.005  # an excerpt whose interval is this much above the bound tells nothing
 FLAGS = 16  # images that may at least be in the pipeline while its output is stalled
 LARGE = 50_000  # beats an image, in all streams: of more, only so many are simulated
 LEAST_ROWS = 2  # that each layer must then still give
@@ -221,7 +221,7 @@ def _smallest(rhythm: _Rhythm) -> Buffers:
         # The first outputs leave before the last pixel has come in: they wait until the length of
         # the whole image is known.
         least[output.name] = output.output_beats
-    enough = TOLERANCE * _slowest(stages).interval
+    enough = float(_slowest(stages).interval)
 
     def fit(simulations: Iterable[Simulation | None]) -> list[Simulation] | None:
         """The simulations, unless one of them takes more time than it needs."""

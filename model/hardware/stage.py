@@ -9,8 +9,6 @@ holds elements `sf*simd` to `sf*simd + simd - 1`, and only the last chunk can be
 a layer takes `positions / out_pixels * NF * SF` cycles an image with `out_pixels * pe * simd`
 multipliers. A stage is as slow as the largest of its cycles, its input beats, its output beats and
 the columns that it reads.
-
-What differs from layer to layer stands in `model/hardware/layers/`, a subclass of `Stage` each.
 """
 
 from __future__ import annotations
@@ -73,8 +71,6 @@ class Stage(ABC):
     foldable: ClassVar[bool] = False
     # Whether its folding has a loop order to choose.
     ordered: ClassVar[bool] = False
-    # Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v.
-    converts: ClassVar[bool] = False
     # Whether it takes the channels of a pixel in parts, and best such as divide them.
     cuts_pixels: ClassVar[bool] = False
 
@@ -251,6 +247,11 @@ class Stage(ABC):
         """Window or loop order, for a table."""
 
     @property
+    def converts(self) -> bool:
+        """Whether it cuts its input beats into chunks of `simd`: see rtl/width_converter.v."""
+        return False
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """The layer's own entries in `network.json`."""
         return {}
@@ -259,9 +260,7 @@ class Stage(ABC):
     def settings(self, wiring: Wiring) -> list[Setting]:
         """Parameters of the instance, in order."""
 
-    # Fuzz
-
-    # Relative frequency of this kind among random layers.
+    # Fuzz: relative frequency of this kind among random layers.
     frequency: ClassVar[int]
 
     @classmethod

@@ -17,7 +17,8 @@ CACHED_PIXELS = 2**13  # sampled at once, so few that all that is made of them s
 def augment(pixels: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     """Randomly distorted copies of `pixels`, uint8 (N, C, H, W).
 
-    Each image gets a random affine map and a smooth random field of displacements. Bilinear
+    Each image gets a random affine map and a smooth random field of displacements; if the recipe
+    says so, every other is mirrored. Bilinear
     sampling blurs strokes, which costs accuracy in networks with few filters; their recipes sample
     bicubically and leave a share of the images as they are.
     """
@@ -31,6 +32,9 @@ def augment(pixels: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.
         part = slice(start, start + batch)
         positions = weights[:, part] @ basis
         distorted[moved[part]] = _sample(pixels[moved[part]], positions, recipe.interpolation)
+    if recipe.flip:
+        mirrored = rng.random(count) < 0.5
+        distorted[mirrored] = distorted[mirrored, :, :, ::-1]
     return distorted
 
 

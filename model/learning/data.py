@@ -11,18 +11,20 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from convstream.model.base import files, places
 from convstream.model.base.errors import UserError
-from convstream.model.learning.image_files import (
-    check_shape,
-    read_idx,
-    read_user_images,
+from convstream.model.learning.image_files import check_shape, read_idx
+from convstream.model.learning.own_data import (
+    DataFiles,
+    Images,
+    Takes,
+    class_names,
+    idx_file,
+    load_own,
 )
-from convstream.model.network.codes import Codes
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -38,6 +40,7 @@ MD5 = {
     "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+OURS = ("MNIST", "scikit-learn digits")  # what `load_images` gives begins so
 DOWNLOAD_TIMEOUT_S = 10
 DIGIT = (1, 28, 28)  # shape of an image
 WHITE = 127  # mean of an image that is mostly white
@@ -51,10 +54,10 @@ STROKES = 20  # pixels of the longer side
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """images: uint8 (N, 28, 28). labels: int64 (N,), or None. name: what a report calls it."""
+    """images: uint8 (N, 28, 28). labels: int64 (N,). name: what a report calls it."""
 
     images: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray
     name: str
 
 
@@ -77,6 +80,11 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
         download = os.environ.get("MNIST_DOWNLOAD", "1") != "0"
     if download and _download(places.DATA):
         return _read_mnist(places.DATA, split)
+    if root:
+        raise UserError(
+            f"MNIST_ROOT={root}: not there, nor can MNIST be downloaded; set it to a folder that "
+            "holds MNIST/raw/, or unset it to use scikit-learn's digits"
+        )
     rule = "=" * 78
     print(
         f"{rule}\nMNIST is not here and cannot be downloaded: using scikit-learn's bundled "
@@ -88,52 +96,36 @@ def load_images(split: str = "test", *, download: bool | None = None) -> Dataset
     return _load_digits(split)
 
 
-class Images(NamedTuple):
-    """Images for a network.
-
-    images: uint8 (N, C, H, W). labels: int64 (N,), or None. name: what a report calls them. names:
-    what it calls each of a user's own; None of the test set's.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    name: str
-    names: list[str] | None
-
-
 def load_for(
-    shape: tuple[int, int, int],
-    source: str | Path | None = None,
+    takes: Takes,
+    given: DataFiles | None = None,
     count: int | None = None,
     *,
     remedy: str = "use --images FILE",
-    codes: Codes | None = None,
 ) -> Images:
-    """Images for a network that takes `shape` (C, H, W).
+    """Images for a network: a user's own, see `load_own`, or MNIST's test set.
 
-    source: a user's own, see `load_user_images`; None: the test set. count: the first so many of
-    them; None: all. Raises `UserError` where they have another shape, or are too few; remedy: what
-    to do if the test set does not fit. codes: of the network's image, as which floats are taken.
+    count: so many of them, see `Images.first`. Raises `UserError` where they have another shape, or
+    are too few; remedy: what to do if the test set does not fit.
     """
-    if source is not None:
-        images, names = read_user_images(source, shape, codes)
-        found = Images(images, None, str(source), names)
-        _warn_inverted(found)
-    else:
-        dataset = load_images("test")
-        found = Images(dataset.images[:, None], dataset.labels, dataset.name, None)
-        check_shape(found.images, shape, found.name, remedy)
-    if count is not None and count > len(found.images):
-        raise UserError(
-            f"{found.name} holds {len(found.images):,} images, {count:,} were asked for; ask for "
-            "no more than it holds"
+    if given is not None and given.images is not None:
+        found = load_own(given, takes)
+        if found.labels is None:
+            _warn_inverted(found)
+        return found.first(count)
+    dataset = load_images("test")
+    images = dataset.images[:, None]
+    if takes.shape is not None:
+        check_shape(images, takes.shape, dataset.name, remedy)
+    if not (takes.trained or "").startswith(OURS):
+        print(
+            f"note: {takes.name} was not trained on MNIST here, but runs on {dataset.name}; give "
+            "images of its own with --data",
+            file=sys.stderr,
         )
     return Images(
-        found.images[:count],
-        None if found.labels is None else found.labels[:count],
-        found.name,
-        None if found.names is None else found.names[:count],
-    )
+        images, dataset.labels, dataset.name, None, class_names(given or DataFiles(), takes)
+    ).first(count)
 
 
 def _warn_inverted(found: Images) -> None:
@@ -158,17 +150,13 @@ def check_number(number: int, images: np.ndarray, source: str) -> None:
         )
 
 
-def _find(raw: Path, name: str) -> Path | None:
-    return next((p for p in (raw / name, raw / f"{name}.gz") if p.is_file()), None)
-
-
 def _complete(root: Path) -> bool:
     raw = root / "MNIST" / "raw"
-    return all(_find(raw, name) for names in FILES.values() for name in names)
+    return all(idx_file(raw, name) for names in FILES.values() for name in names)
 
 
 def _read_mnist(root: Path, split: str) -> Dataset:
-    found = (_find(root / "MNIST" / "raw", name) for name in FILES[split])
+    found = (idx_file(root / "MNIST" / "raw", name) for name in FILES[split])
     paths = [path for path in found if path is not None]
     images, labels = map(read_idx, paths)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
@@ -185,7 +173,7 @@ def _download(root: Path) -> bool:
     """Fetch the four files; False where there is no network. Each appears whole or not at all."""
     raw = root / "MNIST" / "raw"
     for name in MD5:
-        if _find(raw, name):
+        if idx_file(raw, name):
             continue
         data = next(filter(None, (_fetch(mirror, name) for mirror in MIRRORS)), None)
         if data is None:

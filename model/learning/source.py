@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,17 @@ from convstream.model.learning.augment import augment
 from convstream.model.learning.backend import Backend, Batch, Model
 from convstream.model.learning.data import load_images
 from convstream.model.learning.imitation import solve_last
+from convstream.model.learning.own_data import (
+    DataFiles,
+    Images,
+    Takes,
+    class_names,
+    load_own,
+    splits,
+)
 from convstream.model.learning.recipes import Recipe
+from convstream.model.network.codes import Codes
+from convstream.model.network.exponents import PIXEL_EXPONENT
 from convstream.model.network.graph import Network
 
 VALIDATION = 5000
@@ -22,6 +33,7 @@ SPLIT_SEED = 20240229
 COPY_BATCH = 1000
 BATCHES_AHEAD = 4
 SOLVE_COPIES = 3
+PIXELS = Codes.power_of_two(PIXEL_EXPONENT)  # what networks trained here take
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,22 +57,85 @@ class Split:
             )
 
 
-def load_split(split: str) -> tuple[Split, str]:
-    """The whole `train` or `test` split, and the data set's name."""
-    data = load_images(split)
-    assert data.labels is not None
-    return Split(data.images[:, None], data.labels), data.name
-
-
 def hold_out(data: Split) -> tuple[Split, Split]:
-    """Training and validation part. The same for every seed and network: a teacher must not have
-    learned what its pupil is validated on."""
+    """What is left, and a fifth, at most 5,000, that is held out.
+
+    The same for every seed and network: a teacher must not have learned what its pupil is validated
+    on.
+    """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(data))
     held = min(VALIDATION, len(data) // 5)
     train, validation = (
         Split(data.pixels[part], data.labels[part]) for part in (order[held:], order[:held])
     )
     return train, validation
+
+
+class Course(NamedTuple):
+    """What a network learns from, is chosen by and, at the end, judged on.
+
+    name: what a report calls the data set. classes: names of the classes, or None.
+    """
+
+    training: Split
+    validation: Split
+    test: Split
+    name: str
+    classes: tuple[str, ...] | None
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes."""
+        if self.classes is not None:
+            return len(self.classes)
+        return 1 + max(int(split.labels.max()) for split in self[:3])
+
+
+def load_course(given: DataFiles, takes: Takes) -> Course:
+    """A user's own data, or MNIST.
+
+    Of a folder that is divided, `test`, or else `val`, is what the network is judged on; with both,
+    `val` is what it is chosen by. What is missing is held out of the training images. takes: as far
+    as the network's shape and outputs are settled. Raises `UserError` naming the file where there
+    are no labels, too few images, or other floats than 0 to 1.
+    """
+    if given.images is None:
+        splits_of = {split: load_images(split) for split in ("train", "test")}
+        learned, test = (Split(one.images[:, None], one.labels) for one in splits_of.values())
+        name = splits_of["train"].name.removesuffix(" train")
+        training, validation = hold_out(learned)
+        return Course(training, validation, test, name, class_names(given, takes))
+    parts = splits(given)
+    images = _labelled(parts.get("train", given), takes)
+    shape = images.images.shape[1:]
+    takes = takes._replace(shape=shape, classes=images.classes)
+    learned = _split(images)
+    held = [_split(_labelled(parts[name], takes)) for name in ("val", "test") if name in parts]
+    if not held:
+        learned, one = hold_out(learned)
+        held = [one]
+    if len(held) == 1:
+        learned, one = hold_out(learned)
+        held.insert(0, one)
+    if not min(len(learned), *map(len, held)):
+        raise UserError(f"{given.images}: too few images to hold some out; expected 10 or more")
+    validation, test = held
+    return Course(learned, validation, test, given.images, images.classes)
+
+
+def _labelled(given: DataFiles, takes: Takes) -> Images:
+    found = load_own(given, takes._replace(codes=PIXELS, bounds=(0, 1)))
+    if found.labels is None:
+        raise UserError(
+            f"{given.images}: has no labels; give --labels, or sort the images into a folder for "
+            "each class"
+        )
+    return found
+
+
+def _split(images: Images) -> Split:
+    assert images.labels is not None
+    return Split(images.images, images.labels)
 
 
 class Source:

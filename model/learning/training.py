@@ -86,6 +86,10 @@ def train(
                 f"{node.name}: a {node.layer.kind} is not trained here; train the network in "
                 "PyTorch, then run convstream quantise"
             )
+    if not network.output.layer.accumulates:
+        raise UserError(
+            f"{network.output.name}: the last layer gives no logits; end with a linear layer"
+        )
     with backend.limited(threads):
         model, float_stage, float_score = train_float(
             backend, network, training, validation, recipe, teacher=teacher, progress=progress

@@ -15,6 +15,17 @@ IMAGE = "image"
 """What a node's `inputs` call the network's own input."""
 
 
+def names_of(layers: Sequence[Layer]) -> list[str]:
+    """What the nodes of these layers are called: `conv1`, `pool1`, `conv2`, ..."""
+    total = Counter(layer.stem for layer in layers)
+    seen: Counter[str] = Counter()
+    names = []
+    for layer in layers:
+        seen[layer.stem] += 1
+        names.append(layer.node_name(seen[layer.stem], total[layer.stem]))
+    return names
+
+
 @dataclass(frozen=True)
 class Node:
     """A layer at its place in a network.
@@ -78,18 +89,16 @@ class Network:
     ) -> Network:
         """Layers in topological order, each with the places in `layers` of what it takes.
 
-        -1 is the image. Nodes are called `conv1`, `pool1`, `conv2`, ... by their layers.
+        -1 is the image. Nodes are called as `names_of` says.
         """
-        total = Counter(layer.stem for layer, _ in layers)
-        seen: Counter[str] = Counter()
+        names = names_of([layer for layer, _ in layers])
         nodes: list[Node] = []
-        for layer, places in layers:
-            seen[layer.stem] += 1
+        for name_of_node, (layer, places) in zip(names, layers, strict=True):
             sources = [nodes[place] if place >= 0 else None for place in places]
             shapes = tuple(node.out_shape if node else input_shape for node in sources)
             nodes.append(
                 Node(
-                    name=layer.node_name(seen[layer.stem], total[layer.stem]),
+                    name=name_of_node,
                     layer=layer,
                     inputs=tuple(node.name if node else IMAGE for node in sources),
                     in_shapes=shapes,

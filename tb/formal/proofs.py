@@ -82,7 +82,7 @@ def rom_files(proof: Proof) -> dict[str, str]:
         words = pack_table(values.astype(np.uint8), parameters.get("LANES", channels))
         return {"table.mem": rom.to_hex(words)}
     if proof.module == "fc":
-        shape = (parameters["CHANNELS"], 1, parameters["POSITIONS"])
+        shape = (parameters["CHANNELS"], 1, parameters.get("POSITIONS", 1))
         layer = Linear(parameters["OUT_FEATURES"])
     elif proof.module in ("conv2d", "pixel_conv2d", "depthwise_conv2d"):
         channels, window = parameters["CHANNELS"], window_of(parameters)
@@ -456,6 +456,10 @@ PROOFS = [
             for simd in (1, 2)
             for major in (0, 1)
             if simd <= positions * channels
+        ),
+        *(
+            {"VECTORS": 2, "CHANNELS": 3, "LANES": 2, "SIMD": 2, "OUT_FEATURES": 3, "PE": pe}
+            for pe in (1, 2, 3)
         ),
     ),
     *_each(

@@ -7,6 +7,7 @@ from convstream.model.hardware.layers.conv import ConvStage
 from convstream.model.hardware.layers.depthwise import DepthwiseStage
 from convstream.model.hardware.layers.linear import LinearStage
 from convstream.model.hardware.layers.maxpool import MaxPoolStage
+from convstream.model.hardware.layers.one_by_one import OneByOneStage
 from convstream.model.hardware.layers.table import TableStage
 from convstream.model.hardware.layers.upsample import UpsampleStage
 from convstream.model.hardware.stage import Stage
@@ -25,7 +26,7 @@ from convstream.model.network.layers import (
 
 # Where a layer has several, each builds the nodes that the ones behind it do not.
 STAGES: dict[type[Layer], tuple[type[Stage], ...]] = {
-    Conv: (ConvStage, DepthwiseStage),
+    Conv: (ConvStage, DepthwiseStage, OneByOneStage),
     Linear: (LinearStage,),
     MaxPool: (MaxPoolStage,),
     AvgPool: (AvgPoolStage,),
