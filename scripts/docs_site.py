@@ -94,8 +94,8 @@ class References:
             found |= {f"{folder}/{module.name}.md": pages.page(module) for module in modules}
             found[f"{folder}/modules.md"] = f"# {folder}\n\n{pages.summary(modules)}\n"
         for package, files in self.packages.items():
-            modules = [f"::: {identifier(file)}" for file in files]
-            found[f"{package}/python.md"] = "\n\n".join([f"# {PACKAGES[package]}", *modules])
+            parts = [f"# {PACKAGES[package]}", *(contents(file, package) for file in files)]
+            found[f"{package}/python.md"] = "\n\n".join(parts)
         return found
 
     def under(self, folder: str) -> list[str]:
@@ -112,6 +112,13 @@ REFERENCES = References()
 def identifier(file: str) -> str:
     """A Python file's name for imports."""
     return "convstream." + file.removesuffix(".py").replace("/", ".")
+
+
+def contents(file: str, package: str) -> str:
+    """What mkdocstrings replaces with the docstrings of a Python file."""
+    name = identifier(file)
+    label = name.removeprefix(f"{identifier(package)}.")
+    return f"::: {name}\n    options: {{heading: {name}, toc_label: {label}}}"
 
 
 def on_config(config: MkDocsConfig) -> None:

