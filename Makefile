@@ -62,6 +62,7 @@ help: ## list the targets
 	    '  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster), and your own data:' \
 	    '  DATA=IDX, .npy, .npz, pictures, class folders  LABELS=file  CLASSES=names.txt  LAYOUT=nhwc' \
 	    'Options of compare: NET  N  SLOW=images for the slow NumPy (50), and your own data' \
+	    'Options of report: NET=name, and your own data' \
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
 	    '  DEVICE=25f|45f|85f  CYCLES=per image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N, and your own data' \
@@ -116,6 +117,10 @@ bench: $(VENV)/.stamp-sim ## measure every network at many foldings
 compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on the same images
 	@$(PY) -m convstream compare --net $(call quoted,$(NET)) $(call option,--n,N) \
 	    $(call option,--slow,SLOW) $(data)
+
+.PHONY: report
+report: $(VENV)/.stamp-sim ## write one HTML page about a network, to send to a colleague
+	@$(PY) -m convstream report $(call quoted,$(NET)) $(data)
 
 .PHONY: figures
 figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs

@@ -2,7 +2,8 @@
 
     convstream sim lenet5 -n 100            # stream images through the RTL, compare every logit
     convstream export my.onnx --out hw/my   # fold a network of your own
-    convstream sim hw/my --images photos/
+    convstream sim hw/my --data photos/
+    convstream train my.toml --data photos/ # or train one here
 
 Each command has a --help of its own.
 """
@@ -29,6 +30,7 @@ COMMANDS = {
     "evaluate": "convstream.model.evaluate",
     "compare": "convstream.sim.compare",
     "draw": "convstream.sim.draw",
+    "report": "convstream.sim.report_page",
     "bench": "convstream.sim.bench",
     "build": "convstream.fpga.build",
     "netlist": "convstream.fpga.netlist",

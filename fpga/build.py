@@ -109,7 +109,7 @@ def prepare(
     source = manifest.find(net)
     path = files.own(source)
     known = manifest.verify(source)
-    quantised = files.read(path, known["name"])
+    quantised = files.read(path, known["name"], manifest.normalisation(known))
     if not quantised.gives_sums:
         raise UserError(
             f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "

@@ -1,9 +1,12 @@
 """Fold a quantised network and write what hardware needs: ROM contents and a top module.
 
     convstream export my.onnx --out hw/my --multipliers 100
+    convstream export my.onnx --mean 0.5 --std 0.5
     convstream export lenet5 --cycles 1568 --dry-run
 
-The name of the folder becomes that of the network and of its module.
+The name of the folder becomes that of the network and of its module. With --mean or --std the
+network takes pixels: a table in front of it turns them into the codes that the file makes of
+normalised floats. Without, it takes these codes.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from convstream.model.hardware.schedule import buffers
 from convstream.model.hardware.solver import solve
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.layers.base import EXACT_IN_FLOAT32
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 BUILD = places.BUILD / "export"
@@ -92,6 +96,8 @@ def export(
 
     with staging(out_dir) as folder:
         if source is None:
+            # The table for pixels, if there is one, is part of that file.
+            quantised = replace(quantised, normalisation=None)
             write_onnx(quantised, folder / "network.onnx")
         else:
             suffix = Path(source).suffix.lower()
@@ -163,6 +169,13 @@ def _previous(out_dir: Path) -> dict[str, Any]:
         return {}
 
 
+def _training(path: Path) -> dict[str, Any] | None:
+    """What the manifest beside a network's file says of its training."""
+    beside = _previous(path.parent)
+    own = beside.get("files", {}).get(path.name) == manifest.sha256(path)
+    return beside.get("training") if own else None
+
+
 def write_format(
     quantised: QuantisedNetwork, style: str, float_path: Path, out_dir: Path
 ) -> list[str]:
@@ -184,6 +197,16 @@ def write_format(
             (folder / name).write_text(content, encoding="ascii")
         put_in_place(folder, out_dir, list(files))
     return list(files)
+
+
+def _normalisation(path: Path, mean: str | None, std: str | None) -> Normalisation | None:
+    """Of the pixels that a network is to take; by default as the export that the file is part of.
+
+    None: it takes the codes of its own file.
+    """
+    if mean is None and std is None:
+        return manifest.normalisation(_previous(path.parent))
+    return Normalisation.parse(mean or "0", std or "1")
 
 
 def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
@@ -219,6 +242,8 @@ def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
     default=1,
     help="Pixels that come in at once.",
 )
+@click.option("--mean", metavar="M[,M...]", help="Take pixels: (pixel / 255 - mean) / std, ...")
+@click.option("--std", metavar="S[,S...]", help="... of one number, or of one a channel.")
 @click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: mem/NET]")
 @click.option("--force", is_flag=True, help="Replace another network in that folder.")
 @click.option("--dry-run", is_flag=True, help="Only show the folding.")
@@ -233,6 +258,8 @@ def main(
     multipliers: int | None,
     latency: int | None,
     pixels_per_beat: int,
+    mean: str | None,
+    std: str | None,
     out: Path | None,
     force: bool,
     dry_run: bool,
@@ -253,7 +280,7 @@ def main(
     check_name(name)
     if not (force or dry_run):
         check_folder(out_dir, name, path)
-    quantised = formats.read(path, name)
+    quantised = formats.read(path, name, _normalisation(path, mean, std))
     for note in formats.notes(path, quantised):
         print(f"note: {note}", file=sys.stderr)
     with patience(f"{name}: choosing a folding"):
@@ -271,7 +298,9 @@ def main(
             buffering = buffers(folded)
         overview.print_table(manifest.describe(quantised, folded, buffering))
         return 0
-    description = export(quantised, out_dir, folded=folded, source=path, force=force)
+    description = export(
+        quantised, out_dir, folded=folded, source=path, training=_training(path), force=force
+    )
     overview.print_table(description)
     print(f"{len(description['files']) + 1} files in {places.shown(out_dir)}")
     return 0

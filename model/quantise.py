@@ -30,6 +30,7 @@ from convstream.model.learning.own_data import DataFiles, Takes, class_names, re
 from convstream.model.learning.quantiser import best_exponent
 from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 COMPARED = 64  # inputs on which the layers' errors are measured
@@ -106,9 +107,7 @@ def load(
             f"{source}: inputs of {times(images.shape[1:])}, the network takes {times(shape)}; "
             "bring them to that shape"
         )
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    images = (images - _channels("mean", mean, shape)) / _channels("std", std, shape)
+    images = Normalisation.parse(mean, std).values(images)
     if not np.isfinite(images).all():
         raise UserError(f"{source}: holds values that are not finite; leave those inputs out")
     largest = float(np.abs(images).max())
@@ -118,18 +117,7 @@ def load(
             "them by 255",
             err=True,
         )
-    return images.astype(np.float32), labels
-
-
-def _channels(name: str, value: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 numbers that are added to or divide inputs of `shape`, one or one a channel."""
-    try:
-        numbers = np.array([float(part) for part in value.split(",")], np.float32)
-    except ValueError:
-        raise UserError(f"--{name} {value}: expected numbers, with commas between them") from None
-    if len(numbers) not in (1, shape[0]) or (name == "std" and (numbers <= 0).any()):
-        raise UserError(f"--{name} {value}: expected one number, or {shape[0]}, one a channel")
-    return numbers.reshape(-1, *[1] * (len(shape) - 1))
+    return images, labels
 
 
 def layer_errors(
@@ -153,7 +141,16 @@ def layer_errors(
 def accuracies(
     model: onnx.ModelProto, quantised: QuantisedNetwork, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, float]:
-    """Shares of images that floats and int8 classify rightly."""
+    """Shares of images that floats and int8 classify rightly.
+
+    Raises `UserError` where the network has no such labels.
+    """
+    classes = quantised.network.classes
+    if labels.max() >= classes:
+        raise UserError(
+            f"label {labels.max()} of image {labels.argmax()}, but the network has {classes} "
+            f"outputs; expected 0 to {classes - 1}"
+        )
     outputs = [list(batch.values())[-1] for batch in calibration.run(model, model, images)]
     logits = np.concatenate(outputs).reshape(sum(map(len, outputs)), -1)
     count = len(logits)

@@ -29,8 +29,10 @@ from convstream.model.base.errors import UserError
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.export import check_folder, check_name, export
 from convstream.model.formats.onnx import write_onnx
+from convstream.model.hardware import manifest
 from convstream.model.learning import training
 from convstream.model.learning.backend import Backend
+from convstream.model.learning.data import OURS
 from convstream.model.learning.options import data_options
 from convstream.model.learning.own_data import DataFiles, Takes
 from convstream.model.learning.recipes import Recipe
@@ -66,8 +68,11 @@ def load_backend(name: str) -> type[Backend]:
     return TorchBackend
 
 
-def load_teacher(recipe: Recipe, network: Network) -> FloatNetwork | None:
-    """The network that `network` learns from, None where the recipe has none."""
+def load_teacher(recipe: Recipe, network: Network, dataset: str) -> FloatNetwork | None:
+    """The network that `network` learns from, None where the recipe has none.
+
+    Raises `UserError` where it has learned from other data than those of this name.
+    """
     if recipe.teacher is None:
         return None
     if recipe.teacher not in NETWORKS:
@@ -80,6 +85,13 @@ def load_teacher(recipe: Recipe, network: Network) -> FloatNetwork | None:
         )
     paths = [folder / "float.npz" for folder in places.folders_of(recipe.teacher)]
     path = next(filter(Path.is_file, paths), paths[0])
+    if not dataset.startswith(OURS):
+        learned = (manifest.read(path.parent).get("training") or {}).get("dataset")
+        if learned != dataset:
+            raise UserError(
+                f"teacher {recipe.teacher} has learned from {learned}, not from {dataset}; use "
+                "--set teacher=none"
+            )
     return FloatNetwork.load(teacher, path)
 
 
@@ -125,8 +137,8 @@ def train(
     """
     started = time.monotonic()
     engine = load_backend(backend)(seed)
-    teacher = load_teacher(recipe, network)
     course = course or load_course(DataFiles(), Takes())
+    teacher = load_teacher(recipe, network, course.name)
     course.training.check(network)
     with Display() as display:
         trained = training.train(

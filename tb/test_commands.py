@@ -95,6 +95,8 @@ def test_help_imports_no_command():
         (["build", "lenet5"], "Missing option '--board'"),
         (["export"], "Missing argument 'NET|FILE'"),
         (["host", "identify"], "no port given"),
+        (["evaluate", "lenet5", "--data", "nowhere/"], "nowhere: no such file or folder"),
+        (["train", "nowhere.toml", "--data", "nowhere/"], "nowhere.toml is missing"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words):

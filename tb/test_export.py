@@ -205,6 +205,19 @@ def test_training_metrics_stay_with_their_weights(tmp_path: Path) -> None:
     assert "training" not in export.export(quantised_of(LITTLE, seed=2), folder)
 
 
+def test_another_folding_of_a_trained_network_is_trained_too(tmp_path: Path) -> None:
+    """Elsewhere, with the metrics of the file that it is made of; not with those of another."""
+    training = {"accuracy": 0.5, "classes": ["ant", "bee"]}
+    export.export(quantised_of(LITTLE), tmp_path / "first", training=training)
+    source = tmp_path / "first" / "network.onnx"
+    other = tmp_path / "hw" / LITTLE.name
+    assert export.main([str(source), "--out", str(other), "--cycles", "500"]) == 0
+    assert manifest.read(other)["training"] == training
+    write_onnx(quantised_of(LITTLE, seed=2), source)
+    assert export.main([str(source), "--out", str(other), "--force"]) == 0
+    assert "training" not in manifest.read(other)
+
+
 def test_other_weights_replace_the_old_ones_everywhere(tmp_path: Path) -> None:
     wanted = tmp_path / "fresh" / "little"
     export.export(quantised_of(LITTLE, seed=2), wanted)

@@ -102,6 +102,22 @@ def float_input() -> Graph:
     return g.conv((3, 2, 3, 3), 4, auto_pad="NOTSET", group=1, dilations=[1, 1])
 
 
+def clipped_codes() -> Graph:
+    """As codes of fewer bits are made: of sums, of sums that a pool passes on, and of codes."""
+    g = Graph().dq(8).conv((4, 2, 3, 3)).q(2)
+    g.clip(3, 200).dq(2).op("MaxPool", kernel_shape=[2, 2]).conv((5, 4, 2, 2), 2).q(0)
+    g.op("MaxPool", kernel_shape=[2, 2]).clip(0, 15).dq(0)
+    return g.conv((3, 5, 1, 1), 0)
+
+
+def codes_clipped_for_one_of_two() -> Graph:
+    g = Graph().dq(8).conv((4, 2, 3, 3)).q(2)
+    whole, clipped = g.x, g.clip(10, 50).x
+    scale = g.scale(2), g.zero()
+    g.x = g.node("Add", *(g.node("DequantizeLinear", x, *scale) for x in (whole, clipped)))
+    return g.q(1).clip(2, 99).dq(1).conv((3, 4, 1, 1), 1)
+
+
 def equal_scales_per_channel() -> Graph:
     g = Graph().dq(8)
     values = g.constant(g.rng.integers(-128, 128, (3, 2, 2, 2), np.int8))
@@ -216,6 +232,8 @@ FOREIGN = {
         reshape_there_and_back,
         shape_as_constant_node,
         float_input,
+        clipped_codes,
+        codes_clipped_for_one_of_two,
         equal_scales_per_channel,
         weights_quantised_in_the_graph,
         float_bias,
@@ -261,6 +279,26 @@ def test_foreign_file(seed, build, tmp_path):
     write_onnx(quantised, tmp_path / "ours.onnx")
     again = read_onnx(tmp_path / "ours.onnx", "foreign")
     assert_equal_networks(again, quantised)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["codes", "floats"])
+def test_image_of_fewer_codes_is_clipped(seed, before, tmp_path):
+    """The hardware may be given any byte, so a table clips it."""
+    g = Graph(input_type=TensorProto.FLOAT)
+    if before:
+        limits = (g.constant(np.float32(limit)) for limit in (0.0, 0.96))
+        g.op("Clip", *limits).q(4).dq(4)
+    else:
+        g.q(4).clip(0, 15).dq(4)
+    model, path = g.conv((3, 2, 3, 3), 4).model(), tmp_path / "narrow.onnx"
+    onnx.save(model, path)
+    quantised = read_onnx(path)
+    assert [node.layer.kind for node in quantised.network.nodes] == ["table", "conv"]
+    images = random_images(generator(seed, "narrow"), quantised, 8)
+    fed = quantised.codes[IMAGE].real(images).astype(np.float32)
+    (logits,) = run_onnx(model, fed)
+    expected = reference.predict(quantised, images)
+    np.testing.assert_array_equal(as_integers(logits.reshape(8, -1), quantised), expected)
 
 
 def test_nodes_in_any_order(seed, tmp_path):

@@ -655,6 +655,18 @@ def mean_of(*axes: int | list[int]) -> Graph:
     return averaged(g, g.constant(np.array(axes, np.int64)), op_type="ReduceMean")
 
 
+def quantised(opset: int = 13, **settings) -> Graph:
+    """An image that a Quant node makes codes."""
+    g = Graph(input_type=TensorProto.FLOAT, opset=opset).quant(name="q", **settings)
+    return g.conv((3, 2, 3, 3))
+
+
+def odd(op_type: str) -> Graph:
+    """A node of QONNX behind a Quant."""
+    g = Graph(input_type=TensorProto.FLOAT).quant()
+    return g.op(op_type, g.constant(np.float32(1)), name="odd", domain="qonnx.custom_op.general")
+
+
 def shared_weights() -> Graph:
     """A file of 4 MiB whose convolutions have 36 MiB of weights."""
     g = Graph(("N", 2048, 1, 1))
@@ -706,6 +718,38 @@ GRAPHS: dict[str, tuple[Callable[[], Graph], str]] = {
     "rectified mean": (
         lambda: averaged(Graph().dq(8)).op("Relu"),
         "the network's output is rectified",
+    ),
+    "a clip of codes to nothing": (
+        lambda: Graph().dq(8).conv((3, 2, 3, 3)).op("Relu").q(3).clip(9, 8).dq(3),
+        "Clip node .*: it leaves none of the codes 0 to 255",
+    ),
+    "16 bits": (lambda: quantised(bits=16), "Quant node q: bit width 16, expected 2 to 8; set bit"),
+    "half a bit": (lambda: quantised(bits=3.5), "Quant node q: bit width 3.5, expected 2 to 8"),
+    "one bit": (lambda: quantised(bits=1), "Quant node q: bit width 1, expected 2 to 8"),
+    "rounded down": (
+        lambda: quantised(rounding_mode="FLOOR"),
+        "Quant node q: rounding_mode FLOOR, expected ROUND",
+    ),
+    "a zero point of its own kind": (
+        lambda: quantised(zero=0.5),
+        r"Quant node q: scales \(\) and zero points \(\), expected .* whole zero points",
+    ),
+    "a zero point beyond int8": (lambda: quantised(zero=200), "q: zero point 200, expected one of"),
+    "scales that differ by channel": (
+        lambda: quantised(scale=[[[0.5]], [[0.25]]]),
+        "QuantizeLinear node q/QuantizeLinear: its scales or zero points differ by channel",
+    ),
+    "Quant in an old opset": (
+        lambda: quantised(opset=12),
+        "Quant nodes in opset 12, expected 13 or more",
+    ),
+    "binary weights": (
+        lambda: odd("BipolarQuant"),
+        "BipolarQuant node odd: unsupported operator; weights and activations take 2 to 8 bits",
+    ),
+    "truncated means": (
+        lambda: odd("Trunc"),
+        "Trunc node odd: unsupported operator; means are rounded, not truncated; use AvgPool2d",
     ),
     "weights shared too often": (shared_weights, "Conv node .*: more than 33554432 weights"),
 }

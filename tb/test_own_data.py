@@ -13,7 +13,7 @@ from PIL import Image
 from random_networks import generator, telling_network
 from test_data import idx
 
-from convstream.model import evaluate
+from convstream.model import evaluate, quantise
 from convstream.model.base.errors import UserError
 from convstream.model.export import export
 from convstream.model.learning.data import load_for
@@ -224,6 +224,16 @@ def test_floats_that_are_trained_on(tmp_path, pixels):
     np.savez(path, images=np.maximum(many, 1).astype(np.float32), labels=labels)
     with pytest.raises(UserError, match="holds 1 to 255, expected floats from 0 to 1"):
         load_course(DataFiles(str(path)), Takes())
+
+
+def test_calibration_inputs(tmp_path, pixels):
+    """Those that are learned from, with their labels."""
+    write(tmp_path / "data" / "train", pixels)
+    write(tmp_path / "data" / "test", pixels[:3])
+    given = DataFiles(str(tmp_path / "data"))
+    inputs, labels = quantise.load(given, SHAPE, "0", "1")
+    np.testing.assert_array_equal(inputs, pixels.astype(np.float32) / 255)
+    assert labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
 
 
 def spoil(folder: Path, what: str) -> dict[str, object]:

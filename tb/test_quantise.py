@@ -112,7 +112,11 @@ def test_pixels_are_normalised(files: Path, tmp_path: Path, seed: str) -> None:
             [],
             "2 labels, but .* holds 3 images; expected one an image",
         ),
-        ({"images": np.zeros((3, 1, 14, 14))}, ["--std", "0"], "--std 0: expected one number"),
+        (
+            {"images": np.zeros((3, 1, 14, 14))},
+            ["--std", "0"],
+            "--std 0: expected numbers from 1e-06",
+        ),
         ({"images": np.zeros((3, 1, 14, 14))}, ["--mean", "x"], "--mean x: expected numbers"),
         (
             {"images": np.zeros((3, 1, 14, 14))},

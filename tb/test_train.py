@@ -442,13 +442,15 @@ def test_the_command_refuses_in_one_line(environment, tmp_path, arguments, words
 
 def test_a_teacher_must_be_there(tmp_path, monkeypatch):
     recipe, network = Recipe(teacher="simplecnn"), NETWORKS["lenet5"]
-    assert load_teacher(recipe, network) is not None
+    assert load_teacher(recipe, network, "MNIST") is not None
     with pytest.raises(UserError, match="simplecnn takes other images .* than other; leave it out"):
-        load_teacher(recipe, Network.chain("other", (Linear(3),)))
+        load_teacher(recipe, Network.chain("other", (Linear(3),)), "MNIST")
+    with pytest.raises(UserError, match="simplecnn has learned from MNIST, not from zoo; use"):
+        load_teacher(recipe, network, "zoo")
     monkeypatch.setattr(places, "MEM", tmp_path)
     monkeypatch.setattr(places, "SHIPPED", tmp_path)
     with pytest.raises(UserError, match="train it first"):
-        load_teacher(recipe, network)
+        load_teacher(recipe, network, "MNIST")
     with pytest.raises(UserError, match="unknown teacher"):
-        load_teacher(Recipe(teacher="nobody"), network)
-    assert load_teacher(Recipe(), network) is None
+        load_teacher(Recipe(teacher="nobody"), network, "MNIST")
+    assert load_teacher(Recipe(), network, "MNIST") is None

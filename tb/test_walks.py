@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -76,6 +77,8 @@ def test_walk(walk: tuple[str, str], environment: dict[str, str], tmp_path: Path
     text = "\n".join(blocks)
     if ".onnx" in text:
         pytest.importorskip("torch", reason="needs the extra [train]")
+    if "aware.onnx" in text and importlib.util.find_spec("brevitas") is None:
+        pytest.skip("needs brevitas")
     for name in re.findall(r"\S+\.tflite", text):
         pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
         source = Path(os.environ.get("MLPERF_TINY", "")) / name

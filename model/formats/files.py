@@ -8,17 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from convstream.model.base.errors import UserError
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 SUFFIXES = (".onnx", ".tflite")
 """What a network's file may end in; in an exported folder it is called `network` and that."""
 
 
-def read(path: Path, name: str | None = None) -> QuantisedNetwork:
+def read(
+    path: Path, name: str | None = None, normalisation: Normalisation | None = None
+) -> QuantisedNetwork:
     """The network in a file. name: of the network; by default the file's own.
 
+    normalisation: of the pixels that the network is to take, instead of the file's codes.
     Raises `UserError` where it is none that can be run.
     """
+    quantised = _read(path, name)
+    return quantised if normalisation is None else quantised.taking_pixels(normalisation)
+
+
+def _read(path: Path, name: str | None) -> QuantisedNetwork:
     if path.suffix.lower() == ".tflite":
         from convstream.model.formats.tflite import read_tflite
 

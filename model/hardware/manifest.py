@@ -17,6 +17,7 @@ from convstream.model.hardware.schedule import Buffers
 from convstream.model.network.examples import NETWORKS
 from convstream.model.network.exponents import shifts_of
 from convstream.model.network.graph import IMAGE
+from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 FILE_NAME = "network.json"
@@ -148,6 +149,12 @@ def fifo_depths(manifest: dict[str, Any]) -> dict[str, int]:
     return own | manifest.get("branch_fifo_depths", {})
 
 
+def normalisation(manifest: dict[str, Any]) -> Normalisation | None:
+    """Of the pixels that a network takes; None: it takes the codes of its own file."""
+    found = manifest.get("normalisation")
+    return None if found is None else Normalisation(tuple(found["mean"]), tuple(found["std"]))
+
+
 def describe(
     quantised: QuantisedNetwork, folded: FoldedNetwork, buffering: Buffers
 ) -> dict[str, Any]:
@@ -200,6 +207,7 @@ def describe(
         layers.append(layer)
     branches = [branch for fork in folded.streams.forks.values() for branch in fork]
     depths = {branch: buffering.fifo_depths[branch] for branch in branches}
+    pixels = quantised.normalisation
     return {
         "name": network.name,
         "input_shape": list(network.input_shape),
@@ -213,6 +221,7 @@ def describe(
         "macs": network.macs,
         "parameters": network.parameters,
         **({} if quantised.gives_sums else {"output_bits": quantised.output_bits}),
+        **({} if pixels is None else {"normalisation": asdict(pixels)}),
         "flag_fifo_depth": buffering.flag_depth,
         **({"branch_fifo_depths": depths} if depths else {}),
         "layers": layers,

@@ -129,6 +129,8 @@ class Takes(NamedTuple):
             None if names is None else tuple(names),
             training.get("dataset"),
             manifest["name"],
+            # Floats for a table of pixels are pixels, not what it makes of them.
+            (0, 1) if "normalisation" in manifest else (-math.inf, math.inf),
         )
 
 

@@ -51,7 +51,7 @@ class Codes:
     def of_real(self, values: np.ndarray) -> np.ndarray:
         """uint8: the codes that QuantizeLinear makes of float `values`, of any shape."""
         codes = np.rint(values.astype(np.float32) / np.float32(self.scale)) + self.zero_point
-        return np.clip(codes, 0, 255).astype(np.uint8)
+        return np.clip(codes, self.low, self.high).astype(np.uint8)
 
     def clamped(self, low: float, high: float) -> Codes:
         """The same where an activation leaves real values from low to high, which may be infinite.

@@ -11,7 +11,9 @@ import numpy as np
 from convstream.model.base.errors import UserError
 from convstream.model.network.codes import Codes
 from convstream.model.network.graph import IMAGE, Network, Node
+from convstream.model.network.layers import Table
 from convstream.model.network.layers.base import Site
+from convstream.model.network.pixels import PIXELS, Normalisation
 from convstream.model.network.rounding import Rounding
 
 
@@ -33,7 +35,8 @@ class QuantisedNetwork:
     """A `Network`, the `Parameters` of every node with weights, and the `Codes` of its tensors.
 
     codes: by node, or IMAGE, for all tensors but those whose codes are their inputs'. The last
-    node has none where its int32 sums leave the network.
+    node has none where its int32 sums leave the network. normalisation: how pixels become what the
+    network's own file takes, where the first node is a table that does so.
     Raises `UserError` on a shape, type or scale that does not fit, a negative requantising shift,
     or an accumulator that does not fit into int32.
     """
@@ -41,6 +44,7 @@ class QuantisedNetwork:
     network: Network
     parameters: Mapping[str, Parameters]
     codes: Mapping[str, Codes]
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         network = self.network
@@ -53,6 +57,30 @@ class QuantisedNetwork:
             if node.name in self.parameters:
                 self._check_arrays(node, self.parameters[node.name])
             self._check_scales(node)
+
+    def taking_pixels(self, normalisation: Normalisation) -> QuantisedNetwork:
+        """The same behind a table from pixels to its codes; itself, where pixels are its codes.
+
+        Raises `UserError` where `normalisation` is of another number of channels.
+        """
+        network = self.network
+        values = normalisation.table(self.codes[IMAGE], network.input_shape[0])
+        if np.array_equal(values, np.arange(256)):
+            return self
+        places = {node.name: place for place, node in enumerate(network.nodes, 1)} | {IMAGE: 0}
+        layers = [(node.layer, [places[name] for name in node.inputs]) for node in network.nodes]
+        made = Network.graph(network.name, [(Table.of(values), [-1]), *layers], network.input_shape)
+        names = {old: made.nodes[place].name for old, place in places.items()}
+        codes = {names[name]: own for name, own in self.codes.items()}
+        parameters = {names[name]: own for name, own in self.parameters.items()}
+        return QuantisedNetwork(made, parameters, codes | {IMAGE: PIXELS}, normalisation)
+
+    def file_inputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the network's own file takes for uint8 `images`: uint8 codes, or float32 values."""
+        if self.normalisation is None:
+            return images, self.codes[IMAGE].real(images).astype(np.float32)
+        values = self.normalisation.values(images)
+        return self.codes[self.network.nodes[0].name].of_real(values), values
 
     def _check_keys(self, what: str, found: set[str], expected: set[str]) -> None:
         if found != expected:

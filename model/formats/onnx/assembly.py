@@ -49,6 +49,7 @@ class Assembly:
         self.end: tuple[str, Tensor] | None = None
         self._image = image
         self._weights = 0
+        self._tables: set[int] = set()
 
     def data(self, node: NodeProto, at: int = 0) -> Tensor:
         """The tensor that a node takes as its input number `at`."""
@@ -190,17 +191,34 @@ class Assembly:
         if x.state is State.REAL:
             known = self.codes[x.origin]
             if not x.function and known.same_values(codes) and known.signed == codes.signed:
-                return replace(x, state=State.CODES)
+                return self.narrowed(replace(x, state=State.CODES), codes)
             return self.tabulated(x, x.function, codes)
         codes = codes.clamped(x.low, x.high)
-        known = self.codes.setdefault(x.origin, codes)
-        if codes != known:
+        # The image may be any codes: what its file clips, a table does.
+        own = replace(codes, low=0, high=255) if x.state is State.FLOATS else codes
+        known = self.codes.setdefault(x.origin, own)
+        if own != known:
             raise UserError(
                 f"its scale {codes.scale:.9g} and zero point {codes.zero_point} differ from "
                 f"{known.scale:.9g} and {known.zero_point}, or its activation from that to which "
                 "another QuantizeLinear brings the same values; use one for both"
             )
-        return replace(x, state=State.CODES, low=-math.inf, high=math.inf)
+        made = replace(x, state=State.CODES, low=-math.inf, high=math.inf)
+        return self.narrowed(made, codes)
+
+    def narrowed(self, x: Tensor, codes: Codes) -> Tensor:
+        """x, codes, with what lies beyond the range of `codes`, which are of its scale, cut off."""
+        known = self.codes[x.origin]
+        within = x.place == x.origin and codes.low <= known.low and known.high <= codes.high
+        if within or (codes.low, codes.high) == (0, 255):
+            return x
+        values = np.arange(256).clip(codes.low, codes.high).astype(np.uint8)
+        return self._table(values, x, codes)
+
+    def _table(self, values: np.ndarray, x: Tensor, codes: Codes) -> Tensor:
+        made = self.recode(Table.of(values), [x], codes)
+        self._tables.add(made.place)
+        return made
 
     def tabulated(
         self,
@@ -214,7 +232,8 @@ class Assembly:
         """`codes` that `nodes` make of x, as in `tabulate`. scaled: their scale is known."""
         source = self.codes[x.origin]
         values = tabulate(self.constants, x, nodes, source, codes, of_codes=of_codes)
-        made = self.recode(Table.of(values), [x], codes)
+        values = values.clip(codes.low, codes.high)
+        made = self._table(values, x, codes)
         if not scaled:
             del self.codes[made.origin]
         return replace(made, signed=codes.signed)
@@ -256,16 +275,18 @@ class Assembly:
         if x.state is State.SUMS:
             raise UserError(f"its input is {x.state.value}, not rounded yet; {UNQUANTISED}")
         if x.state is not State.REAL:
+            also = ", or put a QuantIdentity there in Brevitas" if x.state is State.FLOATS else ""
             raise UserError(
                 f"its input is {x.state.value}, expected a DequantizeLinear before it; quantise "
-                "the network with onnxruntime.quantization.quantize_static"
+                f"the network with onnxruntime.quantization.quantize_static{also}"
             )
         if x.parts or not x.only_clamps:
             odd = x.function[-1].op_type if x.function else "Concat"
             raise UserError(f"its input comes from {text(odd)}, {UNQUANTISED}")
         if not x.function:
             return x
-        return replace(self.quantised(x, self.codes[x.origin]), state=State.REAL)
+        codes = replace(self.codes[x.origin], low=0, high=255)
+        return replace(self.quantised(x, codes), state=State.REAL)
 
     def network(self, name: str, output: Tensor) -> QuantisedNetwork:
         """The network that gives `output`, or what the tail before it takes."""
@@ -315,8 +336,13 @@ class Assembly:
         return QuantisedNetwork(
             network,
             {names[place]: own for place, own in self.parameters.items() if place in names},
-            {names[place]: codes for place, codes in self.codes.items() if place in names},
+            {names[place]: self._own(place) for place in self.codes if place in names},
         )
+
+    def _own(self, place: int) -> Codes:
+        """The codes of a layer. Those of a table have no range, as its values say that."""
+        codes = self.codes[place]
+        return replace(codes, low=0, high=255) if place in self._tables else codes
 
     def _read_by(self, place: int) -> list[int]:
         """The places of the layers that the one at `place` depends on, and itself, in order.

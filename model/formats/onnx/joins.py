@@ -13,6 +13,7 @@ from convstream.model.formats.onnx.checks import attributes, inputs, text, type_
 from convstream.model.formats.onnx.tensors import State, Tensor
 from convstream.model.network.codes import Codes
 from convstream.model.network.layers import Add
+from convstream.model.network.layers.add import AS_UINT8
 
 
 def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -21,7 +22,7 @@ def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
     attributes(node)
     x, other = (assembly.tensors.get(name) for name in node.input)
     if x is not None and other is not None:
-        return added(assembly, x, other)
+        return added(assembly, x, other, Add(AS_UINT8) if _made_uint8(assembly, node) else Add())
     if next(t for t in (x, other) if t is not None).state is State.INDICES:
         moved = x if x is not None else other
         assert moved is not None
@@ -43,7 +44,36 @@ def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
     return x
 
 
-def added(assembly: Assembly, a: Tensor, b: Tensor) -> Tensor:
+def _made_uint8(assembly: Assembly, add: NodeProto) -> bool:
+    """Whether ONNX Runtime makes the codes of an Add uint8, whatever they are in the file.
+
+    On x86 it does so where the output of a QuantizeLinear goes to a single DequantizeLinear only,
+    and that one's to a single node.
+    """
+    wiring = assembly.wiring
+
+    def readers(node: NodeProto) -> int:
+        """How many take its output, the graph's own among them."""
+        name = node.output[0]
+        return len(wiring.readers[name]) + (name == wiring.output)
+
+    # A QuantizeLinear and a DequantizeLinear for each of the three tensors.
+    pairs: list[tuple[NodeProto | None, NodeProto | None]] = []
+    for name in set(add.input):
+        reader = wiring.makers.get(name)
+        pairs.append((None if reader is None else wiring.makers.get(reader.input[0]), reader))
+    for maker in wiring.readers[add.output[0]]:
+        pairs += [(maker, reader) for reader in wiring.readers[maker.output[0]]]
+    return len(pairs) == 3 and all(
+        maker is not None
+        and reader is not None
+        and (maker.op_type, reader.op_type) == ("QuantizeLinear", "DequantizeLinear")
+        and readers(maker) == readers(reader) == 1
+        for maker, reader in pairs
+    )
+
+
+def added(assembly: Assembly, a: Tensor, b: Tensor, layer: Add) -> Tensor:
     """The sums of two dequantised tensors, still without codes."""
     a, b = assembly.settled(a), assembly.settled(b)
     if a.dims != b.dims or a.order != b.order:
@@ -51,7 +81,7 @@ def added(assembly: Assembly, a: Tensor, b: Tensor) -> Tensor:
             f"adds N x {_times(a.dims)} and N x {_times(b.dims)}, expected one shape; repeat the "
             "smaller one, or use a convolution"
         )
-    place = assembly.append(Add(), [a, b])
+    place = assembly.append(layer, [a, b])
     return Tensor(place, place, a.shape, State.SUMS, a.dims, a.order)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx import batchnorm, joins, qlinear, shapes
@@ -22,12 +22,34 @@ from convstream.model.formats.onnx.checks import (
 from convstream.model.formats.onnx.functions import POINTWISE, common
 from convstream.model.formats.onnx.layers import LAYERS, Read
 from convstream.model.formats.onnx.tensors import State, Tensor
+from convstream.model.network.codes import Codes
 
 
 def _quantise(assembly: Assembly, node: NodeProto) -> Tensor:
     codes = assembly.constants.codes(assembly.constants.scale(node))
     x = assembly.data(node)
+    readers = assembly.wiring.readers[node.output[0]]
+    if len(readers) == 1 and readers[0].op_type == "Clip":
+        # As codes of fewer bits are made: the clip is part of the rounding.
+        with blame(readers[0]):
+            codes = _clipped(assembly, readers[0], codes)
     return x if x.state is State.TAIL else assembly.quantised(x, codes)
+
+
+def _clipped(assembly: Assembly, clip: NodeProto, codes: Codes) -> Codes:
+    """`codes` within the limits of a Clip on them."""
+    _, *names = inputs(clip, 1, 3)
+    dtype = TensorProto.INT8 if codes.signed else TensorProto.UINT8
+    low, high = (
+        int(assembly.constants.values(name, dtype).reshape(-1)[0]) + 128 * codes.signed
+        if name
+        else usual
+        for name, usual in zip(names, (codes.low, codes.high), strict=True)
+    )
+    low, high = max(low, codes.low), min(high, codes.high)
+    if low > high:
+        raise UserError(f"it leaves none of the codes {codes.low} to {codes.high}; quantise again")
+    return replace(codes, low=low, high=high)
 
 
 def _dequantise(assembly: Assembly, node: NodeProto) -> Tensor:
@@ -46,6 +68,9 @@ def _relu(assembly: Assembly, node: NodeProto) -> Tensor:
 
 def _clip(assembly: Assembly, node: NodeProto) -> Tensor:
     """Its limits are attributes up to opset 10, then inputs."""
+    x = assembly.data(node)
+    if x.state is State.CODES and x.origin in assembly.codes:
+        return assembly.narrowed(x, _clipped(assembly, node, assembly.codes[x.origin]))
     _, *names = inputs(node, 1, 3)
     found = attributes(node, min=-math.inf, max=math.inf)
     low, high = (
@@ -160,6 +185,7 @@ OF_MICROSOFT: dict[str, Read] = {
     "QLinearSoftmax": _tail,
 }
 
+_OF_BITS = "weights and activations take 2 to 8 bits; use Brevitas's Int8WeightPerTensorFloat"
 _DYNAMIC = "it quantises while it runs; use onnxruntime.quantization.quantize_static instead"
 _RECURRENT = "recurrent layers are none here; use one-dimensional convolutions over time"
 _FUSED = "the file is one that ONNX Runtime has optimised; give the one before that"
@@ -171,6 +197,8 @@ WAYS_OUT = {
         _DYNAMIC,
     ),
     **dict.fromkeys(("FusedConv", "FusedGemm", "FusedMatMul", "NhwcMaxPool"), _FUSED),
+    **dict.fromkeys(("BipolarQuant", "FloatQuant"), _OF_BITS),
+    "Trunc": "means are rounded, not truncated; use AvgPool2d and a QuantIdentity behind it",
     "ConvTranspose": "use Upsample(mode='nearest') and a Conv instead",
     "Attention": "attention is none here; use convolutions",
     "MultiHeadAttention": "attention is none here; use convolutions",

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from convstream.model.base.errors import UserError
 from convstream.model.formats.onnx.limits import MAX_FILE_BYTES, MAX_STRUCTURE_BYTES
+from convstream.model.formats.onnx.qonnx import in_standard
 
 # Where a file's bulk lies, as numbers of protobuf fields: the packed values of a tensor.
 _TENSOR = {4: None, 5: None, 7: None, 9: None}
@@ -17,7 +18,10 @@ _BULK = {7: {1: {5: {5: _TENSOR}}, 5: _TENSOR}}  # graph: node: attribute: t, in
 
 
 def parse(path: Path) -> onnx.ModelProto:
-    """The model in a file, of an opset with QuantizeLinear. Raises `UserError` for others."""
+    """The model in a file, of an opset with QuantizeLinear; Quant nodes are what they stand for.
+
+    Raises `UserError` for others.
+    """
     try:
         if not path.is_file():
             raise UserError("no such file; expected an ONNX file")
@@ -48,7 +52,7 @@ def parse(path: Path) -> onnx.ModelProto:
             f"opset {version}, expected 10 (the first with QuantizeLinear) to {newest}; "
             "export the file again with such an opset"
         )
-    return model
+    return in_standard(model)
 
 
 def _check_structure(content: memoryview, bulk: dict[int, Any], budget: int) -> int:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from convstream.model.formats.onnx.parse import parse
 from convstream.model.formats.onnx.reader import output_name
 from convstream.model.formats.onnx.runtime import session
 from convstream.model.network.codes import exponent_of
-from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
 
@@ -21,10 +21,10 @@ def predictor(
     """What ONNX Runtime gives for uint8 images N x C x H x W: float64 N x outputs.
 
     As `reference.predict` numbers and scales them: sums, or codes. The file runs as it is, but for
-    what stands behind the network's end, such as a Softmax. A float input is fed with what the
-    codes stand for. threads: 0 for as many as there are processors.
+    what stands behind the network's end, such as a Softmax. A float input is fed with what codes
+    stand for, or with normalised pixels. threads: 0 for as many as there are processors.
     """
-    model = onnx.load(path)
+    model = parse(path)
     end = output_name(path)
     if model.graph.output[0].name != end:
         del model.graph.output[:]
@@ -52,13 +52,13 @@ def predictor(
 
 def _fed(images: np.ndarray, dims: list[int], kind: str, quantised: QuantisedNetwork) -> np.ndarray:
     """Images in the type and shape of the file's input."""
-    codes = quantised.codes[IMAGE]
     channels, height, width = quantised.network.input_shape
-    x: np.ndarray = images
+    codes, values = quantised.file_inputs(images)
+    x: np.ndarray = codes
     if kind == "tensor(float)":
-        x = codes.real(images).astype(np.float32)
+        x = values
     elif kind == "tensor(int8)":
-        x = (images.astype(np.int16) - 128).astype(np.int8)
+        x = (codes.astype(np.int16) - 128).astype(np.int8)
     if dims == [height, width, channels] != [channels, height, width]:
         x = x.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(x).reshape(len(x), *dims)

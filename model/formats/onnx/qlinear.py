@@ -117,7 +117,7 @@ def _read_add(assembly: Assembly, node: NodeProto) -> Tensor:
     attributes(node)
     if node.input[0] not in assembly.tensors or node.input[3] not in assembly.tensors:
         return _of_one(0 if node.input[0] in assembly.tensors else 3, 6)(assembly, node)
-    sums = joins.added(assembly, _real(assembly, node), _real(assembly, node, 3))
+    sums = joins.added(assembly, _real(assembly, node), _real(assembly, node, 3), Add())
     return assembly.quantised(sums, _codes(assembly, scale, zero))
 
 

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from convstream.model.formats.onnx.checks import text
+from convstream.model.formats.onnx.parse import parse
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -42,7 +43,7 @@ def in_floats(path: Path) -> list[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
-        session(str(path), optimized_model_filepath=str(optimised))
+        session(parse(path).SerializeToString(), optimized_model_filepath=str(optimised))
         graph = onnx.load(optimised).graph
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:

@@ -18,7 +18,7 @@ class Wiring:
 
     constants: initialisers, and the values of Constant nodes. nodes: all others, in topological
     order: the file's own, if it is as the ONNX standard wants it. makers, readers: the node that
-    makes a tensor, and the places in the file of those that take it. input, output: those of the
+    makes a tensor, and those that take it. input, output: those of the
     graph. dependent: the tensors that depend on the input. opsets, ir_version: the file's;
     opset: of the standard's operators.
 
@@ -39,7 +39,7 @@ class Wiring:
             )
         self.constants: dict[str, TensorProto] = {}
         self.makers: dict[str, NodeProto] = {}
-        self.readers: defaultdict[str, list[int]] = defaultdict(list)
+        self.readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
         for tensor in graph.initializer:
             if tensor.name in self.constants:
                 raise UserError(f"initialiser {text(tensor.name)} is there twice; remove one")
@@ -75,17 +75,19 @@ class Wiring:
     def _sorted(self, nodes: list[NodeProto]) -> list[NodeProto]:
         """The nodes, each after those whose outputs it takes, and otherwise as in the file."""
         missing = []
+        takers: defaultdict[str, list[int]] = defaultdict(list)
         for place, node in enumerate(nodes):
             sources = set(filter(None, node.input))
             missing.append(sum(name in self.makers for name in sources))
             for name in sources:
-                self.readers[name].append(place)
+                takers[name].append(place)
+                self.readers[name].append(node)
         ready = [place for place, count in enumerate(missing) if not count]
         order = []
         while ready:
             node = nodes[heapq.heappop(ready)]
             order.append(node)
-            for place in (place for name in node.output for place in self.readers.get(name, ())):
+            for place in (place for name in node.output for place in takers.get(name, ())):
                 missing[place] -= 1
                 if not missing[place]:
                     heapq.heappush(ready, place)

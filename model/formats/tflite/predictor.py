@@ -45,7 +45,8 @@ def predictor(
     signed = file.tensors[entry].type_name == "int8"
 
     def predict(images: np.ndarray) -> np.ndarray:
-        x = images.transpose(0, 2, 3, 1).reshape(len(images), *shape[1:])
+        codes, _ = quantised.file_inputs(images)
+        x = codes.transpose(0, 2, 3, 1).reshape(len(images), *shape[1:])
         x = (x ^ 128).view(np.int8) if signed else x
         found = []
         for one in x:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = np.ndarray | np.floating
+AS_UINT8 = "onnxruntime, uint8"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ def _onnxruntime(
     return np.rint(fma(x, ra, fma(w, rb, zy - fma(ra, za, rb * zb)))) + offset
 
 
+def _onnxruntime_uint8(a: np.ndarray, b: np.ndarray, *codes: Codes) -> np.ndarray:
+    """The same of int8 codes that ONNX Runtime makes uint8 before it fuses a QDQ file's nodes."""
+    return _onnxruntime(a, b, *(replace(own, signed=False) for own in codes))
+
+
 def fma(a: Floats, b: Floats, c: Floats) -> np.ndarray:
     """float32 a*b + c, rounded once."""
     product = np.asarray(np.multiply(a, b, dtype=np.float64))  # exact
@@ -134,4 +140,8 @@ def _litert(
     return ((total + (1 << shift >> 1)) >> shift) + codes_y.zero_point
 
 
-RULES = {"onnxruntime": _onnxruntime, "litert": _litert}
+RULES: dict[str, Callable[..., np.ndarray]] = {
+    "onnxruntime": _onnxruntime,
+    AS_UINT8: _onnxruntime_uint8,
+    "litert": _litert,
+}
