@@ -62,7 +62,12 @@ class Project:
     @property
     def sources(self) -> list[Path]:
         """All Verilog of the board; the network's own is in `folder`."""
-        return [*flow.sources(self.board.family), self.board.top, self.folder / f"{self.name}.v"]
+        own = manifest.modules(manifest.read(self.folder))
+        return [
+            *flow.sources(self.board.family),
+            self.board.top,
+            *(self.folder / name for name in own),
+        ]
 
     @property
     def layers(self) -> int:
@@ -115,7 +120,8 @@ def prepare(
             f"{quantised.network.name} gives codes, expected int32 sums, which boards send; "
             "leave its output unquantised"
         )
-    folded = fold(quantised.network, board, chip, cycles, scalings(quantised))
+    weights = {name: own.weight for name, own in quantised.parameters.items()}
+    folded = fold(quantised.network, board, chip, cycles, scalings(quantised), weights)
     export(quantised, folder, folded=folded, source=path, training=known.get("training"))
     project = Project(board, chip, folded, pll, baud, divisor, folder)
     described = identity.Identity(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from convstream.fpga.boards import Board, Device, Family
 from convstream.model.base.errors import UserError
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.scaling import Scaling
+from convstream.model.hardware.sharing import share
 from convstream.model.hardware.solver import solve
-from convstream.model.hardware.stage import Folding, Stage
+from convstream.model.hardware.stage import ComputeStage, Folding, Stage
 from convstream.model.network.graph import Network, Node
 
 LINK_BRAMS = 3  # of the UART link: the stored image and the identity
-CONSTANT_LUTS = 32  # per product whose weight never changes
-CONSTANTS_A_DSP = 32  # such products, at the price of one DSP
+CONSTANT_LUTS = 32  # per product whose weight never changes, where sums are not shared
+FEWEST_LUTS = 8  # per product, where they are
+LUTS_A_DSP = 1024  # of such products, at the price of one DSP
 PRODUCT_LUTS = 100  # per product whose weight changes
 SCALE_DSPS = 2  # of a product with a scale: an accumulator has up to 36 bits
 LOGIC_WORDS = 16  # the largest ROM built from lookup tables: see rtl/weight_rom.v
@@ -76,23 +80,27 @@ def fold(
     device: Device,
     cycles: int | None,
     scalings: Mapping[str, Scaling] | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
 ) -> FoldedNetwork:
     """Fold `network` for `device`: as fast as its DSPs allow, or at `cycles` an image.
 
     By default it uses the family's share of the DSPs. If `cycles` are given, lookup tables compute
-    the products that find no DSP. scalings: see `FoldedNetwork`. Raises `UserError` if the network
-    does not fit.
+    the products that find no DSP. scalings: see `FoldedNetwork`. weights: int8, by node, whose
+    shared sums are counted; without them they are estimated. Raises `UserError` if the network does
+    not fit.
     """
     check_memory(network, board, device)
+    constants = _Constants(board, device, weights or {})
 
-    def price(folding: Folding, words: int) -> int:
-        if _constant(board, device, folding, words):
-            return math.ceil(folding.pe * folding.simd / CONSTANTS_A_DSP)
-        return dsps(board.family, folding)
+    def price(stage: ComputeStage) -> int:
+        luts = constants.luts(stage)
+        if luts is None:
+            return dsps(board.family, replace(stage.folding, fabric=0))
+        return math.ceil(luts / LUTS_A_DSP)
 
     if cycles is not None:
         folded = _whole_beats(solve(network, cycles=cycles, price=price, scalings=scalings))
-        return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
+        return _relieve(_with_luts(folded, constants), board.family, device.dsps)
     # Slower foldings have narrower ROM words, which waste less of each block RAM.
     for budget in range(int(device.dsps * board.family.dsp_share), 0, -1):
         try:
@@ -101,7 +109,7 @@ def fold(
             break
         folded = _whole_beats(folded)
         if LINK_BRAMS + brams(board.family, folded) <= device.brams:
-            return _relieve(_with_luts(folded, board, device), board.family, device.dsps)
+            return _relieve(_with_luts(folded, constants), board.family, device.dsps)
     raise UserError(
         f"{network.name} does not fit {board.name} ({device.name}): no folding is within its "
         f"{device.dsps} DSPs and {device.brams} block RAMs; choose a smaller network or a larger "
@@ -109,10 +117,28 @@ def fold(
     )
 
 
-def _constant(board: Board, device: Device, folding: Folding, words: int) -> bool:
-    """Whether lookup tables suffice for a layer: constant weights and few products."""
-    luts = CONSTANT_LUTS * folding.pe * folding.simd
-    return board.family.spare_luts and words == 1 and luts <= device.luts // 16
+@dataclass(frozen=True)
+class _Constants:
+    """What layers whose weights never change take of a device."""
+
+    board: Board
+    device: Device
+    weights: Mapping[str, np.ndarray]
+    counted: dict[str, int] = field(default_factory=dict)
+
+    def luts(self, stage: ComputeStage) -> int | None:
+        """Lookup tables of a layer, for one pixel; None where they are better spent otherwise."""
+        products = stage.folding.pe * stage.folding.simd
+        most = self.device.luts // 16
+        if not self.board.family.spare_luts or stage.rom_words > 1:
+            return None
+        luts = CONSTANT_LUTS * products
+        if stage.sums and stage.name in self.weights and FEWEST_LUTS * products <= most:
+            if stage.name not in self.counted:
+                matrix = stage.weight_matrix(self.weights[stage.name])
+                self.counted[stage.name] = share(matrix).luts
+            luts = self.counted[stage.name]
+        return luts if luts <= most else None
 
 
 def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
@@ -136,14 +162,15 @@ def _whole_beats(folded: FoldedNetwork) -> FoldedNetwork:
     return folded.refolded(changes)
 
 
-def _with_luts(folded: FoldedNetwork, board: Board, device: Device) -> FoldedNetwork:
+def _with_luts(folded: FoldedNetwork, constants: _Constants) -> FoldedNetwork:
     """Use lookup tables for products where they suffice; build compact pools if they are scarce."""
-    changes = {
-        stage.name: replace(stage.folding, fabric=stage.folding.simd)
-        for stage in folded.stages
-        if stage.folding and _constant(board, device, stage.folding, stage.rom_words)
-    }
-    return replace(folded.refolded(changes), compact=not board.family.spare_luts)
+    changes = {}
+    for stage in folded.stages:
+        if isinstance(stage, ComputeStage):
+            constant = constants.luts(stage) is not None
+            fabric = stage.folding.simd if constant else 0
+            changes[stage.name] = replace(stage.folding, fabric=fabric)
+    return replace(folded.refolded(changes), compact=not constants.board.family.spare_luts)
 
 
 def _relieve(folded: FoldedNetwork, family: Family, available: int) -> FoldedNetwork:

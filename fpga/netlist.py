@@ -61,7 +61,8 @@ def synthesise(
     build.prepare(net, board, exported, device=device, cycles=cycles)
     plain = Design.read(exported)
     top = f"{plain.name}.v"
-    files = [*flow.sources(board.family), exported / top]
+    files = [*flow.sources(board.family)]
+    files += [exported / name for name in manifest.modules(plain.manifest)]
     content = [*flow.versions(), *(path.read_text(encoding="utf-8") for path in files)]
     content += [path.read_text(encoding="utf-8") for path in sorted(exported.glob("*.mem"))]
     stamp = hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]

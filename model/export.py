@@ -102,7 +102,8 @@ def export(
         buffering = buffers(folded)
     warn_inexact(quantised)
     files = rom.rom_files(quantised, folded)
-    files[f"{name}.v"] = verilog.top(quantised, folded, buffering)
+    with patience(f"{name}: sharing the sums of weights that never change"):
+        files |= verilog.sources(quantised, folded, buffering)
 
     with staging(out_dir) as folder:
         if source is None:

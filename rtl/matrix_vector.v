@@ -12,10 +12,9 @@
 // `s_chunk` name what it must be. Weights and biases are those of model/hardware/rom.py.
 // A vector takes GROUPS*CHUNKS clocks and gives GROUPS beats of PE channels.
 //
-// Nothing in the pipeline ever waits. Results go into a FIFO, and a beat is taken only while there
-// is credit for its result: fewer than FIFO_DEPTH results are in the pipeline and the FIFO
-// together. So no late signal reaches the arithmetic. One result a clock needs a FIFO_DEPTH of the
-// latency and 1; where a result takes that many clocks, 2 is enough.
+// Nothing in the pipeline ever waits: a beat is taken only while there is credit for its result, see
+// row_stream. One result a clock needs a FIFO_DEPTH of the latency and 1; where a result takes that
+// many clocks, 2 is enough.
 // Latency: 6 + ceil(log2(SIMD)) clocks from a group's last chunk to its result; with scales
 // SCALE_CLOCKS + 2 more. The FIFO takes it one clock earlier: `Compute.length` in
 // model/hardware/timing.py.
@@ -68,8 +67,6 @@ module matrix_vector #(
     localparam SUM_WIDTH    = 16 + LEVELS;
     localparam DEPTH        = GROUPS * CHUNKS;
     localparam ADDR_WIDTH   = (DEPTH > 1) ? $clog2(DEPTH) : 1;
-    localparam CREDIT_WIDTH = $clog2(FIFO_DEPTH + 1);
-    localparam RESULT_WIDTH = (OUT_WIDTH == 8) ? 8 : ACC_WIDTH;  // bits of a result in the FIFO
     localparam SCALED       = OUT_WIDTH == 8 && SCALE_WIDTH != 0;
     // A product takes as many clocks as are sure to lie between two results, or fewer if the digits
     // are as short in fewer.
@@ -78,33 +75,9 @@ module matrix_vector #(
     localparam SCALE_CLOCKS = SCALED ? (SCALE_WIDTH + SCALE_DIGIT - 1) / SCALE_DIGIT : 1;
     localparam SCALE_BITS   = SCALED ? SCALE_WIDTH * ((ONE_SCALE != 0) ? 1 : PE) : 0;
     localparam WORD_WIDTH   = SCALED ? SCALE_BITS : 1;
-    localparam [CREDIT_WIDTH-1:0] CREDIT_ALL = FIFO_DEPTH[CREDIT_WIDTH-1:0];
-    localparam [CREDIT_WIDTH-1:0] CREDIT_ONE = 1;
 
-    // Credit counts the results that may still begin. A group spends one with its last beat, so
-    // there is credit for all of its beats or for none.
-    reg  [CREDIT_WIDTH-1:0] credit_reg = CREDIT_ALL;
-    reg                     ready_reg  = 1'b1;  // some is left
-    wire                    s_group_last, s_chunk_last, s_last;
-
-    wire accept = s_axis_tvalid && ready_reg;
-    wire spend  = accept && s_chunk_last;
-    wire earn   = m_axis_tvalid && m_axis_tready;
-    assign s_axis_tready = ready_reg;
-
-    always @(posedge clk) begin
-        if (spend && !earn) begin
-            credit_reg <= credit_reg - 1'b1;
-            ready_reg  <= credit_reg != CREDIT_ONE;
-        end else if (earn && !spend) begin
-            credit_reg <= credit_reg + 1'b1;
-            ready_reg  <= 1'b1;
-        end
-        if (rst) begin
-            credit_reg <= CREDIT_ALL;
-            ready_reg  <= 1'b1;
-        end
-    end
+    wire s_group_last, s_chunk_last, s_last;
+    wire accept = s_axis_tvalid && s_axis_tready;
 
     // Operands. The weights are read in the order in which they stand.
     reg  [ADDR_WIDTH-1:0]        addr_reg = 0;
@@ -186,8 +159,7 @@ module matrix_vector #(
     end
 
     // The array, whose accumulators stand a clock behind the sums.
-    wire [ACC_WIDTH*PIXELS*PE-1:0]    accs;
-    wire [RESULT_WIDTH*PIXELS*PE-1:0] results, fifo_tdata;
+    wire [ACC_WIDTH*PIXELS*PE-1:0] accs;
 
     genvar pixel, pe;
     generate
@@ -218,18 +190,7 @@ module matrix_vector #(
                     .clk(clk), .enable(valid_reg[SUM]), .first(first_reg[1]),
                     .next_group(group), .bias(bias[ACC_WIDTH-1:0]), .sum(sum), .acc(acc)
                 );
-
-                wire [RESULT_WIDTH-1:0] result = fifo_tdata[RESULT_WIDTH*LANE +: RESULT_WIDTH];
-                assign m_axis_tdata[OUT_WIDTH*LANE +: RESULT_WIDTH] = result;
-                if (RESULT_WIDTH < OUT_WIDTH) begin : gen_extend
-                    assign m_axis_tdata[OUT_WIDTH*LANE + RESULT_WIDTH +: OUT_WIDTH - RESULT_WIDTH] =
-                        {(OUT_WIDTH-RESULT_WIDTH){result[RESULT_WIDTH-1]}};
-                end
             end
-        end
-
-        if (OUT_WIDTH != 8 && OUT_WIDTH != 32) begin : gen_bad_out_width
-            error_OUT_WIDTH_must_be_8_or_32 error();
         end
     endgenerate
 
@@ -244,27 +205,21 @@ module matrix_vector #(
             acc_valid_reg <= 1'b0;
     end
 
+    // A group spends its credit with its last beat, so there is credit for all of its beats or for
+    // none.
     wire [WORD_WIDTH-1:0] scales;
-    wire                  result_valid, result_last, unused_ready;
 
-    row_results #(
-        .PIXELS(PIXELS), .PE(PE), .GROUPS(GROUPS), .ACC_WIDTH(ACC_WIDTH), .CODES(OUT_WIDTH == 8),
+    row_stream #(
+        .PIXELS(PIXELS), .PE(PE), .GROUPS(GROUPS), .ACC_WIDTH(ACC_WIDTH),
         .SHIFT(SHIFT), .ZERO_POINT(ZERO_POINT), .LOW(LOW), .HIGH(HIGH), .SCALE_WIDTH(SCALE_WIDTH),
         .SCALE_EXACT(SCALE_EXACT), .ONE_SCALE(ONE_SCALE), .SCALE_FILE(SCALE_FILE),
-        .CLOCKS(SCALE_CLOCKS), .WORD_WIDTH(WORD_WIDTH)
-    ) row_results (
-        .clk(clk), .rst(rst), .next_group(group),
-        .s_accs(accs), .s_last(acc_last_reg), .s_valid(acc_valid_reg),
-        .word(scales), .m_results(results), .m_last(result_last), .m_valid(result_valid)
-    );
-
-    axis_fifo #(
-        .WIDTH(RESULT_WIDTH*PIXELS*PE), .DEPTH(FIFO_DEPTH)
-    ) result_fifo (
-        .clk(clk), .rst(rst),
-        .s_axis_tdata(results), .s_axis_tlast(result_last), .s_axis_tvalid(result_valid),
-        .s_axis_tready(unused_ready),  // credit is room
-        .m_axis_tdata(fifo_tdata), .m_axis_tlast(m_axis_tlast),
+        .CLOCKS(SCALE_CLOCKS), .WORD_WIDTH(WORD_WIDTH), .OUT_WIDTH(OUT_WIDTH),
+        .FIFO_DEPTH(FIFO_DEPTH)
+    ) row_stream (
+        .clk(clk), .rst(rst), .spend(accept && s_chunk_last), .ready(s_axis_tready),
+        .next_group(group), .s_accs(accs), .s_last(acc_last_reg), .s_valid(acc_valid_reg),
+        .word(scales),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tlast(m_axis_tlast),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready)
     );
 

@@ -32,7 +32,8 @@ class Design:
     """A network's folder and the Verilog around it, as they were when read.
 
     folder: where the files lie on the machine that read them. files: name to content of what the
-    manifest lists, and of the manifest. sources: name to text of `<net>.v`, rtl/*.v and harness.v.
+    manifest lists, and of the manifest. sources: name to text of the network's own Verilog, rtl/*.v
+    and harness.v.
     optimised: whether the C++ compiler optimises what Verilator writes; for a few images of a
     netlist that takes longer than it saves.
     """
@@ -57,7 +58,7 @@ class Design:
         files = {name: (folder / name).read_bytes() for name in names}
         paths = [*sorted(rtl.glob("*.v")), HARNESS]
         sources = {path.name: path.read_text(encoding="utf-8") for path in paths}
-        sources[top] = files[top].decode("utf-8")
+        sources |= {name: files[name].decode("utf-8") for name in manifests.modules(manifest)}
         return cls(str(folder), files, sources)
 
     @cached_property

@@ -40,6 +40,7 @@ class Bench(Testbench):
         self.outputs = [self.sink(sink, pace=pace) for sink in sinks]
         self.input, self.output = self.inputs[0], self.outputs[0]
         self.expected: list[np.ndarray] = []
+        cocotb.start_soon(TRAFFIC.surround(dut))
 
     async def start(self, cycles: int = 2) -> None:
         """Reset; forget the images sent so far."""

@@ -126,7 +126,7 @@ class Conv2d(Weighted):
         in_shape = (p["IN_CHANNELS"], p["HEIGHT"], p["WIDTH"])
         out_shape = layer.out_shape(in_shape)
         out_pixels = max(1, p["PIXELS"] // window.stride[1])
-        folding = Folding(p["PE"], p["SIMD"])
+        folding = Folding(p["PE"], p["SIMD"], fabric=p.get("FABRIC", 0))
         node = lone_stage(layer, in_shape, folding, p["LANES"], p["PIXELS"]).node
         self.stage = self.kind(node, p["LANES"], p["PIXELS"], folding)
         self.source = Layout(*in_shape, p["LANES"], p["PIXELS"])

@@ -66,6 +66,9 @@ class Traffic:
         """The input and the output stream."""
         return Stream.axis(dut, "s_axis"), Stream.axis(dut, "m_axis")
 
+    async def surround(self, dut) -> None:
+        """What stands beside the module and works while it does; mostly nothing."""
+
     def all_streams(self, dut) -> tuple[list[Stream], list[Stream]]:
         """All input and output streams, of which most modules have one each."""
         source, sink = self.streams(dut)

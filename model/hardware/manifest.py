@@ -116,6 +116,11 @@ def verify(folder: str | Path, manifest: dict[str, Any] | None = None) -> dict[s
     return manifest
 
 
+def modules(manifest: dict[str, Any]) -> list[str]:
+    """File names of the network's own Verilog, its top among them."""
+    return [name for name in manifest["files"] if name.endswith(".v")]
+
+
 def _scales(quantised: QuantisedNetwork, name: str) -> dict[str, Any]:
     """Exponents where they say all, else scales and zero points, of the uint8 codes."""
     shifts = shifts_of(quantised)

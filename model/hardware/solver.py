@@ -23,7 +23,7 @@ from convstream.model.network.graph import IMAGE, Network, Node
 
 STEPS_UP = 6  # faster foldings of each layer to try for a shorter latency
 
-Price = Callable[[Folding, int], int]  # the cost of a folding whose weights take so many ROM words
+Price = Callable[[ComputeStage], int]  # the cost of a folding
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,14 @@ class _Solver:
             channel_folds = math.ceil(channels / pe)
             passive_beats = self._passive_beats(group, pe)
             for simd in _smallest_for_each_fold(window):
-                words = channel_folds * math.ceil(window / simd)
-                folding = Folding(pe, simd)
+                # Lookup tables are enough for weights that never change.
+                constant = channel_folds * math.ceil(window / simd) == 1
+                folding = Folding(pe, simd, fabric=simd if constant else 0)
                 stage = self._compute_stage(node, folding)
                 if not stage.pays:
                     continue
-                interval = max(positions * words, passive_beats, stage.columns)
-                cost = self.beat[node.name] * self.price(folding, words)
+                interval = max(positions * stage.rom_words, passive_beats, stage.columns)
+                cost = self.beat[node.name] * self.price(stage)
                 choices.append(_Choice(interval, cost, folding))
         return choices
 
@@ -281,8 +282,8 @@ def _needed(fronts: Sequence[Front], target: int) -> int:
     return sum(cheapest[bisect_right(front, target) - 1] for front, cheapest in fronts)
 
 
-def _multipliers(folding: Folding, _words: int) -> int:
-    return folding.pe * folding.simd
+def _multipliers(stage: ComputeStage) -> int:
+    return stage.folding.pe * stage.folding.simd
 
 
 def _cost(stage: ComputeStage, choice: _Choice) -> tuple[int, ...]:
@@ -290,7 +291,8 @@ def _cost(stage: ComputeStage, choice: _Choice) -> tuple[int, ...]:
     pe, simd = choice.folding.pe, choice.folding.simd
     channels, window = stage.out_shape[0], stage.window
     rom = math.ceil(channels / pe) * pe * math.ceil(window / simd) * simd
-    shifter = stage.needs_shifter(simd)
+    # Whether cutting its beats into chunks of `simd` takes a byte shifter.
+    shifter = stage.converts and simd % stage.lanes != 0 and stage.lanes % simd != 0
     return (choice.multipliers, shifter, channels % pe != 0, rom, choice.interval, pe)
 
 

@@ -38,7 +38,7 @@ class Folding:
 
     input_major: an fc consumes inputs as they arrive and keeps every accumulator; otherwise it
     stores the input vector and finishes one group of outputs after another. fabric: how many of the
-    `simd` products are computed in lookup tables instead of DSP blocks.
+    `simd` products take lookup tables instead of DSP blocks, or become shared sums: see `sums`.
     """
 
     pe: int
@@ -234,6 +234,11 @@ class Stage(ABC):
         """Bits of the ROMs of weights, biases and scales, including unused lanes."""
         return 0
 
+    @property
+    def sums(self) -> int:
+        """Clocks of what takes the place of its multipliers, see hardware/sums.py; 0: nothing."""
+        return 0
+
     # Description
 
     @property
@@ -310,11 +315,10 @@ class ComputeStage(Stage):
 
     @property
     def rom_bits(self) -> int:
-        pe, simd = self.folding.pe, self.folding.simd
-        bits = 8 * pe * simd * self.rom_words + 32 * pe * self.channel_folds
+        rows = self.folding.pe * self.channel_folds
+        bits = 8 * rows * self.folding.simd * self.window_folds + 32 * rows
         if self.scaling is not None:
-            fields = 1 if self.scaling.shared else pe * self.channel_folds
-            bits += self.scaling.width * fields
+            bits += self.scaling.width * (1 if self.scaling.shared else rows)
         return bits
 
     @property
@@ -336,8 +340,9 @@ class ComputeStage(Stage):
         return self.out_pixels * self.folding.pe * math.ceil(digit / 17)
 
     def compute(self, sink: Edge) -> Compute:
-        """Its `matrix_vector`."""
-        return Compute(self.folding.simd, self.scale_clocks, sink)
+        """Its `matrix_vector`, or `constant_conv2d`."""
+        clocks = 2 + self.sums if self.sums else 5 + (self.folding.simd - 1).bit_length()
+        return Compute(clocks, self.scale_clocks, sink)
 
     @property
     def whole_beats(self) -> bool:
@@ -348,10 +353,6 @@ class ComputeStage(Stage):
     def pays(self) -> bool:
         """Whether its folding is worth trying, as no simpler one is as good."""
         return True
-
-    def needs_shifter(self, simd: int) -> bool:
-        """Whether cutting its beats into chunks of `simd` takes a byte shifter."""
-        return self.converts and simd % self.lanes != 0 and self.lanes % simd != 0
 
     def check(self) -> None:
         pe, simd = self.folding.pe, self.folding.simd
@@ -385,13 +386,13 @@ class ComputeStage(Stage):
         weight_file, bias_file, scale_file = wiring.roms
         scales = []
         if self.scaling is not None:
-            scales.append(Setting("ONE_SCALE", int(self.scaling.shared), default=0))
+            scales = [Setting("ONE_SCALE", int(self.scaling.shared), default=0)]
             scales.append(Setting("SCALE_FILE", f'"{scale_file}"'))
         return [
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
             *requantise(wiring.rounding, self.scaling),
             Setting("OUT_WIDTH", wiring.out_bits, default=8),
-            Setting("FABRIC", self.folding.fabric, default=0),
+            Setting("FABRIC", 0 if self.sums else self.folding.fabric, default=0),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
             Setting("WEIGHT_FILE", f'"{weight_file}"'),
             Setting("BIAS_FILE", f'"{bias_file}"'),

@@ -91,16 +91,16 @@ class Edge:
 
 
 class Compute:
-    """`matrix_vector`: a pipeline that never holds, with a FIFO at its end.
+    """`matrix_vector` or `constant_conv2d`: a pipeline that never holds, with a FIFO at its end.
 
     A beat enters only while there is credit for its result: fewer than the FIFO's depth are between
     here and the FIFO's output. So it must not be `full` then.
     """
 
-    def __init__(self, simd: int, scale_clocks: int, edge: Edge) -> None:
-        # From a result's last beat until the FIFO takes it: a clock less than the latency that
-        # rtl/matrix_vector.v names.
-        self.length = 5 + (simd - 1).bit_length() + (scale_clocks + 2 if scale_clocks else 0)
+    def __init__(self, accumulated: int, scale_clocks: int, edge: Edge) -> None:
+        # From a result's last beat until it is accumulated, and until the FIFO takes it: a clock
+        # less than the latency that rtl/matrix_vector.v names.
+        self.length = accumulated + (scale_clocks + 2 if scale_clocks else 0)
         self.edge = edge
         self.entered = -1
 

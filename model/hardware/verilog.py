@@ -1,11 +1,14 @@
-"""Write the top module of a network: the layers of rtl/, connected as in the graph."""
+"""Write the top module of a network: the layers of rtl/, connected as in the graph.
+
+Beside it stand the modules that are made of weights: see model/hardware/sums_verilog.py.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 
-from convstream.model.hardware import rom
+from convstream.model.hardware import rom, sums_verilog
 from convstream.model.hardware.folding import FoldedNetwork
 from convstream.model.hardware.instances import (
     CLOCKED,
@@ -22,7 +25,8 @@ from convstream.model.hardware.instances import (
 from convstream.model.hardware.names import check_name
 from convstream.model.hardware.schedule import Buffers
 from convstream.model.hardware.settings import Setting, Wiring
-from convstream.model.hardware.stage import Stage
+from convstream.model.hardware.sharing import share
+from convstream.model.hardware.stage import ComputeStage, Stage
 from convstream.model.network.graph import IMAGE
 from convstream.model.network.quantised import QuantisedNetwork
 
@@ -35,6 +39,20 @@ OF_THE_IMAGE = {
     "IN_CHANNELS": "CHANNELS",
     "PIXELS": "PIXELS",
 }
+
+
+def sources(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> dict[str, str]:
+    """The Verilog of a network: file name to text."""
+    network = folded.network
+    files = {f"{network.name}.v": top(quantised, folded, buffers)}
+    for stage in folded.stages:
+        if stage.sums and isinstance(stage, ComputeStage):
+            name = sums_verilog.name_of(network.name, stage.name)
+            sums = share(stage.weight_matrix(quantised.parameters[stage.name].weight))
+            width = quantised.accumulator_width(stage.name)
+            owner = f"{stage.name} of {network.name}"
+            files[f"{name}.v"] = sums_verilog.module(name, sums, width, owner)
+    return files
 
 
 def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) -> str:
@@ -64,10 +82,12 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             site=quantised.site(stage.name),
             prefix=rom.prefix(network.name, stage.name),
         )
-        signature: list[Pair] = []
+        others: list[Pair] = []
+        if stage.sums:
+            others = [(port, f"{stage.name}_{port}") for port in ("window", "sums")]
         if stage.foldable:
             low = 32 * weighted.index(stage.name)
-            signature = [("signature", f"signature[{low + 31}:{low}]")]
+            others.append(("signature", f"signature[{low + 31}:{low}]"))
         settings = stage.settings(wiring)
         bits = product(wiring.out_bits, stage.out_pixels, lanes[stage.name])
         taken = [_arriving(folded, buffers, name) for name in folded.streams.taken[stage.name]]
@@ -75,16 +95,35 @@ def top(quantised: QuantisedNetwork, folded: FoldedNetwork, buffers: Buffers) ->
             f"    // {_title(stage)}\n"
             + localparams(stage.name, [(s.name, s.value) for s in settings if s.named])
             + declared(stage.name, bits, last)
+            + (_sums(network.name, stage) if stage.sums else "")
             + instance(
                 stage.module,
                 stage.name,
                 _connected(stage, settings),
-                CLOCKED + sink(*taken) + source(stage.name, tlast=last) + signature,
+                CLOCKED + sink(*taken) + source(stage.name, tlast=last) + others,
             )
         )
         parts += _fork(folded, buffers, stage.name, bits)
     parts.append(_classify(quantised, folded))
     return "\n".join(parts) + "\nendmodule\n\n`default_nettype wire\n"
+
+
+def _sums(network: str, stage: Stage) -> str:
+    """The sums of a stage, once for each pixel of an output beat."""
+    window = f"{stage.name}_window"
+    sums = f"{stage.name}_sums"
+    lanes = f"{stage.name.upper()}_ACC_WIDTH*{stage.name.upper()}_PE"
+    text = (
+        f"    wire [{product(8 * stage.window, stage.out_pixels)}-1:0] {window};\n"
+        f"    wire [{product(lanes, stage.out_pixels)}-1:0] {sums};\n\n"
+    )
+    several = stage.out_pixels > 1
+    for pixel in range(stage.out_pixels):
+        parts = [f"[{pixel}*{bits} +: {bits}]" * several for bits in (8 * stage.window, lanes)]
+        ports: list[Pair] = [("clk", "clk"), ("x", window + parts[0]), ("sum", sums + parts[1])]
+        name = f"{stage.name}_adders" + f"{pixel}" * several
+        text += instance(sums_verilog.name_of(network, stage.name), name, [], ports) + "\n"
+    return text
 
 
 def _fork(folded: FoldedNetwork, buffers: Buffers, name: str, bits: str) -> list[str]:

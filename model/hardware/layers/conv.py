@@ -1,4 +1,7 @@
-"""How a convolution is built: `conv2d`, or `pixel_conv2d`, which reads windows by the pixel."""
+"""How a convolution is built.
+
+`conv2d`; `pixel_conv2d`, which reads windows by the pixel; `constant_conv2d`, of shared sums.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from convstream.model.hardware.draws import Choices, Limits
 from convstream.model.hardware.layers.window import Rows, WindowStage, write_rows
 from convstream.model.hardware.settings import Setting, Wiring
 from convstream.model.hardware.stage import ComputeStage
+from convstream.model.hardware.sums import latency
 from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.layers import Conv, Layer, Shape
 from convstream.model.network.layers.windows import Window
@@ -21,13 +25,18 @@ from convstream.model.network.layers.windows import Window
 class ConvStage(ComputeStage, WindowStage):
     """A convolution."""
 
-    modules: ClassVar[tuple[str, ...]] = ("conv2d", "pixel_conv2d")
+    modules: ClassVar[tuple[str, ...]] = ("conv2d", "pixel_conv2d", "constant_conv2d")
     reader = 2
 
     @property
     def pixelwise(self) -> bool:
         """Whether it reads its windows pixel by pixel: see rtl/pixel_conv2d.v."""
-        return self.pixels == 1 and self.folding.simd == self.in_shape[0]
+        return self.pixels == 1 and self.folding.simd == self.in_shape[0] and not self.sums
+
+    @property
+    def sums(self) -> int:
+        constant = self.rom_words == 1 and self.folding.fabric == self.window
+        return latency(self.window) if constant else 0
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -40,7 +49,7 @@ class ConvStage(ComputeStage, WindowStage):
 
     @property
     def module(self) -> str:
-        return self.modules[self.pixelwise]
+        return self.modules[2 if self.sums else self.pixelwise]
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         _, height, width = self.in_shape
@@ -50,6 +59,9 @@ class ConvStage(ComputeStage, WindowStage):
         ]
         if not self.pixelwise:
             folding.insert(1, Setting("PIXELS", self.pixels, default=1))
+        if self.sums:
+            folding.append(Setting("LATENCY", self.sums))
+        elif not self.pixelwise:
             folding.append(Setting("SIMD", self.folding.simd, named=True))
         return [
             Setting("HEIGHT", height),
@@ -63,10 +75,8 @@ class ConvStage(ComputeStage, WindowStage):
 
     def channel_settings(self) -> list[Setting]:
         """The parameters that say how many channels there are."""
-        return [
-            Setting("IN_CHANNELS", self.in_shape[0]),
-            Setting("OUT_CHANNELS", self.out_shape[0]),
-        ]
+        outputs = [] if self.sums else [Setting("OUT_CHANNELS", self.out_shape[0])]
+        return [Setting("IN_CHANNELS", self.in_shape[0]), *outputs]
 
     # Order of ROM words
 
