@@ -62,6 +62,7 @@ help: ## list the targets
 	    '  WAVES=1  SCHEDULER=tcp://host:port (a Dask cluster), and your own data:' \
 	    '  DATA=IDX, .npy, .npz, pictures, class folders  LABELS=file  CLASSES=names.txt  LAYOUT=nhwc' \
 	    'Options of compare: NET  N  SLOW=images for the slow NumPy (50), and your own data' \
+	    'Options of report: NET=name, and your own data' \
 	    'Options of bitstream and board-sim: NET=name  BOARD=ulx3s|icebreaker|orangecrab' \
 	    '  DEVICE=25f|45f|85f  CYCLES=per image  CLOCK=MHz; of prog: NET  BOARD' \
 	    'Options of sim-netlist: NET  BOARD  N, and your own data' \
@@ -117,9 +118,18 @@ compare: $(VENV)/.stamp-test ## race NumPy, PyTorch, ONNX Runtime and the RTL on
 	@$(PY) -m convstream compare --net $(call quoted,$(NET)) $(call option,--n,N) \
 	    $(call option,--slow,SLOW) $(data)
 
+.PHONY: report
+report: $(VENV)/.stamp-sim ## write one HTML page about a network, to send to a colleague
+	@$(PY) -m convstream report $(call quoted,$(NET)) $(data)
+
 .PHONY: figures
 figures: $(VENV)/.stamp-test ## put the figures of the latest runs into README and docs
 	@$(PY) -m scripts.figures
+
+.PHONY: docs
+docs: $(VENV)/.stamp-docs ## build the docs site into build/docs; a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@printf '%s\n' 'build/docs; to read it: $(PY) -m http.server -d build/docs'
 
 .PHONY: bitstream
 bitstream: $(VENV)/.stamp-fpga ## build a bitstream of a network for a board, with open tools
@@ -160,6 +170,10 @@ $(VENV)/.stamp-fpga: $(VENV)/.stamp-sim
 
 $(VENV)/.stamp-formal: $(VENV)/.stamp-sim
 	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[formal]'
+	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-sim
+	@scripts/setup.sh '$(PYTHON)' $(VENV) '.[docs]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-sim

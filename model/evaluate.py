@@ -150,9 +150,7 @@ def draw_mistakes(
     for axes in panels:
         axes.set_axis_off()
     for axes, number in zip(panels, numbers, strict=False):
-        image = test.pixels[number]
-        picture = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
-        axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(pictures.pixels(test.pixels[number]), cmap="gray_r", vmin=0, vmax=255)
         label, given = (title(int(of[number]), classes) for of in (test.labels, result.classes))
         axes.set_title(f"{label} taken for {given}\nimage {number}", fontsize=8)
     made.suptitle(heading, fontsize=10)

@@ -2,17 +2,24 @@
 
     convstream export my.onnx --out hw/my --multipliers 100
     convstream export my.onnx --mean 0.5 --std 0.5
+    convstream export net.onnx --calibrate images.npz --out hw/net
+    convstream export mynet.py:MyNet --weights net.pt --calibrate images.npz --out hw/mynet
     convstream export lenet5 --cycles 1568 --dry-run
 
 The name of the folder becomes that of the network and of its module. With --mean or --std the
 network takes pixels: a table in front of it turns them into the codes that the file makes of
 normalised floats. Without, it takes these codes.
+
+With --calibrate the network is a float one, which becomes int8 first, as convstream quantise does
+it: an ONNX file or a PyTorch module. FILE.py:NAME is the module's class, with literal arguments
+where it takes some, or a function that returns a module, or a module.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,14 +28,17 @@ from typing import Any
 
 import click
 
+from convstream.model import quantise
 from convstream.model.base import places
 from convstream.model.base.commands import COUNT, command
 from convstream.model.base.errors import UserError, run
 from convstream.model.base.folders import put_in_place, staging
 from convstream.model.base.patience import patience
+from convstream.model.calibrated import FLOATS
 from convstream.model.formats import files as formats
 from convstream.model.formats import text
 from convstream.model.formats.onnx import write_onnx
+from convstream.model.formats.torch import source as torch_source
 from convstream.model.hardware import manifest, names, overview, rom, verilog
 from convstream.model.hardware.folding import PIXELS_PER_BEAT, FoldedNetwork
 from convstream.model.hardware.scaling import scalings
@@ -40,8 +50,8 @@ from convstream.model.network.pixels import Normalisation
 from convstream.model.network.quantised import QuantisedNetwork
 
 BUILD = places.BUILD / "export"
-# What training leaves beside the network that it made.
-TRAINED = {"float.npz", "training.png"}
+# What training and calibrating leave beside the network that they made.
+TRAINED = {"float.npz", "training.png", FLOATS}
 
 
 def export(
@@ -200,18 +210,20 @@ def write_format(
     return list(files)
 
 
-def _normalisation(path: Path, mean: str | None, std: str | None) -> Normalisation | None:
+def _normalisation(path: Path, chosen: quantise.Options) -> Normalisation | None:
     """Of the pixels that a network is to take; by default as the export that the file is part of.
 
     None: it takes the codes of its own file.
     """
-    if mean is None and std is None:
+    if chosen.mean is None and chosen.std is None:
         return manifest.normalisation(_previous(path.parent))
-    return Normalisation.parse(mean or "0", std or "1")
+    return chosen.normalisation
 
 
 def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
     """The file, output folder and name that the command line's NET or FILE stands for."""
+    if torch_source.is_torch(source):
+        raise UserError(torch_source.what_to_type(source))
     if source.lower().endswith(formats.SUFFIXES) or Path(source).is_file():
         path = Path(source)
         if not path.is_file():
@@ -233,7 +245,8 @@ def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
 
 
 @command("export", __doc__)
-@click.argument("network", metavar="NET|FILE")
+@click.argument("network", metavar="NET|FILE|FILE.py:NAME")
+@quantise.options()
 @click.option("--cycles", type=COUNT, help="Cycles an image.  [default: full rate]")
 @click.option("--multipliers", type=COUNT, help="As fast as so many multipliers allow.")
 @click.option("--latency", type=COUNT, help="Add multipliers until an image takes so many cycles.")
@@ -243,8 +256,6 @@ def find_network(source: str, out: Path | None) -> tuple[Path, Path, str]:
     default=1,
     help="Pixels that come in at once.",
 )
-@click.option("--mean", metavar="M[,M...]", help="Take pixels: (pixel / 255 - mean) / std, ...")
-@click.option("--std", metavar="S[,S...]", help="... of one number, or of one a channel.")
 @click.option("--out", type=Path, metavar="DIR", help="Folder to write.  [default: mem/NET]")
 @click.option("--force", is_flag=True, help="Replace another network in that folder.")
 @click.option("--dry-run", is_flag=True, help="Only show the folding.")
@@ -259,51 +270,69 @@ def main(
     multipliers: int | None,
     latency: int | None,
     pixels_per_beat: int,
-    mean: str | None,
-    std: str | None,
     out: Path | None,
     force: bool,
     dry_run: bool,
     format: str | None,
+    **floats: Any,
 ) -> int:
     """The command line. Returns 0."""
     if cycles and multipliers:
         raise UserError("--cycles and --multipliers exclude each other; give one of them")
-    path, out_dir, name = find_network(network, out)
-    if format:
-        if out is None:
-            name = name if path.parent in places.folders_of(name) else path.stem
-            out_dir = BUILD / name / format
-        quantised = formats.read(path, name)
-        files = write_format(quantised, format, path.with_name("float.npz"), out_dir)
-        print(f"{len(files)} file(s) in {places.shown(out_dir)}")
-        return 0
-    check_name(name)
-    if not (force or dry_run):
-        check_folder(out_dir, name, path)
-    quantised = formats.read(path, name, _normalisation(path, mean, std))
-    for note in formats.notes(path, quantised):
-        print(f"note: {note}", file=sys.stderr)
-    with patience(f"{name}: choosing a folding"):
-        folded = solve(
-            quantised.network,
-            cycles=cycles,
-            multipliers=multipliers,
-            pixels=pixels_per_beat,
-            latency=latency,
-            scalings=scalings(quantised),
+    chosen = quantise.Options(**floats)
+    path: Path | None = None
+    if chosen.given.images is None:
+        path, out_dir, name = find_network(network, out)
+        if replace(chosen, mean=None, std=None) != quantise.Options():
+            raise UserError("--calibrate is missing, without which nothing becomes int8")
+    else:
+        out_dir = out or places.MEM / quantise.name_of(network)
+        name = out_dir.resolve().name
+    if format is None:
+        check_name(name)
+        if not (force or dry_run):
+            check_folder(out_dir, name, path)
+    with tempfile.TemporaryDirectory(prefix="convstream-") as scratch:
+        beside: list[Path] = []
+        if path is None:
+            made = quantise.quantise(network, name, chosen)
+            made.print_report()
+            path, *beside = made.write(Path(scratch))
+        if format:
+            out_dir = out or BUILD / name / format
+            quantised = formats.read(path, name)
+            files = write_format(quantised, format, path.with_name("float.npz"), out_dir)
+            print(f"{len(files)} file(s) in {places.shown(out_dir)}")
+            return 0
+        quantised = formats.read(path, name, _normalisation(path, chosen))
+        for note in formats.notes(path, quantised):
+            print(f"note: {note}", file=sys.stderr)
+        with patience(f"{name}: choosing a folding"):
+            folded = solve(
+                quantised.network,
+                cycles=cycles,
+                multipliers=multipliers,
+                pixels=pixels_per_beat,
+                latency=latency,
+                scalings=scalings(quantised),
+            )
+        if dry_run:
+            warn_inexact(quantised)
+            with patience(f"{name}: finding the depths of FIFOs"):
+                buffering = buffers(folded)
+            overview.print_table(manifest.describe(quantised, folded, buffering))
+            return 0
+        description = export(
+            quantised,
+            out_dir,
+            folded=folded,
+            source=path,
+            training=_training(path),
+            extra=beside,
+            force=force,
         )
-    if dry_run:
-        warn_inexact(quantised)
-        with patience(f"{name}: finding the depths of FIFOs"):
-            buffering = buffers(folded)
-        overview.print_table(manifest.describe(quantised, folded, buffering))
-        return 0
-    description = export(
-        quantised, out_dir, folded=folded, source=path, training=_training(path), force=force
-    )
     overview.print_table(description)
-    print(f"{len(description['files']) + 1} files in {places.shown(out_dir)}")
+    print(f"{len(description['files']) + 1 + len(beside)} files in {places.shown(out_dir)}")
     return 0
 
 

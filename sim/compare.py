@@ -160,6 +160,7 @@ def summarise(
         same = int((one == other).sum())
     return {
         "network": design.name,
+        "sha256": design.sha256,
         "dataset": dataset,
         "images": max(row.images for row in rows),
         "cores": os.cpu_count(),

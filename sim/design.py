@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ class Design:
     def name(self) -> str:
         """Name of the network and of its top module."""
         return self.manifest["name"]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all files of the export: of what a report is about."""
+        return hashlib.sha256(json.dumps(self.manifest["files"]).encode()).hexdigest()
 
     @property
     def label(self) -> str:

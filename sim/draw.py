@@ -94,7 +94,7 @@ def features_of(quantised: QuantisedNetwork, image: np.ndarray) -> Maps:
     return {name: output[0].astype(np.int64) for name, output in outputs.items()}
 
 
-def _scale(scales: np.ndarray | float) -> str:
+def scale_text(scales: np.ndarray | float) -> str:
     """Scales as powers of two where they are, each beside the other."""
     texts = []
     for scale in np.unique(scales)[[0, -1]].tolist():
@@ -130,7 +130,7 @@ def draw_features(
     hidden = [(name, maps, differs[name]) for name, maps in shown.items() if name != last]
     # What is unknown in the simulation is left blank.
     known = [np.where(maps < 0, np.nan, maps) for _, maps, _ in hidden]
-    drawn = [pictures.mosaic(maps, _columns(maps)) for maps in known]
+    drawn = [pictures.mosaic(maps, columns_of(maps)) for maps in known]
     heights = [_inches(picture) for picture in drawn]
     made = pictures.figure(WIDTH_INCHES, 3.0 + sum(heights) + 0.35 * len(heights))
     grid = made.add_gridspec(len(hidden) + 1, 1, height_ratios=[2.6, *heights])
@@ -141,7 +141,7 @@ def draw_features(
         axes = made.add_subplot(grid[row])
         axes.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
-        y, x = np.nonzero(pictures.mosaic(wrong, _columns(wrong)) == 1)
+        y, x = np.nonzero(pictures.mosaic(wrong, columns_of(wrong)) == 1)
         axes.plot(x, y, "s", color=MARK, markerfacecolor="none", markersize=4)
         size = "x".join(map(str, maps.shape))
         title = f"{name}: {size}, largest {maps.max()}, {np.mean(maps == 0):.0%} zeros"
@@ -154,7 +154,7 @@ def draw_features(
     return {name: int(wrong.sum()) for name, wrong in differs.items()}
 
 
-def _columns(maps: np.ndarray) -> int:
+def columns_of(maps: np.ndarray) -> int:
     """How many of the maps (C, H, W) to lay side by side: rows fill the width, none is too high."""
     count, height, width = maps.shape
     return min(count, max(1, round(math.sqrt(count * ASPECT * (height + 1) / (width + 1)))))
@@ -166,13 +166,7 @@ def _inches(picture: np.ndarray) -> float:
 
 def _draw_image(axes: Axes, subject: Subject) -> None:
     image = subject.image
-    if len(image) == 3:
-        axes.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-    else:
-        columns = math.ceil(math.sqrt(len(image)))
-        axes.imshow(
-            pictures.mosaic(image, columns), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
-        )
+    axes.imshow(pictures.pixels(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     label = ""
     if subject.label is not None:
@@ -232,7 +226,7 @@ def draw_histograms(
         left.axvspan(127.5, 132, color="red", alpha=0.2)
         left.set_xlim(-133, 132)
         left.set_title(
-            f"{name}: {weights.size:,} weights, scale {_scale(own.weight_scale)}, "
+            f"{name}: {weights.size:,} weights, scale {scale_text(own.weight_scale)}, "
             f"{ends:.2%} at the ends",
             fontsize=9,
             loc="left",
@@ -250,7 +244,7 @@ def draw_histograms(
             right.axvspan(255.5, 262, color="red", alpha=0.2)
             right.set_xlim(-4, 262)
             right.set_title(
-                f"{name}: activations, scale {_scale(codes.scale)}, "
+                f"{name}: activations, scale {scale_text(codes.scale)}, "
                 f"{saturated:.2%} saturate, {zeros:.0%} are 0",
                 fontsize=9,
                 loc="left",

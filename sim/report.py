@@ -46,6 +46,7 @@ def summarise(
     latencies = [result.latency for result in results if result.latency is not None]
     return {
         "network": design.name,
+        "sha256": design.sha256,
         "simulator": simulator,
         "images": len(logits),
         "logits": int(logits.size),

@@ -1,6 +1,6 @@
 """Stream images through the RTL of networks in a simulator and compare every logit.
 
-    convstream sim                            # the five networks, on MNIST
+    convstream sim                            # the example networks, on MNIST
     convstream sim lenet5 -n 100 --sim icarus
     convstream sim hw/my --data photos/       # an exported folder, your own images
     convstream sim hw/my --data x.npy --labels y.npy --classes names.txt

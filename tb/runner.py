@@ -75,14 +75,15 @@ def simulate(
     macros: dict[str, str | int] | None = None,
     sources: tuple[Path, ...] = (),
     files: dict[str, str] | None = None,
+    facts: dict | None = None,
 ) -> None:
     """Run the cocotb tests of the Python module `tests` on `module`.v, or on a network's top.
 
     bench: the test file, which may hold a `TRAFFIC` class. only: a regular expression for the names
     of the cocotb tests, where not all of them run. sources: Verilog beside the module's own. files:
-    name and text of what the module reads. The simulator runs in a folder of its own,
-    build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the message of the first
-    failing cocotb test, and on any warning of the simulator.
+    name and text of what the module reads. facts: what else the tests must know. The simulator runs
+    in a folder of its own, build/tb/<module>/<name>-<simulator>/. Fails the pytest test with the
+    message of the first failing cocotb test, and on any warning of the simulator.
     """
     folder = BUILD / module / f"{name}-{simulator}"
     case = {
@@ -90,6 +91,7 @@ def simulate(
         "parameters": parameters,
         "macros": macros or {},
         "seed": f"{seed}/{module}/{name}",
+        "facts": facts or {},
     }
     literals = prepare(folder, case, files or {})
     print(f"{module} {name} in {simulator}, seed {case['seed']}: {parameters}")
@@ -105,7 +107,7 @@ def simulate(
             toplevel=module,
             module=tests,
             python_search=[str(TB), str(ROOT)],
-            verilog_sources=[*map(str, sources), str(source(module))],
+            verilog_sources=[str(path) for path in (*sources, *source(module))],
             compile_args=[
                 *("-y", str(RTL), "-y", str(FPGA_RTL)),
                 *(ICARUS_ARGS if simulator == "icarus" else []),
@@ -135,10 +137,10 @@ def _number(seed: str) -> int:
     return zlib.crc32(seed.encode()) % 2**31 or 1
 
 
-def source(module: str) -> Path:
-    """The file of a module, or of a network's top."""
+def source(module: str) -> list[Path]:
+    """The file of a module, or of a network's top; none of a module that is in no room of ours."""
     paths = [folder / f"{module}.v" for folder in (RTL, FPGA_RTL, MEM / module)]
-    return next(path for path in paths if path.exists())
+    return [path for path in paths if path.exists()][:1]
 
 
 def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
@@ -264,7 +266,7 @@ def refuse(module: str, parameters: dict, error: str, macros: dict | None = None
     ]
     command += [f"-D{key}={value}" for key, value in (macros or {}).items()]
     result = subprocess.run(
-        [*command, str(source(module))], capture_output=True, text=True, timeout=60
+        [*command, *map(str, source(module))], capture_output=True, text=True, timeout=60
     )
     assert result.returncode and error in result.stderr, (
         f"{module} {parameters}: expected to be refused with {error}, found: {result.stderr!r}"

@@ -553,11 +553,16 @@ async def resets(dut) -> None:
     board = Board(dut)
     await board.reset()
     whole = (HEADER_BYTES + board.image_bytes + CRC_BYTES) * 10 * board.divisor
-    for attempt in range(8):
+    for attempt in range(12):
         data = frame(CLASSIFY, board.image())
         sending = cocotb.start_soon(board.put(data))
-        late = attempt % 2 and whole - 20
-        await board.clocks(late + board.rng.randrange(1, whole))
+        if attempt % 3:
+            late = attempt % 3 == 2 and whole - 20
+            await board.clocks(late + board.rng.randrange(1, whole))
+        else:
+            # While the image is in the network.
+            await RisingEdge(dut.run_control.run)
+            await board.clocks(board.rng.randrange(1, board.beats + board.words))
         sending.cancel()
         dut.uart_rx.value = 1
         await board.reset()

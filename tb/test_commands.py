@@ -93,7 +93,7 @@ def test_help_imports_no_command():
         (["sim", "--nonsense"], "No such option '--nonsense'"),
         (["sim", "--n", "0"], "0 is not in the range"),
         (["build", "lenet5"], "Missing option '--board'"),
-        (["export"], "Missing argument 'NET|FILE'"),
+        (["export"], "Missing argument 'NET|FILE|FILE.py:NAME'"),
         (["host", "identify"], "no port given"),
         (["evaluate", "lenet5", "--data", "nowhere/"], "nowhere: no such file or folder"),
         (["train", "nowhere.toml", "--data", "nowhere/"], "nowhere.toml is missing"),

@@ -78,7 +78,7 @@ class Bench:
         """Beats of an image up to that with tlast, which ought to be the last one, and gaps."""
         end = self.words - 1
         last = end if last is None else last
-        user = self.rng.randrange(self.classes)
+        user = self.rng.getrandbits(len(self.dut.s_axis_tuser))
         for word in range(last + 1):
             while self.rng.random() < 0.3:
                 await self.clock()

@@ -59,7 +59,7 @@ def test_environment_variables_of_other_names_do_no_harm(monkeypatch) -> None:
     assert "/somewhere" not in done.stdout
 
 
-@pytest.mark.parametrize("target", ["sim", "compare", "sim-netlist"])
+@pytest.mark.parametrize("target", ["sim", "compare", "report", "sim-netlist"])
 def test_data_of_ones_own(target: str) -> None:
     options = {"DATA": "my data", "LABELS": "y.npy", "CLASSES": "names.txt", "LAYOUT": "nhwc"}
     done = make(target, *(f"{name}={value}" for name, value in options.items()))

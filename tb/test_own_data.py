@@ -22,6 +22,7 @@ from convstream.model.learning.source import load_course
 from convstream.model.network import reference
 from convstream.model.network.graph import Network
 from convstream.model.network.layers import Conv, Linear
+from convstream.model.network.pixels import Normalisation
 from convstream.sim import compare, draw, run
 
 CLASSES = ("ant", "bee", "cow")
@@ -231,7 +232,7 @@ def test_calibration_inputs(tmp_path, pixels):
     write(tmp_path / "data" / "train", pixels)
     write(tmp_path / "data" / "test", pixels[:3])
     given = DataFiles(str(tmp_path / "data"))
-    inputs, labels = quantise.load(given, SHAPE, "0", "1")
+    inputs, labels = quantise.load(given, SHAPE, Normalisation())
     np.testing.assert_array_equal(inputs, pixels.astype(np.float32) / 255)
     assert labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
 

@@ -17,6 +17,7 @@ from convstream.model.formats.onnx import read_onnx
 from convstream.model.learning.own_data import DataFiles
 from convstream.model.network import reference
 from convstream.model.network.graph import IMAGE
+from convstream.model.network.pixels import Normalisation
 
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 
@@ -93,9 +94,8 @@ def test_int8_equals_onnx_runtime(
 def test_pixels_are_normalised(files: Path, tmp_path: Path, seed: str) -> None:
     pixels = generator(seed, "pixels").integers(0, 256, (7, 3, 4, 5), np.uint8)
     np.save(tmp_path / "x.npy", pixels)
-    images, labels = quantise.load(
-        DataFiles(str(tmp_path / "x.npy")), (3, 4, 5), "0.5,0.4,0.3", "0.25"
-    )
+    normalisation = Normalisation.parse("0.5,0.4,0.3", "0.25")
+    images, labels = quantise.load(DataFiles(str(tmp_path / "x.npy")), (3, 4, 5), normalisation)
     mean = np.array([0.5, 0.4, 0.3], np.float32)[:, None, None]
     np.testing.assert_allclose(images, (pixels / np.float32(255) - mean) / 0.25, rtol=1e-5)
     assert labels is None

@@ -43,6 +43,7 @@ from convstream.sim.shard import Shard
 
 KEYS = [
     "network",
+    "sha256",
     "simulator",
     "images",
     "logits",

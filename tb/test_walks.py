@@ -1,4 +1,4 @@
-"""The walks of docs/your-own-network.md, as written, where the package is installed."""
+"""The walks of docs/, as written, where the package is installed: all blocks marked `console`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ import pytest
 import small_mnist
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PAGE = (PACKAGE / "docs" / "your-own-network.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", PAGE, re.M | re.S))
-# By heading, its blocks of commands.
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in PACKAGE.glob("docs/*.md")}
+FILES = {
+    page: dict(re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```", text, re.M | re.S))
+    for page, text in PAGES.items()
+}
+# By page and heading, its blocks of commands.
 WALKS = {
-    section.splitlines()[0]: blocks
-    for section in PAGE.split("\n## ")
+    (page, section.splitlines()[0]): blocks
+    for page, text in PAGES.items()
+    for section in text.split("\n## ")
     if (blocks := re.findall(r"^```console\n(.*?)^```", section, re.M | re.S))
 }
 COMMANDS = {"python": [sys.executable], "convstream": [sys.executable, "-m", "convstream"]}
@@ -60,16 +64,18 @@ def shows(output: str, line: str) -> bool:
 
 
 def test_every_walk_is_found() -> None:
-    assert len(WALKS) == PAGE.count("```console") == 5
-    assert len(FILES) == PAGE.count("```python") + PAGE.count("```toml") == 6
+    text = "".join(PAGES.values())
+    assert sum(map(len, WALKS.values())) == text.count("```console")
+    assert sum(map(len, FILES.values())) == text.count("```python") + text.count("```toml")
+    assert {page for page, _ in WALKS} >= {"index.md", "your-own-network.md"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("walk", WALKS)
-def test_walk(walk: str, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("walk", WALKS, ids=": ".join)
+def test_walk(walk: tuple[str, str], environment: dict[str, str], tmp_path: Path) -> None:
     blocks = WALKS[walk]
     text = "\n".join(blocks)
-    if ".onnx" in text:
+    if "digits.py" in text or ".onnx" in text:
         pytest.importorskip("torch", reason="needs the extra [train]")
     if "aware.onnx" in text and importlib.util.find_spec("brevitas") is None:
         pytest.skip("needs brevitas")
@@ -79,7 +85,7 @@ def test_walk(walk: str, environment: dict[str, str], tmp_path: Path) -> None:
         if not source.is_file():
             pytest.skip(f"needs {name}: set MLPERF_TINY to MLPerf Tiny's models")
         shutil.copyfile(source, tmp_path / name)
-    for name, code in FILES.items():
+    for name, code in FILES[walk[0]].items():
         (tmp_path / name).write_text(code, encoding="utf-8")
     for command, lines in [step for block in blocks for step in steps(block)]:
         program, *arguments = shlex.split(command)

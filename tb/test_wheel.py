@@ -17,7 +17,7 @@ from convstream.model.base.places import PACKAGE
 pytest.importorskip("setuptools")
 
 ROOMS = ("convstream", "fpga", "mem", "model", "rtl", "sim")
-SEALED = set(".json .lpf .cpp .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
+SEALED = set(".in .json .lpf .cpp .jinja .mem .npz .onnx .pcf .png .py .toml .v .vlt".split())
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,8 @@ def site(tmp_path_factory) -> Path:
 def test_one_package_with_all_data(site):
     names = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
     assert names == {"convstream"}
+    licence = site / "convstream" / "fpga" / "bundling" / "templates" / "LICENSE"
+    assert licence.read_bytes() == (PACKAGE / "LICENSE").read_bytes()
     for room in ROOMS[1:]:
         for path in (PACKAGE / room).rglob("*"):
             if path.suffix in SEALED and "__pycache__" not in path.parts:
@@ -71,6 +73,8 @@ def test_the_commands_in_an_empty_folder(site, tmp_path, seed):
     for network in ("hw/my", "convnet"):
         shown = convstream("sim", network, "--images", "x.npy", "--sim", "icarus")
         assert "x.npy 1" in shown
+    page = Path(convstream("report", "hw/my", "--data", "x.npy").strip())
+    assert "0 of 20 logits differ" in (tmp_path / page).read_text(encoding="utf-8")
     made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("report.json"))
     assert len(made) == 2 and made[0] == "build/sim/convnet/report.json"
     assert sorted(path.name for path in tmp_path.iterdir()) == [

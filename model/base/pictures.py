@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,26 @@ def save(made: Figure, path: Path) -> None:
     content = io.BytesIO()
     made.savefig(content, format="png", dpi=110, metadata={"Software": None})
     write_atomically(path, content.getvalue())
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG of `pixels`, uint8 (H, W) in grey or (H, W, 3 or 4)."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def pixels(image: np.ndarray) -> np.ndarray:
+    """An image, uint8 (C, H, W), to be looked at: (H, W, 3) of three channels.
+
+    Of any other number its channels side by side, in grey: (H, W).
+    """
+    if len(image) == 3:
+        return image.transpose(1, 2, 0)
+    tiled = mosaic(image, math.ceil(math.sqrt(len(image))))
+    return np.nan_to_num(tiled, nan=255).astype(np.uint8)
 
 
 def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def print_table(description: dict[str, Any]) -> None:
             f"{layer['utilisation']:.1%}" if folded else "",
             f"{layer['rom_bits']:,}" if folded else "",
             f"{layer['fifo_depth']:,}",
-            *[_multiplier(layer)] * scaled,
+            *[requantising(layer)] * scaled,
         )
     console = Console()
     if not console.is_terminal:
@@ -50,8 +50,8 @@ def print_table(description: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _multiplier(layer: dict[str, Any]) -> str:
-    """A layer's multiplier, as `24 bits in 8 clocks, float32`."""
+def requantising(layer: dict[str, Any]) -> str:
+    """A layer's multiplier of scales, as `24 bits in 8 clocks, float32`; empty: it has none."""
     if "multiplier_bits" not in layer:
         return ""
     clocks = layer["multiplier_clocks"]

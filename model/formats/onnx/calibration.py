@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnx.external_data_helper import load_external_data_for_model
 
 from convstream.model.base.errors import UserError
 from convstream.model.base.files import one_line
 from convstream.model.formats.onnx.checks import text, type_name
+from convstream.model.formats.onnx.limits import MAX_FILE_BYTES
 from convstream.model.formats.onnx.parse import parse
 from convstream.model.formats.onnx.runtime import session
 
@@ -36,7 +38,9 @@ def float_model(path: Path) -> onnx.ModelProto:
         model = parse(path)
         quantised = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "QLinearConv")]
         if quantised:
-            raise UserError("it is quantised already; hand it to convstream export")
+            raise UserError(
+                "it is quantised already; hand it to convstream export, without --calibrate"
+            )
         entry, shape = _entry(model)
         if entry.type.tensor_type.elem_type != TensorProto.FLOAT:
             kind = type_name(entry.type.tensor_type.elem_type)
@@ -46,9 +50,34 @@ def float_model(path: Path) -> onnx.ModelProto:
                 f"its input {text(entry.name)} has shape {shape} (0: not fixed), expected fixed "
                 "sizes but for the batch; export it again with dynamic_axes for that alone"
             )
+        _fetch_weights(model, path.resolve().parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return model
+
+
+def _fetch_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Read the weights that PyTorch's exporter leaves in a file beside the model's."""
+    size = 0
+    for tensor in model.graph.initializer:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        name = next((pair.value for pair in tensor.external_data if pair.key == "location"), "")
+        beside = folder / name
+        if Path(name).name != name or not beside.is_file():
+            raise UserError(
+                f"its weights lie in {text(name)}, which is not beside it; put it there, or export "
+                "with external_data=False"
+            )
+        size = max(size, beside.stat().st_size)
+    if size > MAX_FILE_BYTES:
+        raise UserError(f"its weights take {size >> 20} MiB; use a smaller network")
+    try:
+        load_external_data_for_model(model, str(folder))
+    except Exception as error:  # of onnx: several
+        raise UserError(
+            f"its weights cannot be read ({one_line(error)}); export with external_data=False"
+        ) from None
 
 
 def input_shape(model: onnx.ModelProto) -> tuple[int, ...]:
@@ -135,7 +164,11 @@ def _silence() -> Iterator[None]:
 def _batches(model: onnx.ModelProto, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     """The inputs in batches of the size that the model takes."""
     entry, shape = _entry(model)
-    size = shape[0] or BATCH
+    if len(images) < shape[0]:
+        raise UserError(f"{len(images)} inputs, expected a batch of {shape[0]} at least")
+    # Where any size will do, one that leaves none over: some methods want all of one size.
+    divisors = (size for size in range(BATCH, 0, -1) if len(images) % size == 0)
+    size = shape[0] or next(divisors)
     for start in range(0, len(images) - size + 1, size):
         yield {entry.name: images[start : start + size].astype(np.float32)}
 

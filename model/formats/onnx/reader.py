@@ -39,6 +39,10 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
     path = Path(path)
     try:
         model = parse(path)
+        if is_float(model):
+            raise UserError(
+                f"a float network; type: convstream export {path} --calibrate images.npz"
+            )
         if name is None:
             ours = model.producer_name == PRODUCER and isinstance(model.graph.name, str)
             name = (ours and model.graph.name) or path.stem
@@ -47,6 +51,18 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
             return assembly.network(name, assembly.tensors[assembly.wiring.output])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def is_float(model: onnx.ModelProto) -> bool:
+    """Whether a model has weights and takes floats that nothing in it quantises."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    floats = any(
+        value.name not in constants and value.type.tensor_type.elem_type == TensorProto.FLOAT
+        for value in model.graph.input
+    )
+    operators = {node.op_type for node in model.graph.node}
+    quantising = any("Quant" in text(operator) for operator in operators)
+    return floats and not quantising and not operators.isdisjoint({"Conv", "Gemm", "MatMul"})
 
 
 def output_name(path: Path) -> str:

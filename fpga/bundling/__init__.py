@@ -1,0 +1,1 @@
+"""Networks for the designs of others: modules under names of their own, test vectors, scripts."""
