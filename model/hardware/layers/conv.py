@@ -21,11 +21,13 @@ from convstream.model.hardware.timing import Compute, Edge, Process
 from convstream.model.network.layers import Conv, Layer, Shape
 from convstream.model.network.layers.windows import Window
 
+CONSTANT = "constant_conv2d"
+
 
 class ConvStage(ComputeStage, WindowStage):
     """A convolution."""
 
-    modules: ClassVar[tuple[str, ...]] = ("conv2d", "pixel_conv2d", "constant_conv2d")
+    modules: ClassVar[tuple[str, ...]] = ("conv2d", "pixel_conv2d", CONSTANT)
     reader = 2
 
     @property
@@ -36,7 +38,7 @@ class ConvStage(ComputeStage, WindowStage):
     @property
     def sums(self) -> int:
         constant = self.rom_words == 1 and self.folding.fabric == self.window
-        return latency(self.window) if constant else 0
+        return latency(self.window) if constant and CONSTANT in self.modules else 0
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -49,7 +51,7 @@ class ConvStage(ComputeStage, WindowStage):
 
     @property
     def module(self) -> str:
-        return self.modules[2 if self.sums else self.pixelwise]
+        return CONSTANT if self.sums else self.modules[self.pixelwise]
 
     def settings(self, wiring: Wiring) -> list[Setting]:
         _, height, width = self.in_shape

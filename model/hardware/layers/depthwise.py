@@ -34,10 +34,6 @@ class DepthwiseStage(ConvStage):
         return self.pixels == 1 and self.folding.simd == 1
 
     @property
-    def sums(self) -> int:
-        return 0
-
-    @property
     def pays(self) -> bool:
         return self.folding.simd == 1 or self.folding.pe == self.out_shape[0]
 
