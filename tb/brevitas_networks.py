@@ -25,7 +25,6 @@ FLOAT = {
     "unsigned": quant.Uint8ActPerTensorFloat,
     "output": quant.Int8ActPerTensorFloat,
 }
-SHIFTED = {**FLOAT, "signed": quant.ShiftedUint8ActPerTensorFloat}
 PER_TENSOR = {**FLOAT, "weight_quant": quant.Int8WeightPerTensorFloat}
 FIXED_POINT = {
     "weight_quant": quant.Int8WeightPerTensorFixedPoint,

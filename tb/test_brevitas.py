@@ -35,7 +35,6 @@ SETTINGS = {
     "float": FLOAT,
     "float-w4": {**FLOAT, "weights": 4},
     "float-w2-unbiased": {**FLOAT, "weights": 2, "bias": False},
-    "shifted": SHIFTED,
     "residual": {**FLOAT, "residual": True},
     "residual-w4": {**PER_TENSOR, "weights": 4, "residual": True},
     "fixed-point": FIXED_POINT,
