@@ -54,13 +54,15 @@ def read_onnx(path: str | os.PathLike, name: str | None = None) -> QuantisedNetw
 
 
 def is_float(model: onnx.ModelProto) -> bool:
-    """Whether a model takes floats that nothing in it quantises."""
+    """Whether a model has weights and takes floats that nothing in it quantises."""
     constants = {tensor.name for tensor in model.graph.initializer}
     floats = any(
         value.name not in constants and value.type.tensor_type.elem_type == TensorProto.FLOAT
         for value in model.graph.input
     )
-    return floats and not any("Quant" in node.op_type for node in model.graph.node)
+    operators = {node.op_type for node in model.graph.node}
+    quantising = any("Quant" in text(operator) for operator in operators)
+    return floats and not quantising and not operators.isdisjoint({"Conv", "Gemm", "MatMul"})
 
 
 def output_name(path: Path) -> str:
