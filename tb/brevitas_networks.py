@@ -25,7 +25,6 @@ FLOAT = {
     "unsigned": quant.Uint8ActPerTensorFloat,
     "output": quant.Int8ActPerTensorFloat,
 }
-SHIFTED = {**FLOAT, "signed": quant.ShiftedUint8ActPerTensorFloat}
 PER_TENSOR = {**FLOAT, "weight_quant": quant.Int8WeightPerTensorFloat}
 FIXED_POINT = {
     "weight_quant": quant.Int8WeightPerTensorFixedPoint,
@@ -72,7 +71,12 @@ class Quantised(nn.Module):
         self.add = qnn.QuantEltwiseAdd(None, signed, return_quant_tensor=True)
         self.last_relu = qnn.QuantReLU(unsigned, **codes)
         self.pool = nn.MaxPool2d(2, 2)
-        self.fc = qnn.QuantLinear(8 * 7 * 7, 10, **layer, output_quant=output)
+        # Behind a Flatten, ONNX Runtime has no integer kernel for a QuantLinear.
+        self.classifier = (
+            nn.Sequential(qnn.QuantConv2d(8, 10, 7, **layer, output_quant=output), nn.Flatten())
+            if output is not None
+            else nn.Sequential(nn.Flatten(), qnn.QuantLinear(8 * 7 * 7, 10, **layer))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of floats N x 1 x 28 x 28."""
@@ -80,7 +84,7 @@ class Quantised(nn.Module):
         y = self.block(x)
         if self.shared is not None:
             y = self.add(self.shared(x), self.shared(y))
-        return self.fc(self.pool(self.last_relu(y)).flatten(1))
+        return self.classifier(self.pool(self.last_relu(y)))
 
 
 def calibrated(images: torch.Tensor, **settings: Any) -> Quantised:
