@@ -90,8 +90,9 @@ def plan() -> list[Run]:
             runs.append(Run(f"{path.stem} [{name}]", path.stem, [path], _arguments(bench)))
     folders = [path.parent for path in sorted(MEM.glob(f"*/{manifest.FILE_NAME}"))]
     for folder in folders:
-        name = json.loads((folder / manifest.FILE_NAME).read_text())["name"]
-        runs.append(Run(f"network {name}", name, [folder / f"{name}.v"], []))
+        described = json.loads((folder / manifest.FILE_NAME).read_text())
+        name, own = described["name"], manifest.modules(described)
+        runs.append(Run(f"network {name}", name, [folder / file for file in own], []))
     # The harness is no synthesisable Verilog: it has delays, files, blocking assignments and a
     # time scale, which rtl/ has not, drops what $fread and $value$plusargs return, and leaves
     # the signature open. It needs a network, whichever.
@@ -100,7 +101,7 @@ def plan() -> list[Run]:
         macros = [f"-D{name}={value}" for name, value in design.macros.items()]
         waived = ("BLKSEQ", "PINCONNECTEMPTY", "STMTDLY", "TIMESCALEMOD", "UNUSEDSIGNAL")
         waivers = [f"-Wno-{name}" for name in waived]
-        sources = [HARNESS, folder / f"{design.name}.v"]
+        sources = [HARNESS, *(folder / file for file in manifest.modules(design.manifest))]
         runs.append(Run("harness", "harness", sources, ["--timing", *waivers, *macros]))
     return runs
 

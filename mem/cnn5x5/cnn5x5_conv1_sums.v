@@ -6,8 +6,8 @@
 //   sum[i] = w[i][0]*x[0] + w[i][1]*x[1] + ..., exact
 //
 // n0, n1, ... are x[0], x[1], ..., and then the results of adders; nJ_regK is nJ, K
-// clocks later. `keep` leaves each adder an adder: Yosys would make several a tree of
-// full adders, which take more lookup tables than carry chains.
+// clocks later. Where Yosys may not `keep` an adder, it makes several a tree of full
+// adders, which take more lookup tables than carry chains.
 // Written by model/export.py, which has proven it.
 // Latency: 3 clocks.
 
