@@ -172,6 +172,11 @@ def quantise(source: str, name: str, chosen: Options) -> calibrated.Quantised:
     else:
         if chosen.weights or chosen.input or chosen.trust_pickle:
             raise UserError(f"{source} is no PyTorch module; leave out the options for one")
+        if not source.lower().endswith(".onnx"):
+            raise UserError(
+                f"{source} is no float network; expected a .onnx file or FILE.py:NAME, or leave "
+                "out --calibrate"
+            )
         model = calibration.float_model(Path(source))
         shape = calibration.input_shape(model)
         images, labels = load(chosen.given, shape, chosen.normalisation)
