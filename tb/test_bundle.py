@@ -33,7 +33,7 @@ from convstream.sim.design import Design
 REVERSED = Table.of(np.arange(255, -1, -1).astype(np.uint8))
 IMAGES = 4
 SHAPES = {
-    "wide": ((Conv(3, 3, padding=1), Conv(3, 2)), (3, 3, 4)),
+    "wide": ((Conv(3, 3, padding=1), Conv(3, 1)), (3, 3, 4)),
     "spare": ((Conv(3, 3, padding=1), Linear(5)), (1, 3, 4)),
 }
 ROOMS = {"ROM": "mem", "DATA": "sim"}
