@@ -109,7 +109,7 @@ def sources(design: Design) -> dict[str, str]:
     library = {
         path.removesuffix(".v"): text
         for path, text in design.sources.items()
-        if path not in design.files and path != "harness.v"
+        if path not in (*design.files, "harness.v")
     }
     own = {path: text.decode() for path, text in design.files.items() if path.endswith(".v")}
     needed = sorted(set().union(*(used(text, library) for text in own.values())))

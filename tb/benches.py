@@ -60,7 +60,8 @@ class _Recorder:
     def simulate(self, module: str, bench: str, *, simulator: str, name: str, **others) -> None:
         """Stands in for `runner.simulate`; tests of the same netlist are brought together."""
         others = {"macros": {}, "sources": (), "files": {}, "tests": "bench_stream"} | others
-        others.pop("seed")
+        for unused in ("seed", "facts"):
+            others.pop(unused, None)
         chosen = (others.pop("only", ""),)
         key = json.dumps([module, others["parameters"], others["macros"]])
         if key in self.benches:

@@ -91,8 +91,10 @@ def names_of(folder: Path) -> set[str]:
 def test_make_needs_icarus_alone(made):
     done = run("make", cwd=made)
     assert (done.returncode, done.stderr) == (0, "")
+    manifest = Design.read(MEM / "convnet").manifest
     assert done.stdout == (
-        "PASS: convnet: 10 images, 100 outputs, all as expected; 784 cycles an image, latency 870\n"
+        "PASS: convnet: 10 images, 100 outputs, all as expected; "
+        f"{manifest['cycles']} cycles an image, latency {manifest['latency']}\n"
     )
 
 
@@ -156,7 +158,7 @@ def test_the_parts(made):
         assert path.name.startswith("convnet")
     used = {path.stem.partition("__")[2] for path in listed} - {"", "rom_file"}
     assert used < {path.stem for path in RTL.glob("*.v")}
-    assert {"constant_conv2d", "maxpool2d", "fc", "weight_rom"} < used
+    assert {"frame_check", "maxpool2d", "fc", "weight_rom"} < used
     assert not {"axis_add", "avgpool2d", "lookup", "pixel_conv2d", "axis_fork"} & used
     assert names_of(made) == {path.stem for path in made.rglob("*.v")}
     for path in made.rglob("*.v"):
@@ -281,10 +283,11 @@ def test_two_versions_in_one_design(seed, tmp_path, pixels):
 
 @needs_icarus
 @pytest.mark.slow
-def test_lenet5_and_another_in_one_design(made, tmp_path):
-    assert bundle.main(["lenet5", "--out", str(tmp_path / "lenet5")]) == 0
-    lines = both(tmp_path / "lenet5", made, tmp_path)
-    assert [line.split(":")[1] for line in lines] == [" convnet", " lenet5"]
+def test_lenet5_and_dsnet_in_one_design(tmp_path):
+    for name in ("lenet5", "dsnet"):
+        assert bundle.main([name, "--out", str(tmp_path / name)]) == 0
+    lines = both(tmp_path / "lenet5", tmp_path / "dsnet", tmp_path)
+    assert [line.split(":")[1] for line in lines] == [" dsnet", " lenet5"]
     assert all(line.startswith("PASS") and "784 cycles an image" in line for line in lines)
 
 

@@ -16,9 +16,9 @@ from convstream.model.network.layers.windows import Window
 
 
 class OneByOneStage(ConvStage):
-    """A convolution of one pixel; of beats of several, `conv2d`."""
+    """A convolution of one pixel; of beats of several, or of constant weights, as any other."""
 
-    modules = ("conv2d", "fc")
+    modules = ("conv2d", "fc", "constant_conv2d")
 
     @classmethod
     def builds(cls, node: Node) -> bool:
@@ -29,7 +29,7 @@ class OneByOneStage(ConvStage):
 
     @property
     def pixelwise(self) -> bool:
-        return self.pixels == 1
+        return self.pixels == 1 and not self.sums
 
     @property
     def converts(self) -> bool:
