@@ -506,7 +506,9 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], message: st
 def test_generated_verilog(tmp_path: Path, seed: str) -> None:
     """It is as legible as a file written by hand, and Icarus takes it without a warning."""
     rng = np.random.default_rng([int(seed), 43])
-    networks = [read_onnx(places.MEM / name / "network.onnx") for name in NETWORKS]
+    # Icarus takes minutes to read the 15,000 multipliers that simplecnn may have.
+    names = [name for name, network in NETWORKS.items() if network.macs < 1e6]
+    networks = [read_onnx(places.MEM / name / "network.onnx") for name in names]
     networks += [random_network(rng, name=f"random{i}", max_size=10) for i in range(5)]
     for quantised in networks:
         name = quantised.network.name
