@@ -22,7 +22,10 @@ def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
     attributes(node)
     x, other = (assembly.tensors.get(name) for name in node.input)
     if x is not None and other is not None:
-        return added(assembly, x, other, Add(AS_UINT8) if _made_uint8(assembly, node) else Add())
+        codes = assembly.codes.get(x.origin)
+        signed = codes is not None and codes.signed
+        rule = Add(AS_UINT8) if signed and _made_uint8(assembly, node) else Add()
+        return added(assembly, x, other, rule)
     if next(t for t in (x, other) if t is not None).state is State.INDICES:
         moved = x if x is not None else other
         assert moved is not None
@@ -45,7 +48,7 @@ def read_add(assembly: Assembly, node: NodeProto) -> Tensor:
 
 
 def _made_uint8(assembly: Assembly, add: NodeProto) -> bool:
-    """Whether ONNX Runtime makes the codes of an Add uint8, whatever they are in the file.
+    """Whether ONNX Runtime makes the int8 codes of an Add uint8.
 
     On x86 it does so where the output of a QuantizeLinear goes to a single DequantizeLinear only,
     and that one's to a single node.
