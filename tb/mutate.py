@@ -189,7 +189,7 @@ def _synthesise(bench: Bench, folder: Path, parameters: dict, tested: frozenset[
         top=bench.top,
         macros=" ".join(f"-D{key}={value}" for key, value in bench.macros.items()),
         sources=" ".join(
-            flow.relative(path, folder) for path in (*bench.sources, source(bench.top))
+            flow.relative(path, folder) for path in (*bench.sources, *source(bench.top))
         ),
         rtl=flow.relative(RTL, folder),
         fpga_rtl=flow.relative(FPGA_RTL, folder),

@@ -138,9 +138,9 @@ def _number(seed: str) -> int:
 
 
 def source(module: str) -> list[Path]:
-    """The file of a module, or of a network's top; none of a module that is in no room of ours."""
-    paths = [folder / f"{module}.v" for folder in (RTL, FPGA_RTL, MEM / module)]
-    return [path for path in paths if path.exists()][:1]
+    """The file of a module, or a network's own; none of a module that is in no room of ours."""
+    paths = [folder / f"{module}.v" for folder in (RTL, FPGA_RTL)]
+    return [path for path in paths if path.exists()] or sorted((MEM / module).glob("*.v"))
 
 
 def prepare(folder: Path, case: dict, files: dict[str, str]) -> dict:
