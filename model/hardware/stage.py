@@ -392,7 +392,7 @@ class ComputeStage(Stage):
             Setting("ACC_WIDTH", wiring.acc_width, named=True),
             *requantise(wiring.rounding, self.scaling),
             Setting("OUT_WIDTH", wiring.out_bits, default=8),
-            Setting("FABRIC", 0 if self.sums else self.folding.fabric, default=0),
+            *([] if self.sums else [Setting("FABRIC", self.folding.fabric, default=0)]),
             Setting("FIFO_DEPTH", wiring.fifo_depth, named=True),
             Setting("WEIGHT_FILE", f'"{weight_file}"'),
             Setting("BIAS_FILE", f'"{bias_file}"'),
