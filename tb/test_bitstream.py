@@ -245,7 +245,7 @@ def test_every_network_that_fits_is_folded_within_the_device(board):
             try:
                 found = fold.fold(network, chosen, device, None)
             except UserError as error:
-                assert "Mbit of weights" in str(error)
+                assert any(why in str(error) for why in ("Mbit of weights", "no folding is within"))
                 continue
             folded += 1
             assert fold.dsps_of(chosen.family, found) <= device.dsps

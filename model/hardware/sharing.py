@@ -98,7 +98,9 @@ def _terms(weights: np.ndarray) -> Row:
 
 def _pair(one: Place, other: Place, minus: bool) -> Pair:
     """The pair that two terms are; minus: their signs differ."""
-    (low, shift), (high, above) = sorted((one, other), key=lambda place: (place[1], place[0]))
+    if one[::-1] > other[::-1]:
+        one, other = other, one
+    (low, shift), (high, above) = one, other
     return Pair(low, high, above - shift, minus)
 
 

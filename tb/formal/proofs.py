@@ -434,7 +434,7 @@ PROOFS = [
     *_each(
         "fc",
         "states",
-        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        Bug("row_stream.v", "credit_reg != CREDIT_ONE", "1'b1"),
         *(
             {
                 "POSITIONS": positions,
@@ -465,7 +465,7 @@ PROOFS = [
     *_each(
         "conv2d",
         "states",
-        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        Bug("row_stream.v", "credit_reg != CREDIT_ONE", "1'b1"),
         *(CONV | size | {"PE": pe, "SIMD": 1} for pe in (1, 2) for size in CONV_SIZES),
         CONV | {"HEIGHT": 3, "WIDTH": 3, "SIMD": 1},
         CONV | {"HEIGHT": 3, "WIDTH": 3, "SIMD": 1, "STRIDE": 2},
@@ -480,7 +480,7 @@ PROOFS = [
     *_each(
         "pixel_conv2d",
         "states",
-        Bug("matrix_vector.v", "credit_reg != CREDIT_ONE", "1'b1"),
+        Bug("row_stream.v", "credit_reg != CREDIT_ONE", "1'b1"),
         *(CONV | size | {"PE": pe} for pe in (1, 2) for size in CONV_SIZES),
         CONV | {"HEIGHT": 3, "WIDTH": 3},
         CONV | {"HEIGHT": 3, "WIDTH": 3, "STRIDE": 2},
